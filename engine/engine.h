@@ -1,0 +1,331 @@
+/* engine.h - the engine: models, the token tree, and evaluation. The only header of this folder
+ * that strategies, experiments and other programs include.
+ *
+ *   rm_engine   a device, its worker threads, its pool of KV pages, its scheduler
+ *   rm_model    weights, hyperparameters and tokenizer, read-only once loaded
+ *   rm_run      one problem under one strategy: its token tree, KV quota, random stream, account
+ *   rm_path     a prefix in the token tree: tokens with their cached keys and values
+ *   rm_eval     hands the engine a set of requests on paths and returns when all are served
+ *
+ * Ownership.  An engine outlives its models, prefixes and runs; a model outlives the runs that
+ * use it. Everything a run hands out (paths, results of requests, rm_run_alloc) belongs to the
+ * run and lives until the run ends; paths can be dropped earlier to give pages back.
+ *
+ * The same bits.  What a run computes depends on model, backend, instruction-set variant,
+ * compute and KV type, seed, problem and the requests made; never on batch size, concurrency,
+ * threads, page size, the KV limit, or what else runs.
+ *
+ * Errors.  rm_status and one sentence in rm_error, as base.h says. RM_E_LIMIT (quota, context)
+ * and RM_E_BUDGET (time, tokens) are the two a strategy is expected to handle.
+ *
+ * Threads.  An engine and all that belongs to it are used from one thread at a time; the engine
+ * runs its own workers underneath. */
+#ifndef RM_ENGINE_H
+#define RM_ENGINE_H
+
+#include "base/base.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define RM_VERSION "0.1.0"
+
+typedef struct rm_engine rm_engine;
+typedef struct rm_model rm_model;
+typedef struct rm_prefix rm_prefix;
+typedef struct rm_run rm_run;
+typedef struct rm_path rm_path;
+
+/* ---- engine ---------------------------------------------------------------------------- */
+
+/* Zero-initialise and set what differs from the defaults. */
+typedef struct rm_engine_options {
+    const char *backend;   /* "auto" (default) or "cpu" */
+    const char *isa;       /* NULL: the best this processor has; "avx512-bf16", "avx512", "avx2",
+                              "portable" */
+    int n_threads;         /* 0: the processors this process may run on */
+    int page_positions;    /* KV positions per page: 16 (default), 32 or 64 */
+    size_t kv_bytes;       /* limit of all KV pages together; 0: a quarter of physical memory */
+    int max_batch_rows;    /* most rows in one forward pass; 0: 512 */
+} rm_engine_options;
+
+typedef struct rm_engine_info {
+    const char *backend, *isa;   /* live as long as the engine */
+    char device[128];            /* the processor's or the device's own name */
+    int n_threads, page_positions, max_batch_rows;
+    size_t kv_limit_bytes;
+} rm_engine_info;
+
+/* Pages of the whole engine, now and at most. */
+typedef struct rm_kv_stats {
+    size_t pages_in_use, pages_peak, pages_allocated;
+    size_t bytes_in_use, bytes_peak;
+    size_t positions_shared; /* positions that more than one live path refers to, counted as
+                                (references - 1) each */
+    uint64_t suspensions, recomputed_positions; /* since the engine was opened */
+} rm_kv_stats;
+
+/* Time the engine spent, for profiles: seconds since the engine was opened. */
+typedef struct rm_engine_times {
+    double forward_s;    /* inside rm_ops.flush: products, attention, picks */
+    double schedule_s;   /* forming batches, page tables, handing results over */
+    double strategy_s;   /* inside coroutines: strategy code */
+    uint64_t rounds, rows;
+} rm_engine_times;
+
+RM_API rm_status rm_engine_open(const rm_engine_options *, rm_engine **, rm_error *);
+RM_API void rm_engine_close(rm_engine *);
+RM_API rm_engine_info rm_engine_describe(const rm_engine *);
+RM_API rm_kv_stats rm_engine_kv(const rm_engine *);
+RM_API rm_engine_times rm_engine_profile(const rm_engine *);
+
+/* ---- models and tokenizers --------------------------------------------------------------- */
+
+typedef struct rm_model_options {
+    const char *compute;   /* NULL: as the weights are stored (f32 for f32 and f16); or "f32",
+                              "bf16", "q8" */
+    const char *kv;        /* NULL: "f32", or "bf16" where compute is bf16 */
+} rm_model_options;
+
+typedef struct rm_model_info {
+    const char *name;          /* general.name of the file, else its file name; lives with the model */
+    const char *file, *arch;   /* path as opened; "llama" */
+    char hash[33];             /* XXH3-128 of the file's bytes, hexadecimal */
+    uint64_t id;               /* hash of content, compute and KV type: enters the random stream */
+    const char *weight_type;   /* type of most weights: "f32", "f16", "bf16", "q8_0" */
+    const char *compute, *kv;
+    const char *tokenizer;     /* "bpe" or "sentencepiece" */
+    int n_layers, n_embd, n_heads, n_kv_heads, head_dim, n_ff, n_vocab, n_ctx;
+    double rope_theta, norm_eps;
+    bool tied;                 /* the output matrix is the embedding */
+    uint64_t n_params;
+    size_t file_bytes, memory_bytes; /* of the file; of the weights as held in memory */
+    double flops_per_token;    /* of one row, without attention over the cache and without the
+                                  output matrix; a multiply-add counts 2 */
+    double flops_output;       /* of the output matrix, for each row whose distribution is wanted */
+    double flops_per_position; /* of attention, for each cached position a row looks at */
+    size_t kv_position_bytes;  /* keys and values of one position, all layers */
+    int32_t bos, eos;          /* -1: none */
+    bool add_bos;
+} rm_model_info;
+
+RM_API rm_status rm_model_open(rm_engine *, const char *file, const rm_model_options *,
+                               rm_model **, rm_error *);
+RM_API void rm_model_close(rm_model *);
+RM_API const rm_model_info *rm_model_describe(const rm_model *);
+
+/* The tokens that end a text: eos and what the file adds to it (eot, eom). */
+RM_API const int32_t *rm_model_stop_tokens(const rm_model *, int *n);
+
+/* Text to tokens. With `special`, special tokens written out in the text (<think>) become their
+ * ids, and BOS is put in front where the model's file says so; without, the text is only text.
+ * Bytes that are not valid UTF-8 are encoded byte by byte through the tokenizer's byte tokens;
+ * a text that needs a byte or character the vocabulary lacks is RM_E_ARGUMENT (the sentence names
+ * it). *tokens is malloc'd. */
+RM_API rm_status rm_tokenize(const rm_model *, const char *text, size_t n_bytes, bool special,
+                             int32_t **tokens, int *n_tokens, rm_error *);
+
+/* Appends the text of tokens to `text`. Special tokens are written out if `special`, else
+ * dropped. Every byte sequence round-trips: rm_detokenize(rm_tokenize(s)) == s for valid UTF-8,
+ * apart from the leading space that SentencePiece adds and this removes again. */
+RM_API void rm_detokenize(const rm_model *, const int32_t *tokens, int n_tokens, bool special,
+                          rm_text *text);
+
+/* Bytes of one token as it appears in running text (not NUL-terminated; lives with the model). */
+RM_API const char *rm_token_bytes(const rm_model *, int32_t token, size_t *n_bytes, bool *special);
+
+/* RM_OK if token ids mean the same in both, else RM_E_ARGUMENT naming the first difference. */
+RM_API rm_status rm_model_same_vocabulary(const rm_model *, const rm_model *, rm_error *);
+
+/* ---- runs ------------------------------------------------------------------------------ */
+
+typedef struct rm_run_options {
+    uint64_t seed;            /* the run's seed: key of every random draw */
+    uint64_t problem;         /* hash that names the problem */
+    uint64_t stream;          /* 0, or the cell's hash where cells must not share draws */
+    size_t kv_quota_bytes;    /* most this run may hold; 0: the engine's limit */
+    double max_wall_ms;       /* 0: none. Once exceeded rm_eval returns RM_E_BUDGET */
+    uint64_t max_generated_tokens; /* 0: none. Spans are cut there (RM_STOP_BUDGET), and a request
+                              for more returns RM_E_BUDGET */
+    const rm_prefix *prefix;  /* cached tokens that prompts of this run may begin with, or NULL */
+} rm_run_options;
+
+/* A run outside the scheduler, for programs that evaluate one problem at a time. */
+RM_API rm_status rm_run_open(rm_engine *, const rm_run_options *, rm_run **, rm_error *);
+RM_API void rm_run_close(rm_run *);
+
+/* A problem for the scheduler. `work` is straight-line code that calls rm_eval; it runs as a
+ * coroutine on a stack of its own (256 KiB, guard page below) and must not block. */
+typedef struct rm_job {
+    rm_run_options options;
+    rm_status (*work)(rm_run *, void *arg, rm_error *);
+    void *arg;
+    rm_status status;         /* set when done: what `work` returned */
+    rm_error error;
+    rm_cost cost;
+} rm_job;
+
+/* Runs jobs, at most `concurrency` at once. `next` gives a job or NULL when there are no more;
+ * `done` gets each finished job, in the order of finishing. Both run on the caller's thread
+ * between rounds. If `cancel` becomes true, unfinished jobs are unwound: their rm_eval returns
+ * RM_E_CANCELLED, `done` sees them with that status. */
+RM_API rm_status rm_engine_run(rm_engine *, int concurrency, rm_job *(*next)(void *),
+                               void (*done)(void *, rm_job *), void *arg,
+                               const volatile bool *cancel, rm_error *);
+
+/* Tokens that many problems begin with, evaluated once and held until closed. Using one changes
+ * neither a result nor an account. */
+RM_API rm_status rm_prefix_open(rm_engine *, rm_model *, const int32_t *tokens, int n,
+                                rm_prefix **, rm_error *);
+RM_API void rm_prefix_close(rm_prefix *);
+
+/* Memory that lives until the run ends; NULL when out of memory. Zeroed, 16-byte aligned. */
+RM_API void *rm_run_alloc(rm_run *, size_t bytes);
+
+/* 64 random bits for a strategy's own draws. `purpose` keeps kinds apart, `index` and `draw`
+ * number them. */
+typedef enum rm_purpose {
+    RM_PURPOSE_TOKEN = 1, /* the engine's own: drawing tokens */
+    RM_PURPOSE_GUMBEL,
+    RM_PURPOSE_DIRICHLET,
+    RM_PURPOSE_RESAMPLE,
+    RM_PURPOSE_ACCEPT
+} rm_purpose;
+RM_API uint64_t rm_run_random(const rm_run *, rm_purpose, uint64_t who, uint32_t index,
+                              uint32_t draw);
+
+/* The account so far. Wall time runs until the run ends. */
+RM_API rm_cost rm_run_cost(const rm_run *);
+
+/* The account of a run that draws n samples of the given numbers of generated tokens from one
+ * prompt and nothing else: what rm_run_cost would say (measured fields NaN). For charging cells
+ * that share one pool of samples. */
+RM_API rm_cost rm_cost_of_samples(const rm_model *, int n_prompt, const int *n_generated, int n);
+
+/* ---- the token tree ---------------------------------------------------------------------- */
+
+/* A new path holding a prompt (n >= 1 tokens, copied). Nothing is evaluated yet. */
+RM_API rm_status rm_path_new(rm_run *, rm_model *, const int32_t *tokens, int n, rm_path **,
+                             rm_error *);
+
+/* A path that continues `parent` from where it is now: pages are shared, nothing is copied.
+ * `ordinal` names the child among its siblings: (parent's identity, ordinal) is the child's
+ * identity, from which its random draws follow. */
+RM_API rm_status rm_path_fork(rm_path *parent, uint32_t ordinal, rm_path **, rm_error *);
+
+/* Appends tokens without evaluating them; the next request on the path does. */
+RM_API rm_status rm_path_append(rm_path *, const int32_t *tokens, int n, rm_error *);
+
+/* Gives the path's pages back; children keep what they share. NULL is accepted. */
+RM_API void rm_path_drop(rm_path *);
+
+RM_API int rm_path_length(const rm_path *);              /* tokens, prompt included */
+RM_API int rm_path_prompt_length(const rm_path *);
+RM_API const int32_t *rm_path_tokens(const rm_path *);   /* valid until the path grows */
+RM_API rm_model *rm_path_model(const rm_path *);
+RM_API uint64_t rm_path_identity(const rm_path *);
+
+/* ---- requests -------------------------------------------------------------------------- */
+
+/* Parameters of a draw, named as Hugging Face generate() names them. Filters apply in its order:
+ * repetition penalty, temperature, top_k, top_p, min_p, typical_p; then the rest is renormalised
+ * and one token drawn by inverse CDF in token-id order over integer weights. The off values
+ * (defaults) are given. */
+typedef struct rm_sampling {
+    bool do_sample;             /* false: the most likely token, ties to the smaller id */
+    double temperature;         /* 1; > 0 */
+    int top_k;                  /* 0 */
+    double top_p;               /* 1 */
+    double min_p;               /* 0 */
+    double typical_p;           /* 1 */
+    double repetition_penalty;  /* 1 */
+} rm_sampling;
+
+#define RM_SAMPLING_DEFAULT { true, 1.0, 0, 1.0, 0.0, 1.0, 1.0 }
+
+/* RM_E_ARGUMENT if a value is outside its range, naming it. */
+RM_API rm_status rm_sampling_check(const rm_sampling *, rm_error *);
+
+typedef enum rm_want {
+    RM_WANT_NOTHING,  /* evaluate the path's tokens, so that forks share them */
+    RM_WANT_SPAN,     /* draw up to max_new_tokens, appending each to the path */
+    RM_WANT_TOP,      /* the k most likely next tokens */
+    RM_WANT_LOGPROBS, /* log-probabilities of the given tokens as the next one */
+    RM_WANT_SCORE,    /* append the given tokens; log-probability of each where it stands */
+    RM_WANT_ALL       /* log-probabilities of the whole vocabulary for the next token */
+} rm_want;
+
+/* How several paths make one distribution. Members may be of several models of one vocabulary;
+ * a drawn token is appended to all of them. */
+typedef enum rm_combine {
+    RM_COMBINE_MIXTURE, /* p = sum_m w_m p_m, weights normalised to sum 1 */
+    RM_COMBINE_PRODUCT  /* log p = sum_m w_m log p_m, renormalised */
+} rm_combine;
+
+typedef struct rm_member {
+    rm_path *path;
+    double weight;    /* > 0 */
+} rm_member;
+
+/* What ends a span besides max_new_tokens. A stop string counts when its last byte falls into
+ * the span; it may begin in tokens generated before. */
+typedef struct rm_stop {
+    const int32_t *tokens;      /* NULL: the model's own stop tokens */
+    int n_tokens;
+    const char *const *strings; /* end the answer, e.g. "\nQuestion:" */
+    int n_strings;
+    const char *const *steps;   /* end a reasoning step */
+    int n_steps;
+} rm_stop;
+
+typedef enum rm_stop_reason {
+    RM_STOP_NONE,
+    RM_STOP_TOKEN,    /* a stop token was drawn; it is the span's last token */
+    RM_STOP_STRING,
+    RM_STOP_STEP,
+    RM_STOP_LENGTH,   /* max_new_tokens */
+    RM_STOP_CONTEXT,  /* the model's context is full */
+    RM_STOP_BUDGET    /* max_generated_tokens of the run */
+} rm_stop_reason;
+
+/* One request. Set `path`, or `members` for a distribution over several; zero the rest that does
+ * not apply. Results belong to the run and live until it ends. Within one rm_eval a path may
+ * appear in one request only. */
+typedef struct rm_request {
+    rm_want want;
+    rm_path *path;
+    const rm_member *members;   /* [n_members], used when path is NULL */
+    int n_members;
+    rm_combine combine;
+
+    const rm_sampling *sampling;/* span: required; top, all: its repetition_penalty acts on the
+                                   log-softmax without renormalising (beam search) or NULL */
+    const rm_stop *stop;        /* span; NULL: the model's stop tokens */
+    int max_new_tokens;         /* span */
+    int k;                      /* top */
+    const int32_t *tokens;      /* logprobs, score */
+    int n_tokens;
+
+    struct {
+        int n;                  /* span: tokens drawn; top: min(k, V); logprobs, score: n_tokens;
+                                   all: V */
+        const int32_t *tokens;  /* [n] span: as drawn; top: by descending lp, ties by id; NULL
+                                   for the others */
+        const double *lp;       /* [n] natural log; span, score and logprobs: of the raw model
+                                   (of the combined distribution for members) */
+        const double *lp_sampling; /* [n] span: under the distribution drawn from, 0 if greedy */
+        rm_stop_reason reason;  /* span */
+        int n_stop_bytes;       /* span ended by a string or step: bytes of generated text, all
+                                   spans of the path together, up to and without the match */
+    } result;
+} rm_request;
+
+/* Serves the requests. On failure no path has changed and no result is written; RM_E_LIMIT says
+ * how much was asked and how much the quota has left. */
+RM_API rm_status rm_eval(rm_run *, rm_request *, int n, rm_error *);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,61 @@
+/* config.h - an experiment file: JSON with comments, checked key by key.
+ *
+ * Unknown keys, wrong types and impossible values are errors that name the file, the line, the
+ * key, what was expected and the nearest known key. A list where a strategy parameter takes one
+ * value is a sweep; several lists make their product. */
+#ifndef RM_EXPERIMENTS_CONFIG_H
+#define RM_EXPERIMENTS_CONFIG_H
+
+#include "experiments/task.h"
+#include "strategies/strategy.h"
+
+typedef struct rm_config_model {
+    char *name;                  /* how cells refer to it */
+    char *file;                  /* path or the name of an embedded model, as written */
+    rm_model_options options;    /* strings owned by the configuration */
+} rm_config_model;
+
+/* One cell of the plan: models x task x strategy x parameters. */
+typedef struct rm_plan_cell {
+    int *models;                 /* [n_models] indices into the configuration's models */
+    int n_models;
+    int task;                    /* index */
+    rm_params *params;           /* strategy and values */
+    char *label, *family;        /* see analysis.h, rm_cell */
+    double size;
+    const char *size_name;
+    bool independent;            /* the cell's hash enters its random stream */
+    uint64_t hash;               /* of model names, task, strategy, canonical parameters */
+} rm_plan_cell;
+
+typedef struct rm_config {
+    char *file;                  /* as given, for messages */
+    char *text;                  /* as read, to be copied into the run directory */
+    char *name, *description;
+    rm_config_model *models;
+    int n_models;
+    rm_task **tasks;
+    int n_tasks;
+    rm_plan_cell *cells;         /* the plan, in the order of the file */
+    int n_cells;
+    uint64_t *seeds;             /* [n_seeds] at least one */
+    int n_seeds;
+    int problems;                /* of each task */
+    /* latency phase: problems 0 .. latency_problems-1, one at a time, cells in random order */
+    int latency_problems, latency_repeats, latency_warmup;
+    double max_wall_ms;          /* limits of one outcome; 0 none */
+    uint64_t max_generated_tokens;
+    size_t kv_bytes, kv_quota_bytes;
+    int concurrency, threads, max_batch_rows; /* 0: the default */
+    char *primary_metric;        /* "accuracy" */
+    double margin;               /* delta of the comparison; NaN if none */
+    char *baseline;              /* label of the cell the family is compared with, or NULL */
+    uint64_t hash;               /* of everything that changes a record: not threads, concurrency,
+                                    batch rows or names of files */
+} rm_config;
+
+rm_status rm_config_open(const char *file, rm_config **, rm_error *);
+rm_status rm_config_parse(const char *file_name, const char *text, size_t n, rm_config **, rm_error *);
+void rm_config_free(rm_config *);
+
+#endif
