@@ -47,11 +47,17 @@ rm_status rm_fail_within(rm_error *err, rm_status status, const char *format, ..
         rm_error inner = *err;
         va_list args;
         va_start(args, format);
-        int n = vsnprintf(err->text, sizeof err->text, format, args);
+        vsnprintf(err->text, sizeof err->text, format, args);
         va_end(args);
-        size_t used = n < 0 ? 0 : (size_t)n;
-        if (used < sizeof err->text)
-            snprintf(err->text + used, sizeof err->text - used, ": %s", inner.text);
+        size_t room = sizeof err->text - 1, used = strlen(err->text);
+        const char *parts[] = { ": ", inner.text };
+        for (int i = 0; i < 2; i++) {
+            size_t n = strlen(parts[i]);
+            n = n < room - used ? n : room - used;
+            memcpy(err->text + used, parts[i], n);
+            used += n;
+        }
+        err->text[used] = '\0';
         trim_to_utf8(err->text);
     }
     return status;

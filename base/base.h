@@ -170,10 +170,10 @@ static inline uint64_t rm_scale(uint64_t bits, uint64_t n)
     return (uint64_t)((unsigned __int128)bits * n >> 64);
 }
 
-/* Uniform in the open interval (0, 1), 53 bits. */
+/* Uniform in the open interval (0, 1): the midpoints of 2^52 equal parts, each a double. */
 static inline double rm_unit(uint64_t bits)
 {
-    return ((double)(bits >> 11) + 0.5) * 0x1p-53;
+    return ((double)(bits >> 12) + 0.5) * 0x1p-52;
 }
 
 #ifdef __cplusplus
