@@ -94,6 +94,9 @@ RM_API double rm_now_s(void); /* monotonic clock, seconds since an arbitrary ori
 
 /* ---- the cost of one outcome (strategies.md, rule 1) ------------------------------------- */
 
+/* A count that is not known, in an account that was made elsewhere. */
+#define RM_NOT_COUNTED UINT64_MAX
+
 /* Everything one outcome spent, counted as if it had run alone. The counts come from the
  * outcome's own token tree and never depend on what ran beside it; the last group is measured
  * and does. A value that was not measured is NaN, never 0. */

@@ -26,7 +26,7 @@ extern "C" {
 typedef struct rm_json rm_json;
 
 enum {
-    RM_JSON_COMMENTS = 1,   /* allow // to the end of the line and / * to * / between tokens */
+    RM_JSON_COMMENTS = 1,   /* allow // comments and C comments between tokens */
     RM_JSON_NO_POSITIONS = 2 /* do not remember positions (bulk data); errors of the parser itself
                                 still have them */
 };

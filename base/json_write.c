@@ -12,8 +12,8 @@ void rm_json_quote(rm_text *out, const char *bytes, size_t n)
 {
     static const char hex[] = "0123456789abcdef";
     rm_text_add(out, "\"", 1);
+    size_t valid = rm_utf8_valid_prefix(bytes, n);
     while (n) {
-        size_t valid = rm_utf8_valid_prefix(bytes, n);
         size_t run = 0; /* bytes that stand for themselves */
         while (run < valid && bytes[run] != '"' && bytes[run] != '\\'
                && (unsigned char)bytes[run] >= 0x20)
@@ -21,10 +21,12 @@ void rm_json_quote(rm_text *out, const char *bytes, size_t n)
         rm_text_add(out, bytes, run);
         bytes += run;
         n -= run;
+        valid -= run;
         if (!n)
             break;
-        if (run == valid) {
+        if (!valid) {
             rm_text_puts(out, "\xEF\xBF\xBD"); /* U+FFFD for one byte that is not UTF-8 */
+            valid = 1 + rm_utf8_valid_prefix(bytes + 1, n - 1);
         } else {
             unsigned char c = (unsigned char)*bytes;
             static const char from[] = "\"\\\b\f\n\r\t", to[] = "\"\\bfnrt";
@@ -36,6 +38,7 @@ void rm_json_quote(rm_text *out, const char *bytes, size_t n)
         }
         bytes++;
         n--;
+        valid--;
     }
     rm_text_add(out, "\"", 1);
 }
