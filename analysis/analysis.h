@@ -120,7 +120,7 @@ typedef struct rm_estimate {
 typedef struct rm_analysis_options {
     double level;        /* of the intervals; 0: 0.95 */
     size_t resamples;    /* of the bootstrap and of a Monte Carlo permutation test; 0: 4,000 */
-    size_t draws;        /* subsets a problem where no exact expectation is known; 0: 400 */
+    size_t draws;        /* subsets a problem where no exact expectation is known; 0: 200 */
     uint64_t seed;       /* of all resampling */
     bool resample_seeds; /* second bootstrap level: also draw among the seeds of each problem.
                           * Off, a problem is drawn with all its seeds; see bootstrap.c for why

@@ -1,0 +1,351 @@
+/* analyze.c - everything about one set of records: per task a report of every cell, the families
+ * its curves join, every cell against its baseline, and the Pareto fronts.
+ *
+ * All statistics of a task come from the same resamples of its problems (bootstrap.c). */
+#include "analysis/internal.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- one cell --------------------------------------------------------------------------------- */
+
+static void count_results(const an_frame *frame, int at, rm_cell_report *report)
+{
+    size_t last_problem = SIZE_MAX, last_unit = SIZE_MAX, units = 0;
+    for (size_t i = frame->cell_first[at]; i < frame->cell_first[at + 1]; i++) {
+        size_t unit = frame->entries[i].unit, problem = frame->unit_problem[unit];
+        report->n_results++;
+        if (problem != last_problem) {
+            report->n_problems++;
+            units = 0;
+        }
+        if (unit != last_unit && ++units > report->n_seeds)
+            report->n_seeds = units;
+        last_problem = problem;
+        last_unit = unit;
+    }
+}
+
+static an_kind kind_of(rm_quantity quantity)
+{
+    return rm_quantity_describe(quantity)->share ? AN_SHARE : AN_MEAN;
+}
+
+static rm_status add_means(const an_frame *frame, int at, rm_cell_report *report, an_jobs *jobs,
+                           rm_error *err)
+{
+    rm_status status = RM_OK;
+    for (int q = 0; q < RM_N_QUANTITIES && !status; q++) {
+        an_column column = { 0 };
+        bool has;
+        status = an_quantity_column(frame, at, (rm_quantity)q, &column, &has, err);
+        if (!status && has)
+            status = an_jobs_add(jobs, &column, kind_of((rm_quantity)q), &report->quantities[q],
+                                 err);
+    }
+    return status;
+}
+
+static rm_status add_diversity(const an_frame *frame, int at, const rm_analysis_options *options,
+                               rm_cell_report *report, an_jobs *jobs, rm_error *err)
+{
+    double *values[AN_N_DIVERSITY];
+    rm_status status = an_diversity_new(frame, at, options, values, err);
+    if (status)
+        return status;
+    for (int i = 0; i < AN_N_DIVERSITY && !status; i++) {
+        an_column column = { 0 };
+        rm_quantity q = (rm_quantity)(RM_Q_DISTINCT_ANSWERS + i);
+        status = an_column_new(frame, &column, err);
+        if (status)
+            break;
+        an_column_from_problems(frame, values[i], &column);
+        status = an_jobs_add(jobs, &column, kind_of(q), &report->quantities[q], err);
+    }
+    an_diversity_free(values);
+    return status;
+}
+
+static rm_status report_quantiles(const an_frame *frame, int at,
+                                  const rm_analysis_options *options, rm_cell_report *report,
+                                  rm_error *err)
+{
+    rm_status status = RM_OK;
+    an_result_value *value;
+    double q;
+    for (int i = 0; i < RM_N_QUANTITIES && !status; i++)
+        if (an_quantity_quantile((rm_quantity)i, &value, &q))
+            status = an_quantile(frame, at, value, q, options, &report->quantities[i], err);
+    return status;
+}
+
+static rm_status report_cell(const an_frame *frame, int at, const rm_analysis_options *options,
+                             rm_cell_report *report, rm_error *err)
+{
+    an_jobs jobs = { 0 };
+    report->cell = frame->cell[at];
+    count_results(frame, at, report);
+    rm_status status = add_means(frame, at, report, &jobs, err);
+    if (!status)
+        status = add_diversity(frame, at, options, report, &jobs, err);
+    if (!status)
+        status = an_curves(frame, at, options, report, &jobs, err);
+    if (!status)
+        status = an_jobs_run(frame, &jobs, options, err);
+    if (!status)
+        status = report_quantiles(frame, at, options, report, err);
+    if (!status)
+        status = an_calibration(frame, at, options, &report->calibration, &report->calibrated,
+                                err);
+    an_jobs_free(&jobs);
+    return status;
+}
+
+/* ---- families ---------------------------------------------------------------------------------- */
+
+static rm_status report_families(const an_frame *frame, rm_task_report *task, rm_error *err)
+{
+    const rm_cell *cells = frame->records->cells;
+    task->families = calloc(frame->n_cells, sizeof *task->families);
+    if (!task->families)
+        return rm_fail(err, RM_E_MEMORY, "no memory for the families of task %s", task->task);
+    for (size_t i = 0; i < frame->n_cells; i++) {
+        const rm_cell *cell = &cells[frame->cell[i]];
+        size_t f = 0;
+        while (f < task->n_families && strcmp(task->families[f].name, cell->family) != 0)
+            f++;
+        rm_family *family = &task->families[f];
+        if (f == task->n_families) {
+            task->n_families++;
+            family->name = cell->family;
+            family->size_name = cell->size_name;
+            family->reports = calloc(frame->n_cells, sizeof *family->reports);
+            if (!family->reports)
+                return rm_fail(err, RM_E_MEMORY, "no memory for the family %s", cell->family);
+        }
+        size_t place = family->n++; /* insertion keeps equal and missing sizes in record order */
+        while (place > 0 && cells[frame->cell[family->reports[place - 1]]].size > cell->size) {
+            family->reports[place] = family->reports[place - 1];
+            place--;
+        }
+        family->reports[place] = (int)i;
+    }
+    return RM_OK;
+}
+
+/* ---- comparisons -------------------------------------------------------------------------------- */
+
+static bool common_problem(const an_frame *frame, int a, int b)
+{
+    size_t i = frame->cell_first[a], j = frame->cell_first[b];
+    while (i < frame->cell_first[a + 1] && j < frame->cell_first[b + 1]) {
+        size_t p = frame->unit_problem[frame->entries[i].unit];
+        size_t q = frame->unit_problem[frame->entries[j].unit];
+        if (p == q)
+            return true;
+        p < q ? i++ : j++;
+    }
+    return false;
+}
+
+/* Position in the frame of the baseline for the cell at `at`, by the rule in rm_analysis_options. */
+static int baseline_of(const an_frame *frame, int at, const char *label)
+{
+    const rm_cell *cells = frame->records->cells;
+    int greedy = -1, same_model = -1;
+    for (int i = (int)frame->n_cells - 1; i >= 0; i--) { /* backwards: the first one stays */
+        const rm_cell *cell = &cells[frame->cell[i]];
+        if (label && strcmp(cell->label, label) == 0)
+            return i;
+        if (strcmp(cell->strategy, "greedy") != 0)
+            continue;
+        greedy = i;
+        if (strcmp(cell->model, cells[frame->cell[at]].model) == 0)
+            same_model = i;
+    }
+    return same_model >= 0 ? same_model : greedy >= 0 ? greedy : 0;
+}
+
+static rm_status report_comparisons(const an_frame *frame, const rm_analysis_options *options,
+                                    rm_task_report *task, rm_error *err)
+{
+    size_t n = 0;
+    rm_status status = RM_OK;
+    int *cells = calloc(frame->n_cells, sizeof *cells);
+    int *baselines = calloc(frame->n_cells, sizeof *baselines);
+    rm_comparison *out = calloc(frame->n_cells, sizeof *out);
+    if (!cells || !baselines || !out) {
+        status = rm_fail(err, RM_E_MEMORY, "no memory for the comparisons of task %s", task->task);
+        goto done;
+    }
+    for (int i = 0; i < (int)frame->n_cells; i++) {
+        int b = baseline_of(frame, i, options->baseline);
+        if (b != i && common_problem(frame, i, b)) {
+            cells[n] = frame->cell[i];
+            baselines[n++] = frame->cell[b];
+        }
+    }
+    status = an_compare(frame, cells, baselines, n, n, options, out, err);
+    if (!status)
+        status = an_holm(out, n, err);
+    if (!status) {
+        task->comparisons = out;
+        task->n_comparisons = n;
+        out = NULL;
+    }
+done:
+    free(cells);
+    free(baselines);
+    free(out);
+    return status;
+}
+
+/* ---- one task ------------------------------------------------------------------------------------- */
+
+static rm_status report_task(const rm_records *records, const char *name,
+                             const rm_analysis_options *options, rm_task_report *task,
+                             rm_error *err)
+{
+    an_frame *frame = NULL;
+    task->task = name;
+    rm_status status = an_frame_new(records, name, &frame, err);
+    if (status)
+        return status;
+    task->n_problems = frame->n_problems;
+    task->n_clusters = frame->n_clusters;
+    task->cells = calloc(frame->n_cells, sizeof *task->cells);
+    if (!task->cells)
+        status = rm_fail(err, RM_E_MEMORY, "no memory for %zu cells", frame->n_cells);
+    for (size_t i = 0; i < frame->n_cells && !status; i++) {
+        task->n_cells = i + 1;
+        status = report_cell(frame, (int)i, options, &task->cells[i], err);
+        if (status)
+            rm_fail_within(err, status, "%s", records->cells[frame->cell[i]].label);
+    }
+    if (!status)
+        status = report_families(frame, task, err);
+    if (!status)
+        status = report_comparisons(frame, options, task, err);
+    if (!status)
+        status = an_fronts(frame, options, task, err);
+    an_frame_free(frame);
+    return status;
+}
+
+/* ---- the whole ------------------------------------------------------------------------------------ */
+
+static bool task_has_results(const rm_records *records, const char *task)
+{
+    for (size_t i = 0; i < records->n_results; i++)
+        if (strcmp(records->problems[records->results[i].problem].task, task) == 0)
+            return true;
+    return false;
+}
+
+/* Tasks with results, in the order of their first cell; names live in the records. */
+static size_t list_tasks(const rm_records *records, const char **names)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < records->n_cells; i++) {
+        const char *task = records->cells[i].task;
+        size_t at = 0;
+        while (at < n && strcmp(names[at], task) != 0)
+            at++;
+        if (at == n && task_has_results(records, task))
+            names[n++] = task;
+    }
+    return n;
+}
+
+static rm_status check_baseline(const rm_records *records, const char *label, rm_error *err)
+{
+    for (size_t i = 0; label && i < records->n_cells; i++)
+        if (strcmp(records->cells[i].label, label) == 0)
+            return RM_OK;
+    return label ? rm_fail(err, RM_E_ARGUMENT, "no cell is called \"%s\", the stated baseline",
+                           label)
+                 : RM_OK;
+}
+
+rm_status rm_analyze(const rm_records *records, const rm_analysis_options *given,
+                     rm_analysis **out, rm_error *err)
+{
+    rm_analysis_options options;
+    rm_status status = an_options(given, &options, err);
+    if (!status)
+        status = check_baseline(records, options.baseline, err);
+    if (status)
+        return status;
+    if (records->n_results == 0)
+        return rm_fail(err, RM_E_ARGUMENT, "the records hold no results to analyse");
+
+    rm_analysis *analysis = calloc(1, sizeof *analysis);
+    const char **names = calloc(records->n_cells, sizeof *names);
+    if (!analysis || !names) {
+        status = rm_fail(err, RM_E_MEMORY, "no memory for an analysis");
+        goto done;
+    }
+    analysis->records = records;
+    analysis->options = options;
+    size_t n = list_tasks(records, names);
+    analysis->tasks = calloc(n, sizeof *analysis->tasks);
+    if (!analysis->tasks) {
+        status = rm_fail(err, RM_E_MEMORY, "no memory for %zu tasks", n);
+        goto done;
+    }
+    for (size_t i = 0; i < n && !status; i++) {
+        analysis->n_tasks = i + 1;
+        status = report_task(records, names[i], &options, &analysis->tasks[i], err);
+    }
+    if (!status) {
+        *out = analysis;
+        analysis = NULL;
+    }
+done:
+    rm_analysis_free(analysis);
+    free(names);
+    return status;
+}
+
+static void cell_report_free(rm_cell_report *report)
+{
+    for (size_t i = 0; i < report->n_curves; i++) {
+        free(report->curves[i].by);
+        free(report->curves[i].k);
+        free(report->curves[i].value);
+        free(report->curves[i].mc_se);
+    }
+    free(report->curves);
+    free(report->refusal);
+}
+
+void rm_analysis_free(rm_analysis *analysis)
+{
+    if (!analysis)
+        return;
+    for (size_t t = 0; t < analysis->n_tasks; t++) {
+        rm_task_report *task = &analysis->tasks[t];
+        for (size_t i = 0; i < task->n_cells; i++)
+            cell_report_free(&task->cells[i]);
+        for (size_t i = 0; i < task->n_families; i++)
+            free(task->families[i].reports);
+        for (size_t i = 0; i < task->n_fronts; i++)
+            free(task->fronts[i].points);
+        free(task->cells);
+        free(task->families);
+        free(task->comparisons);
+        free(task->fronts);
+    }
+    free(analysis->tasks);
+    free(analysis);
+}
+
+const rm_cell_report *rm_analysis_cell(const rm_analysis *analysis, int cell)
+{
+    for (size_t t = 0; t < analysis->n_tasks; t++)
+        for (size_t i = 0; i < analysis->tasks[t].n_cells; i++)
+            if (analysis->tasks[t].cells[i].cell == cell)
+                return &analysis->tasks[t].cells[i];
+    return NULL;
+}
