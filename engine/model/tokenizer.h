@@ -6,9 +6,7 @@
 #ifndef RM_ENGINE_MODEL_TOKENIZER_H
 #define RM_ENGINE_MODEL_TOKENIZER_H
 
-#include "base/base.h"
-
-typedef struct rm_tokenizer rm_tokenizer;
+#include "engine/engine.h"
 
 /* As GGUF's tokenizer.ggml.token_type numbers them. */
 typedef enum rm_token_type {
@@ -31,13 +29,25 @@ typedef struct rm_tokenizer_source {
     bool add_bos, add_space_prefix;
 } rm_tokenizer_source;
 
-/* Copies what it keeps. Checks everything: ids in range, merges that name existing pieces. */
+/* Copies what it keeps. Checks everything: ids in range, merges that name existing pieces.
+ * rm_tokenizer_free, _encode and _decode are in engine.h. */
 rm_status rm_tokenizer_new(const rm_tokenizer_source *, rm_tokenizer **, rm_error *);
-void rm_tokenizer_free(rm_tokenizer *);
 
-rm_status rm_tokenizer_encode(const rm_tokenizer *, const char *text, size_t n_bytes, bool special,
-                              int32_t **tokens, int *n_tokens, rm_error *);
-void rm_tokenizer_decode(const rm_tokenizer *, const int32_t *tokens, int n, bool special, rm_text *);
+/* From the metadata of a GGUF file; sentences name the file and the key. */
+struct rm_gguf;
+rm_status rm_tokenizer_from_gguf(const struct rm_gguf *, rm_tokenizer **, rm_error *);
+
+typedef struct rm_tokenizer_info {
+    bool sentencepiece, add_bos;
+    int n_vocab;
+    int32_t bos, eos, unknown;  /* -1: none */
+} rm_tokenizer_info;
+
+rm_tokenizer_info rm_tokenizer_describe(const rm_tokenizer *);
+
+/* Bytes of a token as in running text; an id outside the vocabulary has none. *special: control,
+ * unknown and unused tokens, which decoding without `special` drops. User-defined pieces are
+ * text: always matched when encoding, always written when decoding. */
 const char *rm_tokenizer_bytes(const rm_tokenizer *, int32_t token, size_t *n, bool *special);
 rm_status rm_tokenizer_same(const rm_tokenizer *, const rm_tokenizer *, rm_error *);
 

@@ -1,0 +1,417 @@
+/* tokenizer_encode.c - text to tokens.
+ *
+ *   1. Names of special tokens are found first, leftmost and then longest, and cut the text into
+ *      stretches of plain text.
+ *   2. A stretch is cut into pieces that do not merge across their ends: by the pre-tokenizer in
+ *      BPE; in SentencePiece the stretch is one piece, its spaces written U+2581.
+ *   3. A piece starts as single bytes (BPE) or characters (SentencePiece). The best pair of
+ *      neighbours merges, again and again: lowest rank, or highest score; the leftmost of equals.
+ *
+ * The merge loop keeps the symbols in a linked list and the candidate pairs in a binary heap on
+ * (priority, position): n symbols need O(n log n), so a megabyte without a space is no harder
+ * than one with. A pair in the heap whose sides have grown meanwhile is recognised by its length
+ * and dropped.
+ *
+ * Bytes that are not valid UTF-8 take part in nothing and become their byte tokens. In
+ * SentencePiece so does a U+2581 written out in the text, which decoding could not tell from a
+ * space: that is what makes the round trip exact. */
+#include "engine/model/tokenizer_private.h"
+
+#include <assert.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_TEXT_BYTES (INT32_MAX / 4) /* U+2581 is three times as long as a space */
+
+/* A run of the piece's bytes that is one token, or will be. */
+typedef struct symbol {
+    int32_t start, length; /* length 0: merged into its left neighbour */
+    int32_t prev, next;    /* -1: none */
+    int32_t token;         /* -1: none has this text */
+} symbol;
+
+typedef struct candidate {
+    uint64_t order;        /* priority << 32 | index of the left symbol; smallest first */
+    int32_t length, token; /* of the two together */
+} candidate;
+
+typedef struct encoder {
+    const rm_tokenizer *t;
+    rm_error *err;
+    rm_splitter *splitter;
+    symbol *symbols;
+    size_t n_symbols, symbols_capacity;
+    candidate *heap;
+    size_t n_heap, heap_capacity;
+    rm_text blanks;        /* sentencepiece: the stretch with U+2581 for spaces */
+    int32_t *tokens;
+    size_t n_tokens, tokens_capacity;
+} encoder;
+
+static rm_status no_memory(encoder *e)
+{
+    return rm_fail(e->err, RM_E_MEMORY, "no memory to tokenize the text");
+}
+
+/* Makes room for one more element of an array that doubles. */
+static bool room(void **array, size_t n, size_t *capacity, size_t bytes)
+{
+    if (n < *capacity)
+        return true;
+    size_t wider = *capacity * 2 + 256;
+    void *a = realloc(*array, wider * bytes);
+    if (!a)
+        return false;
+    *array = a;
+    *capacity = wider;
+    return true;
+}
+
+static bool emit(encoder *e, int32_t token)
+{
+    void *a = e->tokens;
+    if (!room(&a, e->n_tokens, &e->tokens_capacity, sizeof *e->tokens))
+        return false;
+    e->tokens = a;
+    e->tokens[e->n_tokens++] = token;
+    return true;
+}
+
+static bool symbol_add(encoder *e, int32_t start, int32_t length, int32_t token)
+{
+    void *a = e->symbols;
+    if (!room(&a, e->n_symbols, &e->symbols_capacity, sizeof *e->symbols))
+        return false;
+    e->symbols = a;
+    int32_t i = (int32_t)e->n_symbols++;
+    e->symbols[i] = (symbol){ start, length, i - 1, -1, token };
+    if (i > 0)
+        e->symbols[i - 1].next = i;
+    return true;
+}
+
+/* ---- the heap ------------------------------------------------------------------------------ */
+
+static bool heap_push(encoder *e, candidate c)
+{
+    void *a = e->heap;
+    if (!room(&a, e->n_heap, &e->heap_capacity, sizeof *e->heap))
+        return false;
+    e->heap = a;
+    size_t i = e->n_heap++;
+    for (; i > 0 && e->heap[(i - 1) / 2].order > c.order; i = (i - 1) / 2)
+        e->heap[i] = e->heap[(i - 1) / 2];
+    e->heap[i] = c;
+    return true;
+}
+
+static candidate heap_pop(encoder *e)
+{
+    candidate top = e->heap[0], last = e->heap[--e->n_heap];
+    size_t i = 0, child;
+    while ((child = 2 * i + 1) < e->n_heap) {
+        if (child + 1 < e->n_heap && e->heap[child + 1].order < e->heap[child].order)
+            child++;
+        if (e->heap[child].order >= last.order)
+            break;
+        e->heap[i] = e->heap[child];
+        i = child;
+    }
+    e->heap[i] = last;
+    return top;
+}
+
+/* ---- merging ------------------------------------------------------------------------------- */
+
+/* What symbols l and its right neighbour merge into: false if nothing. */
+static bool pair(const encoder *e, const char *text, const symbol *l, const symbol *r,
+                 int32_t *token, uint32_t *priority)
+{
+    const rm_tokenizer *t = e->t;
+    if (t->sentencepiece) {
+        *token = rm_tokenizer_find_piece(t, text + l->start, (size_t)(l->length + r->length));
+        if (*token >= 0)
+            *priority = t->priority[*token];
+        return *token >= 0;
+    }
+    size_t slot = rm_merge_hash(l->token, r->token) & t->merges_mask;
+    for (; t->merges[slot].left >= 0; slot = (slot + 1) & t->merges_mask)
+        if (t->merges[slot].left == l->token && t->merges[slot].right == r->token) {
+            *token = t->merges[slot].result;
+            *priority = (uint32_t)t->merges[slot].rank;
+            return true;
+        }
+    return false;
+}
+
+static bool consider(encoder *e, const char *text, int32_t left)
+{
+    if (left < 0 || e->symbols[left].next < 0)
+        return true;
+    const symbol *l = &e->symbols[left], *r = &e->symbols[l->next];
+    int32_t token;
+    uint32_t priority;
+    if (!pair(e, text, l, r, &token, &priority))
+        return true;
+    return heap_push(e, (candidate){ (uint64_t)priority << 32 | (uint32_t)left,
+                                     l->length + r->length, token });
+}
+
+/* Merges e->symbols (runs of `text`) until no pair is left. */
+static bool merge_all(encoder *e, const char *text)
+{
+    e->n_heap = 0;
+    for (size_t i = 0; i + 1 < e->n_symbols; i++)
+        if (!consider(e, text, (int32_t)i))
+            return false;
+    while (e->n_heap) {
+        candidate c = heap_pop(e);
+        int32_t left = (int32_t)(uint32_t)c.order;
+        symbol *l = &e->symbols[left];
+        if (l->length == 0 || l->next < 0 || l->length + e->symbols[l->next].length != c.length)
+            continue; /* one of the two has merged otherwise since */
+        symbol *r = &e->symbols[l->next];
+        l->length = c.length;
+        l->token = c.token;
+        l->next = r->next;
+        r->length = 0;
+        if (l->next >= 0)
+            e->symbols[l->next].prev = left;
+        if (!consider(e, text, l->prev) || !consider(e, text, left))
+            return false;
+    }
+    return true;
+}
+
+/* ---- bytes --------------------------------------------------------------------------------- */
+
+/* Says which character or byte the vocabulary lacks. */
+static rm_status lacks(encoder *e, const char *text, size_t n)
+{
+    unsigned byte = (unsigned char)text[0];
+    size_t length = byte < 0x80 ? 1 : byte < 0xe0 ? 2 : byte < 0xf0 ? 3 : 4;
+    bool printable = byte > ' ' && byte != 0x7f && length <= n &&
+                     rm_utf8_valid_prefix(text, length) == length;
+    if (printable)
+        return rm_fail(e->err, RM_E_ARGUMENT, "the text needs the character \"%.*s\" (byte %02X), "
+                       "which this vocabulary has no token for", (int)length, text, byte);
+    return rm_fail(e->err, RM_E_ARGUMENT, "the text needs the byte %02X, which this vocabulary has "
+                   "no token for", byte);
+}
+
+/* Bytes as byte tokens, one each; `n_around` bytes from `text` on may be shown in the sentence. */
+static rm_status emit_bytes(encoder *e, const char *text, size_t n, size_t n_around)
+{
+    for (size_t i = 0; i < n; i++) {
+        int32_t token = e->t->byte_token[(unsigned char)text[i]];
+        if (token < 0)
+            return lacks(e, text + i, n_around - i);
+        if (!emit(e, token))
+            return no_memory(e);
+    }
+    return RM_OK;
+}
+
+/* ---- byte-level BPE ------------------------------------------------------------------------ */
+
+static rm_status encode_piece(encoder *e, const char *text, size_t n)
+{
+    const rm_tokenizer *t = e->t;
+    if (n == 1)
+        return emit_bytes(e, text, n, n);
+    e->n_symbols = 0;
+    for (size_t i = 0; i < n; i++) {
+        int32_t token = t->byte_token[(unsigned char)text[i]];
+        if (token < 0)
+            return lacks(e, text + i, n - i);
+        if (!symbol_add(e, (int32_t)i, 1, token))
+            return no_memory(e);
+    }
+    if (!merge_all(e, text))
+        return no_memory(e);
+    for (int32_t i = 0; i >= 0; i = e->symbols[i].next)
+        if (!emit(e, e->symbols[i].token))
+            return no_memory(e);
+    return RM_OK;
+}
+
+/* A stretch of valid UTF-8. */
+static rm_status encode_valid(encoder *e, const char *text, size_t n)
+{
+    const size_t *ends;
+    size_t n_ends, start = 0;
+    rm_status st = rm_splitter_cut(e->splitter, text, n, &ends, &n_ends, e->err);
+    bool whole = rm_pretokenizer_whole_pieces(e->t->pre);
+    for (size_t i = 0; i < n_ends && !st; i++) {
+        int32_t token = -1;
+        if (whole)
+            token = rm_tokenizer_find_bytes(e->t, text + start, ends[i] - start);
+        if (token < 0)
+            st = encode_piece(e, text + start, ends[i] - start);
+        else if (!emit(e, token))
+            st = no_memory(e);
+        start = ends[i];
+    }
+    return st;
+}
+
+static rm_status encode_bpe(encoder *e, const char *text, size_t n)
+{
+    rm_status st = RM_OK;
+    for (size_t at = 0; at < n && !st;) {
+        size_t valid = rm_utf8_valid_prefix(text + at, n - at);
+        if (valid)
+            st = encode_valid(e, text + at, valid);
+        at += valid;
+        if (at < n && !st) {
+            st = emit_bytes(e, text + at, 1, 1);
+            at++;
+        }
+    }
+    return st;
+}
+
+/* ---- SentencePiece ------------------------------------------------------------------------- */
+
+/* The symbols of a stretch: characters, spaces as U+2581; single bytes where UTF-8 is invalid
+ * and where U+2581 itself is written, which no piece matches because pieces are valid UTF-8. */
+static bool make_symbols(encoder *e, const char *text, size_t n, bool prefix)
+{
+    e->n_symbols = 0;
+    e->blanks.length = 0;
+    if (prefix)
+        rm_text_add(&e->blanks, RM_BLANK, 3);
+    size_t valid = rm_utf8_valid_prefix(text, n); /* valid up to here, counted from text */
+    bool good = !prefix || symbol_add(e, 0, 3, -1);
+    for (size_t i = 0; i < n && good;) {
+        if (i == valid) { /* an invalid byte: alone; then look further */
+            good = symbol_add(e, (int32_t)e->blanks.length, 1, -1);
+            rm_text_add(&e->blanks, text + i, 1);
+            i++;
+            valid = i + rm_utf8_valid_prefix(text + i, n - i);
+            continue;
+        }
+        unsigned char c = (unsigned char)text[i];
+        int32_t at = (int32_t)e->blanks.length;
+        size_t length = c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+        if (c == ' ') {
+            rm_text_add(&e->blanks, RM_BLANK, 3);
+            good = symbol_add(e, at, 3, -1);
+        } else {
+            rm_text_add(&e->blanks, text + i, length);
+            if (length == 3 && memcmp(text + i, RM_BLANK, 3) == 0)
+                good = symbol_add(e, at, 1, -1) && symbol_add(e, at + 1, 1, -1) &&
+                       symbol_add(e, at + 2, 1, -1);
+            else
+                good = symbol_add(e, at, (int32_t)length, -1);
+        }
+        i += length;
+    }
+    return good && !e->blanks.failed;
+}
+
+static rm_status encode_sentencepiece(encoder *e, const char *text, size_t n, bool prefix)
+{
+    if (n == 0)
+        return RM_OK;
+    if (!make_symbols(e, text, n, prefix))
+        return no_memory(e);
+    const char *blanks = e->blanks.data;
+    for (size_t i = 0; i < e->n_symbols; i++) {
+        symbol *s = &e->symbols[i];
+        s->token = rm_tokenizer_find_piece(e->t, blanks + s->start, (size_t)s->length);
+    }
+    if (!merge_all(e, blanks))
+        return no_memory(e);
+    rm_status st = RM_OK;
+    for (int32_t i = 0; i >= 0 && !st; i = e->symbols[i].next) {
+        const symbol *s = &e->symbols[i];
+        if (s->token >= 0) {
+            if (!emit(e, s->token))
+                st = no_memory(e);
+        } else if (s->length == 3 && memcmp(blanks + s->start, RM_BLANK, 3) == 0) {
+            st = emit_bytes(e, " ", 1, 1); /* a space where the vocabulary has no U+2581 */
+        } else {
+            st = emit_bytes(e, blanks + s->start, (size_t)s->length,
+                            e->blanks.length - (size_t)s->start);
+        }
+    }
+    return st;
+}
+
+/* ---- names and stretches ------------------------------------------------------------------- */
+
+/* The longest name that text begins with, or -1: a user-defined piece, or, with `special`, any. */
+static int32_t match_name(const rm_tokenizer *t, const char *text, size_t n, bool special,
+                          size_t *length)
+{
+    int32_t found = -1, node = t->trie_root[(unsigned char)text[0]];
+    for (size_t i = 0; node >= 0; ) {
+        int32_t token = t->trie[node].token;
+        i++;
+        if (token >= 0 && (special || t->type[token] == RM_TOKEN_USER)) {
+            found = token;
+            *length = i;
+        }
+        if (i == n)
+            break;
+        int32_t child = t->trie[node].child;
+        while (child >= 0 && t->trie[child].byte != (unsigned char)text[i])
+            child = t->trie[child].sibling;
+        node = child;
+    }
+    return found;
+}
+
+static rm_status encode_text(encoder *e, const char *text, size_t n, bool special)
+{
+    rm_status st = RM_OK;
+    bool prefix = e->t->add_space_prefix; /* also after each name, as SentencePiece models learn */
+    size_t start = 0;
+    if (special && e->t->add_bos && !emit(e, e->t->bos))
+        return no_memory(e);
+    for (size_t at = 0; at <= n && !st;) {
+        size_t length = 0;
+        int32_t name = at < n ? match_name(e->t, text + at, n - at, special, &length) : -1;
+        if (name < 0 && at < n) {
+            at++;
+            continue;
+        }
+        st = e->t->sentencepiece ? encode_sentencepiece(e, text + start, at - start, prefix)
+                                 : encode_bpe(e, text + start, at - start);
+        if (!st && name >= 0 && !emit(e, name))
+            st = no_memory(e);
+        at += name >= 0 ? length : 1;
+        start = at;
+    }
+    return st;
+}
+
+rm_status rm_tokenizer_encode(const rm_tokenizer *t, const char *text, size_t n_bytes, bool special,
+                              int32_t **tokens, int *n_tokens, rm_error *err)
+{
+    if (n_bytes > MAX_TEXT_BYTES)
+        return rm_fail(err, RM_E_ARGUMENT, "a text of %zu bytes, expected at most %d", n_bytes,
+                       MAX_TEXT_BYTES);
+    encoder e = { .t = t, .err = err };
+    rm_status st = RM_OK;
+    if (t->pre)
+        st = rm_splitter_new(t->pre, &e.splitter, err);
+    if (!st)
+        st = encode_text(&e, text, n_bytes, special);
+    if (!st && !e.tokens && !(e.tokens = malloc(sizeof *e.tokens)))
+        st = no_memory(&e); /* an empty text still gives something to free */
+    rm_splitter_free(e.splitter);
+    free(e.symbols);
+    free(e.heap);
+    rm_text_free(&e.blanks);
+    if (st) {
+        free(e.tokens);
+        return st;
+    }
+    assert(e.n_tokens <= INT_MAX);
+    *tokens = e.tokens;
+    *n_tokens = (int)e.n_tokens;
+    return RM_OK;
+}

@@ -1,0 +1,62 @@
+/* tokenizer_private.h - what tokenizer.c builds and tokenizer_encode.c reads. */
+#ifndef RM_ENGINE_MODEL_TOKENIZER_PRIVATE_H
+#define RM_ENGINE_MODEL_TOKENIZER_PRIVATE_H
+
+#include "engine/model/pretokenizer.h"
+#include "engine/model/tokenizer.h"
+
+#define RM_BLANK "\xe2\x96\x81" /* U+2581, SentencePiece's visible space */
+
+/* Strings one after another: string i is data[at[i] .. at[i+1]). */
+typedef struct rm_strings {
+    char *data;
+    size_t *at; /* [n + 1] */
+} rm_strings;
+
+/* What two neighbouring tokens merge into; `left` is -1 in an empty slot. */
+typedef struct rm_merge {
+    int32_t left, right, result, rank;
+} rm_merge;
+
+/* Node of a trie over the texts of special and user-defined tokens. Children are a list. */
+typedef struct rm_trie_node {
+    int32_t child, sibling; /* -1: none */
+    int32_t token;          /* that ends here, or -1 */
+    uint8_t byte;
+} rm_trie_node;
+
+struct rm_tokenizer {
+    bool sentencepiece, add_bos, add_space_prefix;
+    int n_vocab;
+    int32_t bos, eos, unknown;
+    uint8_t *type;           /* [n_vocab] rm_token_type */
+    rm_strings text;         /* as in the file */
+    rm_strings bytes;        /* as in running text */
+    uint32_t *priority;      /* [n_vocab] sentencepiece: smaller merges first, from the score */
+    size_t longest;          /* bytes of the longest text */
+    int32_t byte_token[256]; /* token of a single byte, or -1 */
+
+    int32_t *pieces;         /* open addressing by text: ids of pieces that merging may make */
+    size_t pieces_mask;
+    rm_merge *merges;        /* open addressing by (left, right) */
+    size_t merges_mask;
+
+    rm_trie_node *trie;      /* trie[0] is the root */
+    int32_t trie_root[256];  /* its children, by byte; -1: none */
+    int32_t n_trie;
+
+    rm_pretokenizer *pre;    /* bpe */
+};
+
+/* The piece with this text that merging may make, or -1. */
+int32_t rm_tokenizer_find_piece(const rm_tokenizer *, const char *text, size_t n);
+
+/* The same by what the piece means, in BPE; bytes of a piece of at most 256. */
+int32_t rm_tokenizer_find_bytes(const rm_tokenizer *, const char *bytes, size_t n);
+
+static inline size_t rm_merge_hash(int32_t left, int32_t right)
+{
+    return (size_t)rm_mix((uint64_t)(uint32_t)left, (uint64_t)(uint32_t)right);
+}
+
+#endif

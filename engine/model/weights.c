@@ -1,0 +1,522 @@
+/* weights.c - a llama-architecture GGUF file onto a backend.
+ *
+ * Tensors, with D, H, G, C, F, V, L as ops.h names them (GGUF writes shapes fastest first, so a
+ * matrix [n_out, n_in] appears as [n_in, n_out]):
+ *
+ *   token_embd.weight                       [V, D]
+ *   blk.<i>.attn_norm.weight                [D]
+ *   blk.<i>.attn_q.weight  (.bias)          [H C, D]
+ *   blk.<i>.attn_k.weight, attn_v.weight    [G C, D]   (biases likewise)
+ *   blk.<i>.attn_output.weight  (.bias)     [D, H C]
+ *   blk.<i>.ffn_norm.weight                 [D]
+ *   blk.<i>.ffn_gate.weight, ffn_up.weight  [F, D]
+ *   blk.<i>.ffn_down.weight                 [D, F]
+ *   output_norm.weight                      [D]
+ *   output.weight                           [V, D]; absent: token_embd.weight serves
+ *   rope_freqs.weight                       [rope_dims / 2] divisors of the frequencies; optional
+ *
+ * Q and K rows are stored in llama.cpp's order, where the rotary pairs are neighbours. Each
+ * tensor must be there with its shape, and a tensor that is none of these refuses the file,
+ * since ignoring it could change what the model computes.
+ *
+ * Compute types. What the caller asks for, else what the weights are: bf16 for bf16, q8 for
+ * q8_0, f32 otherwise. Under q8 a product whose matrices are not all q8_0 is computed in f32.
+ *
+ * The file is read twice: once through by the hash, once by the backend. Both go through the
+ * page cache, and the advice below starts the reading before either asks for it. */
+#define _GNU_SOURCE /* madvise */
+#include "engine/model/weights.h"
+
+#include "engine/dtype.h"
+#include "engine/model/gguf.h"
+#include "engine/model/hyper.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <xxhash.h>
+
+struct rm_weights_private {
+    rm_gguf *gguf;
+    char *name;
+    float *rope_factors;
+    bool *used;           /* [n_tensors] */
+};
+
+/* What a load works with. */
+typedef struct loader {
+    const rm_ops *ops;
+    rm_backend *backend;
+    const rm_gguf *gguf;
+    rm_weights *w;
+    rm_hyper hyper;
+    rm_error *err;
+} loader;
+
+/* ---- tensors by name ----------------------------------------------------------------------- */
+
+/* The tensor `name` as [n_out, n_in] (n_out 1: a vector) of a type this engine reads. An absent
+ * one is an error if `required`, else *tensor is NULL. */
+static rm_status find_tensor(loader *l, const char *name, size_t n_out, size_t n_in, bool required,
+                             const rm_gguf_tensor **tensor)
+{
+    const rm_gguf_tensor *t = rm_gguf_find_tensor(l->gguf, name);
+    *tensor = NULL;
+    if (!t && !required)
+        return RM_OK;
+    if (!t)
+        return rm_fail(l->err, RM_E_FORMAT, "%s: tensor %s is missing", rm_gguf_file(l->gguf), name);
+    bool vector = n_out == 1;
+    char shape[96];
+    rm_gguf_shape(t, shape);
+    if (t->n_values / t->dims[0] != n_out || t->dims[0] != n_in ||
+        (vector ? t->n_dims != 1 : t->n_dims != 2)) {
+        if (vector)
+            return rm_fail(l->err, RM_E_FORMAT, "%s: tensor %s is %s, expected [%zu]",
+                           rm_gguf_file(l->gguf), name, shape, n_in);
+        return rm_fail(l->err, RM_E_FORMAT, "%s: tensor %s is %s, expected [%zu, %zu]",
+                       rm_gguf_file(l->gguf), name, shape, n_in, n_out);
+    }
+    if (!t->readable)
+        return rm_fail(l->err, RM_E_UNSUPPORTED, "%s: tensor %s is %s, supported are f32, f16, "
+                       "bf16 and q8_0", rm_gguf_file(l->gguf), name, shape);
+    l->w->priv->used[t - rm_gguf_tensor_at(l->gguf, 0)] = true;
+    *tensor = t;
+    return RM_OK;
+}
+
+static rm_status find_matrix(loader *l, const char *name, size_t n_out, size_t n_in, rm_matrix *m)
+{
+    const rm_gguf_tensor *t;
+    rm_status st = find_tensor(l, name, n_out, n_in, true, &t);
+    if (!st)
+        *m = (rm_matrix){ t->type, t->data, n_out, n_in };
+    return st;
+}
+
+static const char *layer_name(char buffer[64], int layer, const char *suffix)
+{
+    snprintf(buffer, 64, "blk.%d.%s", layer, suffix);
+    return buffer;
+}
+
+/* A vector widened to f32, malloc'd; *values NULL if it is absent and not required. */
+static rm_status read_vector(loader *l, const char *name, size_t n, bool required, float **values)
+{
+    const rm_gguf_tensor *t;
+    *values = NULL;
+    rm_status st = find_tensor(l, name, 1, n, required, &t);
+    if (st || !t)
+        return st;
+    *values = malloc(n * sizeof **values);
+    if (!*values)
+        return rm_fail(l->err, RM_E_MEMORY, "%s: no memory for tensor %s", rm_gguf_file(l->gguf),
+                       name);
+    rm_dtype_widen(t->type, t->data, n, *values);
+    return RM_OK;
+}
+
+/* ---- loading ------------------------------------------------------------------------------- */
+
+static rm_compute compute_for(const loader *l, const rm_matrix *m, int n)
+{
+    if (l->w->compute != RM_COMPUTE_Q8)
+        return l->w->compute;
+    for (int i = 0; i < n; i++)
+        if (m[i].type != RM_Q8_0)
+            return RM_COMPUTE_F32;
+    return RM_COMPUTE_Q8;
+}
+
+static rm_status load_vector(loader *l, const char *name, size_t n, rm_weight **weight)
+{
+    float *values;
+    rm_status st = read_vector(l, name, n, true, &values);
+    if (!st)
+        st = l->ops->vector_new(l->backend, values, n, weight, l->err);
+    free(values);
+    return st;
+}
+
+/* Matrices (with the biases that exist) stacked into one weight. */
+static rm_status load_stack(loader *l, int layer, const char *const *names, const size_t *n_out,
+                            size_t n_in, int n, rm_weight **weight)
+{
+    rm_matrix m[3];
+    float *bias[3] = { 0 };
+    char name[64];
+    bool biased = false;
+    rm_status st = RM_OK;
+    assert(n <= 3);
+    for (int i = 0; i < n && !st; i++) {
+        char suffix[40];
+        snprintf(suffix, sizeof suffix, "%s.weight", names[i]);
+        st = find_matrix(l, layer_name(name, layer, suffix), n_out[i], n_in, &m[i]);
+        snprintf(suffix, sizeof suffix, "%s.bias", names[i]);
+        if (!st)
+            st = read_vector(l, layer_name(name, layer, suffix), n_out[i], false, &bias[i]);
+        biased |= bias[i] != NULL;
+    }
+    if (!st)
+        st = l->ops->weight_new(l->backend, m, biased ? (const float *const *)bias : NULL, n,
+                                compute_for(l, m, n), weight, l->err);
+    for (int i = 0; i < n; i++)
+        free(bias[i]);
+    return st;
+}
+
+static rm_status load_gated(loader *l, int layer, rm_weight **weight)
+{
+    size_t f = (size_t)l->hyper.n_ff, d = (size_t)l->hyper.n_embd;
+    rm_matrix m[2];
+    char name[64];
+    rm_status st = find_matrix(l, layer_name(name, layer, "ffn_gate.weight"), f, d, &m[0]);
+    if (!st)
+        st = find_matrix(l, layer_name(name, layer, "ffn_up.weight"), f, d, &m[1]);
+    if (!st)
+        st = l->ops->weight_new_gated(l->backend, &m[0], &m[1], compute_for(l, m, 2), weight,
+                                      l->err);
+    return st;
+}
+
+static rm_status load_layer(loader *l, int i)
+{
+    static const char *const qkv[] = { "attn_q", "attn_k", "attn_v" };
+    static const char *const out[] = { "attn_output" }, *const down[] = { "ffn_down" };
+    const rm_hyper *h = &l->hyper;
+    size_t d = (size_t)h->n_embd, f = (size_t)h->n_ff;
+    size_t q = (size_t)h->n_heads * (size_t)h->head_dim, kv = (size_t)h->n_kv_heads * (size_t)h->head_dim;
+    rm_layer *layer = &l->w->layers[i];
+    char name[64];
+    rm_status st;
+    if ((st = load_vector(l, layer_name(name, i, "attn_norm.weight"), d, &layer->attn_norm)) ||
+        (st = load_stack(l, i, qkv, (size_t[]){ q, kv, kv }, d, 3, &layer->qkv)) ||
+        (st = load_stack(l, i, out, &d, q, 1, &layer->attn_out)) ||
+        (st = load_vector(l, layer_name(name, i, "ffn_norm.weight"), d, &layer->ffn_norm)) ||
+        (st = load_gated(l, i, &layer->gate_up)))
+        return st;
+    return load_stack(l, i, down, &d, f, 1, &layer->down);
+}
+
+/* The embedding, the output matrix and what stands between the last layer and it. */
+static rm_status load_ends(loader *l)
+{
+    rm_weights *w = l->w;
+    size_t v = (size_t)w->info.n_vocab, d = (size_t)l->hyper.n_embd;
+    rm_matrix embedding, output;
+    rm_status st = find_matrix(l, "token_embd.weight", v, d, &embedding);
+    if (st)
+        return st;
+    w->info.tied = !rm_gguf_find_tensor(l->gguf, "output.weight");
+    output = embedding;
+    if (!w->info.tied && (st = find_matrix(l, "output.weight", v, d, &output)))
+        return st;
+    if ((st = l->ops->table_new(l->backend, &embedding, &w->embedding, l->err)) ||
+        (st = load_vector(l, "output_norm.weight", d, &w->out_norm)))
+        return st;
+    return l->ops->weight_new(l->backend, &output, NULL, 1, compute_for(l, &output, 1), &w->output,
+                              l->err);
+}
+
+static rm_status load_rope(loader *l)
+{
+    const rm_hyper *h = &l->hyper;
+    size_t n = (size_t)h->rope_dims / 2;
+    float *factors;
+    rm_status st = read_vector(l, "rope_freqs.weight", n, false, &factors);
+    if (st)
+        return st;
+    l->w->priv->rope_factors = factors;
+    for (size_t i = 0; factors && i < n; i++)
+        if (!(factors[i] > 0) || isinf(factors[i]))
+            return rm_fail(l->err, RM_E_FORMAT, "%s: rope_freqs.weight holds %g at %zu, expected "
+                           "finite numbers above 0", rm_gguf_file(l->gguf), (double)factors[i], i);
+    l->w->rope = (rm_rope){ .n_dims = h->rope_dims, .interleaved = true, .theta = h->rope_theta,
+                            .scale = h->rope_scale, .factors = factors };
+    return RM_OK;
+}
+
+static rm_status refuse_unused(const loader *l)
+{
+    for (uint64_t i = 0; i < rm_gguf_n_tensors(l->gguf); i++)
+        if (!l->w->priv->used[i]) {
+            const rm_gguf_tensor *t = rm_gguf_tensor_at(l->gguf, i);
+            return rm_fail(l->err, RM_E_UNSUPPORTED, "%s: tensor %.*s is not part of a llama model "
+                           "of %d layers as this engine computes it", rm_gguf_file(l->gguf),
+                           (int)t->name.n, t->name.bytes, l->hyper.n_layers);
+        }
+    return RM_OK;
+}
+
+/* ---- what the caller asked for ------------------------------------------------------------- */
+
+/* The type that most values of matrices have. */
+static rm_dtype main_type(const rm_gguf *g)
+{
+    uint64_t count[RM_DTYPE_COUNT] = { 0 };
+    rm_dtype most = RM_F32;
+    for (uint64_t i = 0; i < rm_gguf_n_tensors(g); i++) {
+        const rm_gguf_tensor *t = rm_gguf_tensor_at(g, i);
+        if (t->readable && t->n_dims > 1)
+            count[t->type] += t->n_values;
+    }
+    for (int i = 0; i < RM_DTYPE_COUNT; i++)
+        if (count[i] > count[most])
+            most = (rm_dtype)i;
+    return most;
+}
+
+static rm_status choose_compute(loader *l, const char *name)
+{
+    rm_dtype type = main_type(l->gguf);
+    rm_weights *w = l->w;
+    w->info.weight_type = rm_dtype_name(type);
+    if (!name)
+        name = type == RM_BF16 ? "bf16" : type == RM_Q8_0 ? "q8" : "f32";
+    if (strcmp(name, "f32") == 0) {
+        w->compute = RM_COMPUTE_F32;
+        w->info.compute = "f32";
+    } else if (strcmp(name, "bf16") == 0) {
+        w->compute = RM_COMPUTE_BF16;
+        w->info.compute = "bf16";
+    } else if (strcmp(name, "q8") == 0) {
+        if (type != RM_Q8_0)
+            return rm_fail(l->err, RM_E_ARGUMENT, "%s: compute type q8 needs weights stored as "
+                           "q8_0, this file's are %s", rm_gguf_file(l->gguf), w->info.weight_type);
+        w->compute = RM_COMPUTE_Q8;
+        w->info.compute = "q8";
+    } else {
+        return rm_fail(l->err, RM_E_ARGUMENT, "compute type \"%.40s\", expected f32, bf16 or q8",
+                       name);
+    }
+    return RM_OK;
+}
+
+static rm_status choose_kv(loader *l, const char *name)
+{
+    rm_weights *w = l->w;
+    if (!name)
+        name = w->compute == RM_COMPUTE_BF16 ? "bf16" : "f32";
+    bool bf16 = strcmp(name, "bf16") == 0;
+    if (!bf16 && strcmp(name, "f32") != 0)
+        return rm_fail(l->err, RM_E_ARGUMENT, "key/value type \"%.40s\", expected f32 or bf16", name);
+    w->kv_type = bf16 ? RM_BF16 : RM_F32;
+    w->info.kv = bf16 ? "bf16" : "f32";
+    return RM_OK;
+}
+
+/* ---- describing ---------------------------------------------------------------------------- */
+
+/* general.name if it is fit to be printed, else the last part of the path. */
+static rm_status copy_name(loader *l)
+{
+    rm_gguf_string name = { 0 };
+    const char *file = rm_gguf_file(l->gguf), *slash = strrchr(file, '/');
+    rm_status st = rm_gguf_text(l->gguf, "general.name", &name, l->err);
+    if (st)
+        return st;
+    bool fit = name.n >= 1 && name.n <= 256 && rm_utf8_valid_prefix(name.bytes, name.n) == name.n;
+    for (size_t i = 0; fit && i < name.n; i++)
+        fit = (unsigned char)name.bytes[i] >= ' ' && name.bytes[i] != 0x7f;
+    l->w->priv->name = fit ? strndup(name.bytes, name.n) : strdup(slash ? slash + 1 : file);
+    if (!l->w->priv->name)
+        return rm_fail(l->err, RM_E_MEMORY, "%s: no memory for its name", file);
+    l->w->info.name = l->w->priv->name;
+    return RM_OK;
+}
+
+/* The identity: XXH3-128 of all bytes of the file; with compute and KV type, all that the numbers
+ * depend on besides backend and variant. */
+static void hash_file(loader *l)
+{
+    const void *bytes;
+    size_t n = rm_gguf_bytes(l->gguf, &bytes);
+    /* 64 KiB of reading ahead per fault is the kernel's habit; this asks for all at once. */
+    (void)madvise((void *)(uintptr_t)bytes, n, MADV_WILLNEED);
+    XXH128_hash_t h = XXH3_128bits(bytes, n);
+    snprintf(l->w->info.hash, sizeof l->w->info.hash, "%016" PRIx64 "%016" PRIx64,
+             (uint64_t)h.high64, (uint64_t)h.low64);
+    l->w->info.id = rm_mix(rm_mix(h.high64, h.low64),
+                           (uint64_t)l->w->compute << 8 | (uint64_t)l->w->kv_type);
+    l->w->info.file_bytes = n;
+}
+
+static size_t held_bytes(const loader *l)
+{
+    const rm_weights *w = l->w;
+    const rm_ops *ops = l->ops;
+    size_t sum = ops->weight_bytes(w->out_norm) + ops->weight_bytes(w->output);
+    if (!w->info.tied)
+        sum += rm_gguf_find_tensor(l->gguf, "token_embd.weight")->n_bytes;
+    for (int i = 0; i < w->info.n_layers; i++) {
+        const rm_layer *y = &w->layers[i];
+        sum += ops->weight_bytes(y->attn_norm) + ops->weight_bytes(y->qkv) +
+               ops->weight_bytes(y->attn_out) + ops->weight_bytes(y->ffn_norm) +
+               ops->weight_bytes(y->gate_up) + ops->weight_bytes(y->down);
+    }
+    return sum;
+}
+
+/* Shapes and costs. Counted as engine.h says: a multiply-add is 2; per layer and row
+ * D (H + 2G) C + H C D + 3 D F of them, the output D V, and each cached position a row looks at
+ * H C for its score and H C for its value. */
+static void describe(loader *l)
+{
+    const rm_hyper *h = &l->hyper;
+    rm_model_info *info = &l->w->info;
+    rm_tokenizer_info t = rm_tokenizer_describe(l->w->tokenizer);
+    info->file = rm_gguf_file(l->gguf);
+    info->arch = "llama";
+    info->tokenizer = t.sentencepiece ? "sentencepiece" : "bpe";
+    info->n_layers = h->n_layers;
+    info->n_embd = h->n_embd;
+    info->n_heads = h->n_heads;
+    info->n_kv_heads = h->n_kv_heads;
+    info->head_dim = h->head_dim;
+    info->n_ff = h->n_ff;
+    info->n_ctx = h->n_ctx;
+    info->n_vocab = t.n_vocab;
+    info->rope_theta = h->rope_theta;
+    info->norm_eps = h->norm_eps;
+    info->bos = t.bos;
+    info->eos = t.eos;
+    info->add_bos = t.add_bos;
+    double layers = h->n_layers, d = h->n_embd, f = h->n_ff, c = h->head_dim;
+    double q = h->n_heads * c, kv = h->n_kv_heads * c;
+    info->flops_per_token = 2 * layers * (d * (q + 2 * kv) + q * d + 3 * d * f);
+    info->flops_output = 2 * d * info->n_vocab;
+    info->flops_per_position = 4 * layers * q;
+    info->kv_position_bytes = (size_t)h->n_layers * 2 * (size_t)h->n_kv_heads *
+                              (size_t)h->head_dim * (l->w->kv_type == RM_BF16 ? 2 : 4);
+    for (uint64_t i = 0; i < rm_gguf_n_tensors(l->gguf); i++)
+        info->n_params += rm_gguf_tensor_at(l->gguf, i)->n_values;
+}
+
+/* eos, and the ends of a turn and of a message where the file names them. */
+static rm_status read_stop_tokens(loader *l)
+{
+    static const char *const keys[] = { "tokenizer.ggml.eos_token_id",
+                                        "tokenizer.ggml.eot_token_id",
+                                        "tokenizer.ggml.eom_token_id" };
+    rm_weights *w = l->w;
+    w->stop_tokens = malloc(sizeof keys / sizeof keys[0] * sizeof *w->stop_tokens);
+    if (!w->stop_tokens)
+        return rm_fail(l->err, RM_E_MEMORY, "%s: no memory", rm_gguf_file(l->gguf));
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        int64_t id = -1;
+        rm_status st = rm_gguf_integer(l->gguf, keys[i], -1, UINT32_MAX, &id, l->err);
+        if (st)
+            return st;
+        if (id == UINT32_MAX || id < 0)
+            continue;
+        if (id >= w->info.n_vocab)
+            return rm_fail(l->err, RM_E_FORMAT, "%s: %s is %" PRId64 ", but there are %d tokens",
+                           rm_gguf_file(l->gguf), keys[i], id, w->info.n_vocab);
+        bool known = false;
+        for (int k = 0; k < w->n_stop_tokens; k++)
+            known |= w->stop_tokens[k] == (int32_t)id;
+        if (!known)
+            w->stop_tokens[w->n_stop_tokens++] = (int32_t)id;
+    }
+    return RM_OK;
+}
+
+/* ---- opening ------------------------------------------------------------------------------- */
+
+static rm_status check_vocabulary(const loader *l)
+{
+    int n = l->w->info.n_vocab;
+    const rm_gguf_tensor *t = rm_gguf_find_tensor(l->gguf, "token_embd.weight");
+    if (l->hyper.n_vocab && l->hyper.n_vocab != n)
+        return rm_fail(l->err, RM_E_FORMAT, "%s: llama.vocab_size is %" PRId64 ", but the tokenizer "
+                       "has %d tokens", rm_gguf_file(l->gguf), l->hyper.n_vocab, n);
+    if (t && t->n_dims == 2 && t->dims[1] != (uint64_t)n)
+        return rm_fail(l->err, RM_E_FORMAT, "%s: token_embd.weight has %" PRIu64 " rows, but the "
+                       "tokenizer has %d tokens", rm_gguf_file(l->gguf), t->dims[1], n);
+    return RM_OK;
+}
+
+static rm_status load(loader *l, const char *file, const rm_model_options *options)
+{
+    static const rm_model_options defaults = { 0 };
+    rm_weights *w = l->w;
+    rm_status st = rm_gguf_open(file, &w->priv->gguf, l->err);
+    if (st)
+        return st;
+    l->gguf = w->priv->gguf;
+    if (!options)
+        options = &defaults;
+    w->priv->used = calloc((size_t)rm_gguf_n_tensors(l->gguf) + 1, sizeof *w->priv->used);
+    if (!w->priv->used)
+        return rm_fail(l->err, RM_E_MEMORY, "%s: no memory", file);
+    if ((st = rm_hyper_read(l->gguf, &l->hyper, l->err)) ||
+        (st = rm_tokenizer_from_gguf(l->gguf, &w->tokenizer, l->err)) ||
+        (st = choose_compute(l, options->compute)) || (st = choose_kv(l, options->kv)) ||
+        (st = copy_name(l)))
+        return st;
+    describe(l);
+    if ((st = check_vocabulary(l)) || (st = read_stop_tokens(l)))
+        return st;
+    hash_file(l);
+    w->layers = calloc((size_t)l->hyper.n_layers, sizeof *w->layers);
+    if (!w->layers)
+        return rm_fail(l->err, RM_E_MEMORY, "%s: no memory for %d layers", file, l->hyper.n_layers);
+    if ((st = load_ends(l)) || (st = load_rope(l)))
+        return st;
+    for (int i = 0; i < l->hyper.n_layers; i++)
+        if ((st = load_layer(l, i)))
+            return st;
+    if ((st = refuse_unused(l)))
+        return st;
+    w->info.memory_bytes = held_bytes(l);
+    return RM_OK;
+}
+
+rm_status rm_weights_open(const rm_ops *ops, rm_backend *backend, const char *file,
+                          const rm_model_options *options, rm_weights **out, rm_error *err)
+{
+    rm_weights *w = calloc(1, sizeof *w);
+    if (w)
+        w->priv = calloc(1, sizeof *w->priv);
+    if (!w || !w->priv) {
+        free(w);
+        return rm_fail(err, RM_E_MEMORY, "%s: no memory to load it", file);
+    }
+    loader l = { .ops = ops, .backend = backend, .w = w, .err = err };
+    rm_status st = load(&l, file, options);
+    if (st)
+        rm_weights_close(ops, backend, w);
+    else
+        *out = w;
+    return st;
+}
+
+void rm_weights_close(const rm_ops *ops, rm_backend *backend, rm_weights *w)
+{
+    if (!w)
+        return;
+    for (int i = 0; w->layers && i < w->info.n_layers; i++) {
+        rm_layer *y = &w->layers[i];
+        rm_weight *all[] = { y->attn_norm, y->qkv, y->attn_out, y->ffn_norm, y->gate_up, y->down };
+        for (size_t k = 0; k < sizeof all / sizeof all[0]; k++)
+            if (all[k])
+                ops->weight_free(backend, all[k]);
+    }
+    rm_weight *ends[] = { w->output, w->out_norm, w->embedding };
+    for (size_t k = 0; k < sizeof ends / sizeof ends[0]; k++)
+        if (ends[k])
+            ops->weight_free(backend, ends[k]);
+    rm_tokenizer_free(w->tokenizer);
+    rm_gguf_close(w->priv->gguf);
+    free(w->priv->name);
+    free(w->priv->rope_factors);
+    free(w->priv->used);
+    free(w->priv);
+    free(w->layers);
+    free(w->stop_tokens);
+    free(w);
+}
