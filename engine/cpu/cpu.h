@@ -1,0 +1,272 @@
+/* cpu.h - what the files of the CPU backend share.
+ *
+ *   cpu.c         the table rm_cpu_ops: tensors, enqueueing
+ *   executor.c    worker threads that run an enqueued program
+ *   weight.c      packing of matrices into panels
+ *   kv.c          pages, rotary tables, the plan of attention
+ *   tiles.c       the tiles an operation is cut into: what a worker runs
+ *   kernels.inc   the arithmetic, written once over the vector type of a variant;
+ *                 portable.c, avx2.c, avx512.c and avx512bf16.c compile it
+ *
+ * Layout.  The rows of a tensor are padded to multiples of 16 floats, so that kernels store
+ * whole vectors; what lies in the padding is unspecified. Weights are packed into groups of 64
+ * outputs (4 vectors of 16; the last group has as many vectors as it needs): the lanes of a
+ * vector are outputs, K runs outermost, so every output is one chain of fused multiply-adds in
+ * ascending k and no sum is ever folded across lanes. */
+#ifndef RM_ENGINE_CPU_H
+#define RM_ENGINE_CPU_H
+
+#include <assert.h>
+#include <stdatomic.h>
+
+#include "engine/dtype.h"
+#include "engine/ops.h"
+#include "engine/pick.h"
+
+enum {
+    LANES = 16,              /* floats of one vector of the contract */
+    GROUP_VECTORS = 4,       /* vectors of one weight group */
+    GROUP = LANES * GROUP_VECTORS,
+    ROW_BLOCK = 48,          /* most rows one product tile computes */
+    QUERY_TILE = 32,         /* queries (rows x heads) of one attention tile */
+    CHUNK_PAGES = RM_CHUNK / 16 /* most pages of one chunk */
+};
+
+/* ---- weights ------------------------------------------------------------------------------- */
+
+/* How a packed matrix lies in memory, and what its inputs are. NV = vectors of the group. */
+typedef enum panel_kind {
+    PANEL_F32,       /* [K][NV 16] f32, inputs f32 */
+    PANEL_F16,       /* [K][NV 16] f16, inputs f32 */
+    PANEL_BF16_WIDE, /* [K/2][NV 16][2] bf16, inputs f32 */
+    PANEL_BF16,      /* [K/2][NV 16][2] bf16, inputs bf16 */
+    PANEL_Q8         /* [K/32] of { f16 scale [NV 16]; u8 [8][NV 16][4] = int8 + 128 }, inputs q8 */
+} panel_kind;
+
+/* Inputs of products are f32 rows, or one of these copies of them. */
+typedef enum input_kind { INPUT_F32, INPUT_BF16, INPUT_Q8, INPUT_KINDS } input_kind;
+
+/* 32 activations: x = scale q. `offset` is -128 times the sum of q: weights are stored with
+ * 128 added (one operand of the dot-product instruction is unsigned). */
+typedef struct q8_block {
+    float scale;
+    int32_t offset;
+    int8_t q[32];
+} q8_block;
+
+typedef enum weight_class { WEIGHT_VECTOR, WEIGHT_TABLE, WEIGHT_PANELS } weight_class;
+
+struct rm_weight {
+    weight_class class;
+    panel_kind kind;
+    input_kind input;
+    bool gated;              /* the first half of a group's vectors are gates, the second ups */
+    size_t n, k;             /* outputs (of swiglu: F), inputs */
+    size_t n_groups;
+    int last_vectors;        /* vectors of the last group */
+    size_t group_bytes;      /* of a full group */
+    size_t bytes;            /* of all groups */
+    void *data;              /* groups, or the values of a vector */
+    float *bias;             /* [n_groups 64] in the order of the lanes, or NULL */
+    rm_matrix table;
+};
+
+static inline int group_vectors(const rm_weight *w, size_t group)
+{
+    return group + 1 == w->n_groups ? w->last_vectors : GROUP_VECTORS;
+}
+
+/* ---- tensors ------------------------------------------------------------------------------- */
+
+struct rm_tensor {
+    float *data;
+    size_t rows, width, stride; /* stride: floats from row to row */
+    void *input[INPUT_KINDS];   /* copies as inputs of products, made at first need */
+    int current[INPUT_KINDS];   /* leading rows in which the copy says what data says */
+    uint64_t program;           /* the program that last wrote the tensor, and its operation there */
+    size_t writer;
+};
+
+/* Bytes from row to row of an input copy. */
+size_t cpu_input_stride(input_kind, size_t width);
+
+/* ---- keys and values ----------------------------------------------------------------------- */
+
+/* A page holds `page_positions` positions of all layers:
+ *   [layer] { keys [G][C][page_positions]; values [G][page_positions][Cp] }
+ * Keys are transposed so that the lanes of a score are positions; Cp is C padded to 16. */
+struct rm_kv {
+    rm_kv_shape shape;
+    int padded_dim;              /* Cp */
+    size_t element_bytes;
+    size_t key_bytes, layer_bytes, page_bytes; /* of the keys of a layer, a layer, a page */
+    uint8_t **page;              /* [n_pages] */
+    size_t n_pages, page_capacity;
+    void **slab;                 /* what kv_reserve allocated, to be freed */
+    size_t n_slabs, slab_capacity;
+
+    int rope_dims, max_positions, rope_ready; /* positions whose angles are computed */
+    bool interleaved;
+    double rope_scale;
+    double *frequency;           /* [rope_dims / 2] */
+    float *cosine, *sine;        /* [max_positions][rope_dims]; sine signed for its partner */
+};
+
+/* One batch as the operations see it; see kv.c. */
+typedef struct batch_plan {
+    rm_batch batch;
+    rm_kv *kv;
+    int capacity;        /* rows the arrays below are sized for */
+    int *order;          /* [R] rows, those that share pages side by side */
+    int *common;         /* [R] leading chunks order[i] shares with order[i - 1] */
+    int *sequence;       /* [n_seqs] scratch of the sort, twice */
+    int *first, *count;  /* [n_seqs] first row and number of rows */
+    int n_chunks;        /* of the longest row */
+} batch_plan;
+
+rm_status cpu_kv_new(rm_backend *, const rm_kv_shape *, const rm_rope *, int max_positions, rm_kv **,
+                 rm_error *);
+void cpu_kv_free(rm_backend *, rm_kv *);
+size_t cpu_kv_page_bytes(const rm_kv *);
+rm_status cpu_kv_reserve(rm_backend *, rm_kv *, size_t n_pages, rm_error *);
+bool cpu_plan_grow(batch_plan *, int rows);
+void cpu_plan_make(batch_plan *, rm_kv *, const rm_batch *);
+void cpu_plan_free(batch_plan *);
+
+static inline int row_chunks(const batch_plan *p, int row)
+{
+    return p->batch.position[row] / RM_CHUNK + 1;
+}
+
+/* ---- arithmetic, one table per instruction-set variant -------------------------------------- */
+
+typedef enum epilogue { STORE, ADD, GATE } epilogue;
+
+typedef struct product_args {
+    const rm_weight *w;
+    const void *x;         /* rows of w->input */
+    size_t x_stride;       /* bytes */
+    float *y;
+    size_t y_stride;       /* floats */
+    epilogue epilogue;
+} product_args;
+
+/* One chunk of one kv head for Q queries that all see the same pages. */
+typedef struct attend_args {
+    int n_queries, head_dim, padded_dim, page_positions;
+    rm_dtype type;
+    const float *q;                  /* [Q][q_stride], already divided by sqrt(C) */
+    size_t q_stride;
+    const int *valid;                /* [Q] positions of the chunk the query sees, 1 .. 64 */
+    const void *keys[CHUNK_PAGES];   /* [C][page_positions] */
+    const void *values[CHUNK_PAGES]; /* [page_positions][Cp] */
+    bool first;                      /* max, sum, out are written; else merged into */
+    float *max, *sum;                /* [Q] */
+    float *out;                      /* [Q][Cp] */
+    float *scores;                   /* scratch [Q][64] */
+} attend_args;
+
+typedef struct cpu_isa {
+    const char *name;
+    bool (*available)(void);
+    void (*product)(const product_args *, size_t group, int row0, int row1, float *scratch);
+    void (*norm)(float *y, const float *x, const float *w, float eps, size_t n);
+    void (*convert)(input_kind, const float *x, size_t n, void *to); /* n: rounded up to blocks,
+                                                                        padding is made 0 */
+    void (*embed)(const rm_matrix *, size_t row, float *y);
+    void (*scale)(float *y, const float *x, float by, size_t n);
+    void (*rope)(float *head, const float *cosine, const float *sine, int n_dims, bool interleaved);
+    void (*store_kv)(rm_dtype, const float *k, const float *v, int dim, int padded, int positions,
+                     void *keys, void *values); /* to one position of a head's page */
+    void (*attend)(const attend_args *);
+    void (*merge)(float *max, float *sum, float *out, float max2, float sum2, const float *out2,
+                  size_t n);
+    void (*finish)(float *y, const float *out, float sum, size_t n); /* y = out / sum */
+    const rm_row_kernels *rows;
+} cpu_isa;
+
+extern const cpu_isa cpu_portable;
+#if defined(__x86_64__)
+extern const cpu_isa cpu_avx2, cpu_avx512, cpu_avx512_bf16;
+#endif
+
+/* ---- programs and workers ------------------------------------------------------------------- */
+
+typedef struct worker {
+    rm_backend *backend;
+    int index;
+    void *scratch;               /* backend->scratch_bytes, 64-byte aligned */
+} worker;
+
+typedef struct op op;
+typedef void tile_fn(const op *, worker *, size_t tile);
+
+/* One operation of a program: tiles 0 .. n_tiles-1 in any order, after all operations before. */
+struct op {
+    tile_fn *tile;
+    size_t n_tiles;
+    rm_tensor *y;
+    const rm_tensor *x;
+    const rm_weight *w;
+    rm_kv *kv;
+    const batch_plan *plan;
+    const int32_t *index, *to;   /* tokens, or rows of copy_rows */
+    const rm_pick *picks;
+    input_kind emit;             /* y's copy that the tiles also write */
+    epilogue epilogue;
+    float eps;
+    int rows, layer, n_heads, n;
+    int rows_per_tile, n_row_tiles;
+    bool split;                  /* attention: a tile is one chunk, partial results go to memory */
+    float *partial;
+};
+
+typedef struct executor executor;
+
+struct rm_backend {
+    const cpu_isa *isa;
+    rm_backend_options options;
+    char device[128];
+    executor *executor;
+    worker *workers;             /* [n_threads] */
+    size_t scratch_bytes;
+    op *ops;                     /* the program being enqueued */
+    size_t n_ops, op_capacity;
+    uint64_t program;            /* its number, from 1 */
+    batch_plan **plans;          /* those of this program, then unused ones */
+    size_t n_plans, plan_capacity;
+    float *partial;              /* attention's partial results */
+    size_t partial_floats;
+    rm_status status;            /* of enqueueing: reported by flush */
+    rm_error error;
+};
+
+rm_status cpu_executor_new(rm_backend *, executor **, rm_error *);
+void cpu_executor_free(executor *);
+bool cpu_executor_reserve(executor *, size_t n_ops);
+void cpu_executor_run(executor *, const op *, size_t n_ops);
+
+rm_status cpu_weight_new(rm_backend *, const rm_matrix *, const float *const *bias, int n, rm_compute,
+                     rm_weight **, rm_error *);
+rm_status cpu_weight_new_gated(rm_backend *, const rm_matrix *gate, const rm_matrix *up, rm_compute,
+                           rm_weight **, rm_error *);
+rm_status cpu_table_new(rm_backend *, const rm_matrix *, rm_weight **, rm_error *);
+rm_status cpu_vector_new(rm_backend *, const float *values, size_t n, rm_weight **, rm_error *);
+void cpu_weight_free(rm_backend *, rm_weight *);
+size_t cpu_weight_bytes(const rm_weight *);
+
+tile_fn tile_embed, tile_norm, tile_convert, tile_product, tile_rope_store, tile_attention,
+    tile_merge, tile_copy_rows, tile_copy_page, tile_pick;
+
+/* Bytes of scratch the tiles of an operation need. */
+size_t cpu_attention_scratch_bytes(int n_queries, int head_dim, int padded_dim);
+
+/* 64-byte aligned, zeroed; NULL when out of memory. */
+void *aligned_zeroed(size_t bytes);
+
+static inline size_t round_up(size_t n, size_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
+#endif
