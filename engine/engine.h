@@ -138,6 +138,34 @@ RM_API const char *rm_token_bytes(const rm_model *, int32_t token, size_t *n_byt
 /* RM_OK if token ids mean the same in both, else RM_E_ARGUMENT naming the first difference. */
 RM_API rm_status rm_model_same_vocabulary(const rm_model *, const rm_model *, rm_error *);
 
+/* A tokenizer by itself, from a GGUF file with or without tensors: the same promises as the
+ * functions above (rm_tokenizer_encode is rm_tokenize, rm_tokenizer_decode rm_detokenize). */
+typedef struct rm_tokenizer rm_tokenizer;
+
+RM_API rm_status rm_tokenizer_open(const char *file, rm_tokenizer **, rm_error *);
+RM_API void rm_tokenizer_free(rm_tokenizer *);
+RM_API rm_status rm_tokenizer_encode(const rm_tokenizer *, const char *text, size_t n_bytes,
+                                     bool special, int32_t **tokens, int *n_tokens, rm_error *);
+RM_API void rm_tokenizer_decode(const rm_tokenizer *, const int32_t *tokens, int n_tokens,
+                                bool special, rm_text *text);
+
+/* A llama-shaped model with random weights, for measuring speed: matrices uniform with standard
+ * deviation 1/sqrt(n_in), norms 1, drawn by Philox from `seed` (the same bits everywhere). Its
+ * vocabulary is byte-level: <bos>, <eos>, the 256 bytes (printable ones first), then two-byte
+ * and longer pieces with merges that make them. */
+typedef struct rm_random_model {
+    int n_layers, n_embd, n_heads, n_ff, n_vocab, n_ctx; /* all required */
+    int n_kv_heads;            /* 0: n_heads */
+    int head_dim;              /* 0: n_embd / n_heads */
+    bool tied;                 /* no output matrix of its own: the embedding is used */
+    double rope_theta;         /* 0: 10000 */
+    const char *weight_type;   /* "f32", "f16", "bf16" or "q8_0" */
+    uint64_t seed;
+} rm_random_model;
+
+/* Writes it to `file` as GGUF, replacing the file only when all is written. */
+RM_API rm_status rm_model_write_random(const rm_random_model *, const char *file, rm_error *);
+
 /* ---- runs ------------------------------------------------------------------------------ */
 
 typedef struct rm_run_options {
@@ -324,6 +352,18 @@ typedef struct rm_request {
 /* Serves the requests. On failure no path has changed and no result is written; RM_E_LIMIT says
  * how much was asked and how much the quota has left. */
 RM_API rm_status rm_eval(rm_run *, rm_request *, int n, rm_error *);
+
+/* ---- elementary functions ----------------------------------------------------------------- */
+
+/* For whatever reaches a record: the same bits on every machine and under every C library
+ * (math.c over num.h; at most 2 units in the last place from the exact value, pow 2 + |y log x|).
+ * sqrt of <math.h> is exactly rounded everywhere and needs no replacement. */
+RM_API double rm_math_exp(double);
+RM_API double rm_math_expm1(double);      /* exp(x) - 1 */
+RM_API double rm_math_log(double);        /* natural; -infinity at 0, NaN below */
+RM_API double rm_math_log1p(double);      /* log(1 + x) */
+RM_API double rm_math_log1mexp(double);   /* log(1 - exp(x)), x < 0 */
+RM_API double rm_math_pow(double x, double y); /* x > 0 */
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,122 @@
+/* account.c - the cost of a run, counted from its own tree.
+ *
+ * A round is one step of all requests of an rm_eval: a span that draws n tokens takes n, a prompt
+ * of any length is evaluated in one, and requests made together advance together. Per model and
+ * round:
+ *
+ *   weights   all but the output matrix are read if any row is evaluated, the output matrix if any
+ *             distribution is wanted (a first token drawn from a tip reads only that)
+ *   cache     the distinct positions that the evaluated rows look at, read once
+ *   flops     rows * flops_per_token + distributions * flops_output
+ *             + sum over rows of positions looked at * flops_per_position
+ *
+ * A round counts as a dependent forward pass if any row is evaluated in it. So the account is the
+ * same whether a prompt is evaluated first and forked, or sampled from at once. Nothing here
+ * knows about batches, pages, prefixes or suspension. */
+#include "engine/account.h"
+
+#include <math.h>
+
+void rm_account_prompt(rm_run *run, const rm_path *path)
+{
+    uint64_t prompt = rm_hash_bytes(path->tokens, (size_t)path->n_prompt * sizeof *path->tokens);
+    uint64_t key = rm_mix(prompt, (uint64_t)path->usage);
+    for (int i = 0; i < run->n_roots; i++)
+        if (run->roots[i] == key)
+            return;
+    if (run->n_roots < RM_MAX_USAGES)
+        run->roots[run->n_roots++] = key;
+    run->usage[path->usage].prompt_tokens += (uint64_t)path->n_prompt;
+}
+
+void rm_account_round(rm_run *run)
+{
+    bool any = false;
+    uint64_t held = 0;
+    for (int i = 0; i < run->n_usages; i++) {
+        rm_usage *usage = &run->usage[i];
+        if (usage->body) {
+            usage->body_rounds++;
+            usage->kv_positions += usage->active;
+            any = true;
+        }
+        usage->output_rounds += usage->output;
+        usage->body = usage->output = false;
+        held += usage->held;
+    }
+    run->rounds += any;
+    if (held > run->peak_positions)
+        run->peak_positions = held;
+}
+
+/* Adds what one model's usage costs. */
+static void add_usage(rm_cost *cost, const rm_usage *usage)
+{
+    const rm_model *model = usage->model;
+    const rm_model_info *info = &model->weights->info;
+    cost->prompt_tokens += usage->prompt_tokens;
+    cost->evaluated_tokens += usage->rows;
+    cost->flops += (double)usage->rows * info->flops_per_token +
+                   (double)usage->outputs * info->flops_output +
+                   (double)usage->looked * info->flops_per_position;
+    cost->weight_bytes += (double)usage->body_rounds * (double)model->body_bytes +
+                          (double)usage->output_rounds * (double)model->output_bytes;
+    cost->kv_bytes += (double)usage->kv_positions * (double)info->kv_position_bytes;
+}
+
+rm_cost rm_run_cost(const rm_run *run)
+{
+    rm_cost cost = { .generated_tokens = run->generated, .shared_tokens = run->shared,
+                     .rounds = run->rounds, .kv_peak_positions = run->peak_positions,
+                     .energy_j = NAN };
+    for (int i = 0; i < run->n_usages; i++)
+        add_usage(&cost, &run->usage[i]);
+    double now = run->ended_s > 0.0 ? run->ended_s : rm_now_s();
+    cost.wall_ms = 1e3 * (now - run->started_s);
+    cost.ttft_ms = run->first_token_s > 0.0 ? 1e3 * (run->first_token_s - run->started_s) : NAN;
+    cost.load = run->load_rounds ? run->load_sum / (double)run->load_rounds : NAN;
+    return cost;
+}
+
+rm_cost rm_cost_of_samples(const rm_model *model, int n_prompt, const int *n_generated, int n)
+{
+    rm_usage usage = { .model = (rm_model *)model };
+    rm_cost cost = { .wall_ms = NAN, .ttft_ms = NAN, .load = NAN, .energy_j = NAN };
+    int longest = 0;
+    int drawn = 0; /* samples with a token at all */
+    uint64_t prompt = (uint64_t)n_prompt, own = 0;
+    for (int i = 0; i < n; i++) {
+        if (n_generated[i] < 1)
+            continue;
+        uint64_t rows = (uint64_t)n_generated[i] - 1; /* the last token is never evaluated */
+        drawn++;
+        own += rows;
+        cost.generated_tokens += rows + 1;
+        usage.outputs += rows;
+        usage.looked += rows * prompt + rows * (rows + 1) / 2;
+        if (n_generated[i] > longest)
+            longest = n_generated[i];
+    }
+    if (!drawn)
+        return cost;
+    /* The prompt: one round of n_prompt rows, and one distribution for all first tokens. */
+    usage.prompt_tokens = prompt;
+    usage.rows = prompt + own;
+    usage.outputs++;
+    usage.looked += prompt * (prompt + 1) / 2;
+    usage.body_rounds = usage.output_rounds = (uint64_t)longest;
+    usage.kv_positions = prompt;
+    /* Round t reads the prompt and what the samples still running have drawn: t rows each. A
+     * sample of g tokens runs in rounds 1 .. g-1, so it adds 1 + 2 + ... + (g-1). */
+    usage.kv_positions += prompt * ((uint64_t)longest - 1);
+    for (int i = 0; i < n; i++)
+        if (n_generated[i] > 1) {
+            uint64_t rows = (uint64_t)n_generated[i] - 1;
+            usage.kv_positions += rows * (rows + 1) / 2;
+        }
+    cost.rounds = (uint64_t)longest;
+    cost.shared_tokens = ((uint64_t)drawn - 1) * prompt;
+    cost.kv_peak_positions = prompt + own;
+    add_usage(&cost, &usage);
+    return cost;
+}

@@ -1,0 +1,88 @@
+/* core.h - the engine's own view of an engine and a model. Private to this folder.
+ *
+ * An engine's runs stand in one list in the order of their admission; that order is their
+ * priority for KV pages (scheduler.h). A model owns what changes while it computes: its pool of
+ * pages, the tensors of a forward pass, and the tips (tree.h). */
+#ifndef RM_ENGINE_CORE_H
+#define RM_ENGINE_CORE_H
+
+#include "engine/coroutine.h"
+#include "engine/engine.h"
+#include "engine/kv.h"
+#include "engine/model/weights.h"
+#include "engine/ops.h"
+#include "engine/pick.h"
+
+/* The rows a model evaluates in the pass being planned (forward.h). Arrays are sized once. */
+typedef struct rm_rows {
+    int n, n_seqs;
+    int32_t *token, *position, *seq; /* [max_batch_rows] */
+    const int32_t **pages;           /* [max_batch_rows] one a sequence */
+} rm_rows;
+
+/* The rows whose final state is wanted in the pass being planned. Rows of the tensor `last` get
+ * logits; they come from the residual stream (to be normalised) or from a tip (which is). States
+ * wanted without a distribution go through the tensor `norm`, idle by then. */
+typedef struct rm_outputs {
+    int n;                           /* rows of last */
+    int n_rows, n_tips, n_kept, n_states;
+    int32_t *row_from, *row_to;      /* [block_rows] row of x -> row of last */
+    int32_t *tip_from, *tip_to;      /* [block_rows] slot -> row of last */
+    int32_t *kept_from, *kept_slot;  /* [block_rows] row of last -> slot */
+    int32_t *state_from, *state_slot;/* [max_batch_rows] row of x -> slot */
+} rm_outputs;
+
+struct rm_model {
+    rm_engine *engine;
+    rm_model *next;
+    rm_weights *weights;
+    rm_pool pool;
+    int open_runs;             /* runs and prefixes with paths on it */
+
+    rm_tensor *x, *norm, *qkv, *attended, *hidden; /* [max_batch_rows, .] */
+    rm_tensor *last;           /* [block_rows, D] rows whose distribution or state is wanted */
+    rm_tensor *logits;         /* [block_rows, V] */
+    int block_rows;
+
+    rm_tensor *tips;           /* [n_slots, D] */
+    int n_slots, n_free_slots;
+    int32_t *free_slots;       /* [n_slots] */
+    size_t tip_bytes;          /* of one slot; counted in the budget */
+
+    rm_rows rows;
+    rm_batch batch;
+    rm_outputs outputs;
+    int planned, sharing;      /* forward.c: while one task is fitted into the pass */
+    size_t body_bytes, output_bytes; /* of weights: all but the output matrix; the output matrix */
+};
+
+typedef struct rm_pass rm_pass; /* forward.h */
+
+struct rm_engine {
+    const rm_ops *ops;
+    rm_backend *backend;
+    rm_engine_options options;   /* with the defaults filled in */
+    char device[128];
+    rm_budget budget;
+    rm_model *models;
+    rm_run *first_run, *last_run; /* in the order of admission */
+    int n_live;                  /* runs of jobs */
+    rm_pass *pass;
+    rm_stacks *stacks;
+    bool in_job;                 /* a coroutine is running */
+    rm_engine_times times;
+    uint64_t suspensions, recomputed_positions, restorations;
+    rm_error device_error;       /* of the last failed flush */
+};
+
+/* Opens an engine on a given table of operations, as rm_engine_open does on the one it picks;
+ * tests bring their own. */
+rm_status rm_engine_open_on(const rm_ops *, const rm_engine_options *, rm_engine **, rm_error *);
+
+/* Makes a model of loaded weights, which it takes over (also on failure). */
+rm_status rm_model_adopt(rm_engine *, rm_weights *, rm_model **, rm_error *);
+
+/* Picks the table of operations for a backend's name. */
+rm_status rm_backend_find(const char *name, const rm_ops **, rm_error *);
+
+#endif

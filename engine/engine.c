@@ -1,0 +1,273 @@
+/* engine.c - opening and closing engines and models, and what they say of themselves. */
+#define _GNU_SOURCE
+#include "engine/core.h"
+
+#include "engine/forward.h"
+
+#include <assert.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { LEAST_BATCH_ROWS = 16, MOST_BATCH_ROWS = 1 << 16 };
+
+/* ---- engines ------------------------------------------------------------------------------- */
+
+static int available_processors(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0)
+        return CPU_COUNT(&set);
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n > 0 && n < 4096 ? (int)n : 1;
+}
+
+static size_t quarter_of_memory(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    return pages > 0 && page > 0 ? (size_t)pages / 4 * (size_t)page : (size_t)1 << 30;
+}
+
+static rm_status fill_options(rm_engine_options *options, rm_error *err)
+{
+    if (options->n_threads < 0 || options->n_threads > 1024)
+        return rm_fail(err, RM_E_ARGUMENT, "%d threads; from 1 to 1024, or 0 for one a processor",
+                       options->n_threads);
+    if (!options->n_threads)
+        options->n_threads = available_processors();
+    if (!options->page_positions)
+        options->page_positions = 16;
+    if (options->page_positions != 16 && options->page_positions != 32 &&
+        options->page_positions != 64)
+        return rm_fail(err, RM_E_ARGUMENT, "pages of %d positions; it must be 16, 32 or 64",
+                       options->page_positions);
+    if (!options->kv_bytes)
+        options->kv_bytes = quarter_of_memory();
+    if (!options->max_batch_rows)
+        options->max_batch_rows = 512;
+    if (options->max_batch_rows < LEAST_BATCH_ROWS || options->max_batch_rows > MOST_BATCH_ROWS)
+        return rm_fail(err, RM_E_ARGUMENT, "batches of at most %d rows; it must be from %d to %d",
+                       options->max_batch_rows, LEAST_BATCH_ROWS, MOST_BATCH_ROWS);
+    return RM_OK;
+}
+
+/* The device's own words, cut to fit. */
+static void describe_device(rm_engine *engine)
+{
+    rm_text text = { 0 };
+    engine->ops->describe(engine->backend, &text);
+    size_t n = text.length < sizeof engine->device - 1 ? text.length : sizeof engine->device - 1;
+    if (n)
+        memcpy(engine->device, text.data, rm_utf8_valid_prefix(text.data, n));
+    rm_text_free(&text);
+}
+
+rm_status rm_engine_open_on(const rm_ops *ops, const rm_engine_options *options, rm_engine **out,
+                            rm_error *err)
+{
+    rm_engine *engine = calloc(1, sizeof *engine);
+    if (!engine)
+        return rm_fail(err, RM_E_MEMORY, "no memory for an engine");
+    if (options)
+        engine->options = *options;
+    engine->ops = ops;
+    rm_status status = fill_options(&engine->options, err);
+    if (status)
+        goto done;
+    rm_backend_options backend = { .isa = engine->options.isa,
+                                   .n_threads = engine->options.n_threads,
+                                   .max_rows = engine->options.max_batch_rows };
+    status = ops->open(&backend, &engine->backend, err);
+    if (status)
+        goto done;
+    status = rm_pass_new(engine->options.max_batch_rows, &engine->pass, err);
+    if (status)
+        goto done;
+    engine->stacks = rm_stacks_new();
+    if (!engine->stacks) {
+        status = rm_fail(err, RM_E_MEMORY, "no memory for an engine");
+        goto done;
+    }
+    engine->budget.limit_bytes = engine->options.kv_bytes;
+    engine->options.backend = ops->name;
+    engine->options.isa = ops->isa(engine->backend);
+    describe_device(engine);
+    *out = engine;
+    engine = NULL;
+done:
+    rm_engine_close(engine);
+    return status;
+}
+
+rm_status rm_engine_open(const rm_engine_options *options, rm_engine **out, rm_error *err)
+{
+    const rm_ops *ops;
+    rm_status status = rm_backend_find(options ? options->backend : NULL, &ops, err);
+    return status ? status : rm_engine_open_on(ops, options, out, err);
+}
+
+void rm_engine_close(rm_engine *engine)
+{
+    if (!engine)
+        return;
+    assert(!engine->models && !engine->first_run && "close runs, prefixes and models first");
+    rm_stacks_free(engine->stacks);
+    rm_pass_free(engine->pass);
+    if (engine->backend)
+        engine->ops->close(engine->backend);
+    free(engine);
+}
+
+rm_engine_info rm_engine_describe(const rm_engine *engine)
+{
+    rm_engine_info info = { .backend = engine->options.backend, .isa = engine->options.isa,
+                            .n_threads = engine->options.n_threads,
+                            .page_positions = engine->options.page_positions,
+                            .max_batch_rows = engine->options.max_batch_rows,
+                            .kv_limit_bytes = engine->options.kv_bytes };
+    memcpy(info.device, engine->device, sizeof info.device);
+    return info;
+}
+
+rm_kv_stats rm_engine_kv(const rm_engine *engine)
+{
+    const rm_budget *budget = &engine->budget;
+    rm_kv_stats stats = { .pages_in_use = budget->pages_used, .pages_peak = budget->pages_peak,
+                          .pages_allocated = budget->pages_allocated,
+                          .bytes_in_use = budget->used_bytes, .bytes_peak = budget->peak_bytes,
+                          .suspensions = engine->suspensions,
+                          .recomputed_positions = engine->recomputed_positions };
+    for (const rm_run *run = engine->first_run; run; run = run->next) {
+        if (run->suspended)
+            continue;
+        for (const rm_path *path = run->first_path; path; path = path->next)
+            stats.positions_shared += (size_t)path->evaluated;
+        for (int i = 0; i < run->n_usages; i++)
+            stats.positions_shared -= (size_t)run->usage[i].held;
+        stats.positions_shared += (size_t)run->prefix_positions;
+    }
+    return stats;
+}
+
+rm_engine_times rm_engine_profile(const rm_engine *engine)
+{
+    return engine->times;
+}
+
+/* ---- models -------------------------------------------------------------------------------- */
+
+/* What a round reads of a model: each layer's matrices and the norms; and the output matrix. The
+ * embedding is looked up by row and not counted. */
+static void count_weights(rm_model *model)
+{
+    const rm_ops *ops = model->engine->ops;
+    const rm_weights *weights = model->weights;
+    model->body_bytes = ops->weight_bytes(weights->out_norm);
+    for (int l = 0; l < weights->info.n_layers; l++) {
+        const rm_layer *layer = &weights->layers[l];
+        model->body_bytes += ops->weight_bytes(layer->attn_norm) + ops->weight_bytes(layer->qkv) +
+                             ops->weight_bytes(layer->attn_out) +
+                             ops->weight_bytes(layer->ffn_norm) +
+                             ops->weight_bytes(layer->gate_up) + ops->weight_bytes(layer->down);
+    }
+    model->output_bytes = ops->weight_bytes(weights->output);
+}
+
+rm_status rm_model_adopt(rm_engine *engine, rm_weights *weights, rm_model **out, rm_error *err)
+{
+    const rm_model_info *info = &weights->info;
+    rm_status status = RM_OK;
+    rm_model *model = calloc(1, sizeof *model);
+    if (!model) {
+        rm_weights_close(engine->ops, engine->backend, weights);
+        return rm_fail(err, RM_E_MEMORY, "no memory for model %s", info->name);
+    }
+    model->engine = engine;
+    model->weights = weights;
+    model->next = engine->models;
+    engine->models = model;
+    rm_kv_shape shape = { .n_layers = info->n_layers, .n_kv_heads = info->n_kv_heads,
+                          .head_dim = info->head_dim,
+                          .page_positions = engine->options.page_positions,
+                          .type = weights->kv_type };
+    rm_kv *kv;
+    status = engine->ops->kv_new(engine->backend, &shape, &weights->rope, info->n_ctx, &kv, err);
+    if (status)
+        goto done;
+    rm_pool_open(&model->pool, engine->ops, engine->backend, kv, engine->options.page_positions,
+                 &engine->budget);
+    model->tip_bytes = (size_t)info->n_embd * sizeof(float);
+    count_weights(model);
+    status = rm_model_buffers_new(model, err);
+    if (status)
+        goto done;
+    *out = model;
+    model = NULL;
+done:
+    rm_model_close(model);
+    return status;
+}
+
+rm_status rm_model_open(rm_engine *engine, const char *file, const rm_model_options *options,
+                        rm_model **out, rm_error *err)
+{
+    static const rm_model_options defaults = { 0 };
+    rm_weights *weights;
+    rm_status status = rm_weights_open(engine->ops, engine->backend, file,
+                                       options ? options : &defaults, &weights, err);
+    return status ? status : rm_model_adopt(engine, weights, out, err);
+}
+
+void rm_model_close(rm_model *model)
+{
+    if (!model)
+        return;
+    rm_engine *engine = model->engine;
+    assert(!model->open_runs && "close the runs and prefixes that use a model first");
+    for (rm_model **link = &engine->models; *link; link = &(*link)->next)
+        if (*link == model) {
+            *link = model->next;
+            break;
+        }
+    rm_model_buffers_free(model);
+    rm_pool_close(&model->pool);
+    rm_weights_close(engine->ops, engine->backend, model->weights);
+    free(model);
+}
+
+const rm_model_info *rm_model_describe(const rm_model *model)
+{
+    return &model->weights->info;
+}
+
+const int32_t *rm_model_stop_tokens(const rm_model *model, int *n)
+{
+    *n = model->weights->n_stop_tokens;
+    return model->weights->stop_tokens;
+}
+
+/* ---- tokens and text ----------------------------------------------------------------------- */
+
+rm_status rm_tokenize(const rm_model *model, const char *text, size_t n_bytes, bool special,
+                      int32_t **tokens, int *n_tokens, rm_error *err)
+{
+    return rm_tokenizer_encode(model->weights->tokenizer, text, n_bytes, special, tokens, n_tokens,
+                               err);
+}
+
+void rm_detokenize(const rm_model *model, const int32_t *tokens, int n_tokens, bool special,
+                   rm_text *text)
+{
+    rm_tokenizer_decode(model->weights->tokenizer, tokens, n_tokens, special, text);
+}
+
+const char *rm_token_bytes(const rm_model *model, int32_t token, size_t *n_bytes, bool *special)
+{
+    return rm_tokenizer_bytes(model->weights->tokenizer, token, n_bytes, special);
+}
+
+rm_status rm_model_same_vocabulary(const rm_model *a, const rm_model *b, rm_error *err)
+{
+    return rm_tokenizer_same(a->weights->tokenizer, b->weights->tokenizer, err);
+}
