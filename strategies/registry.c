@@ -1,0 +1,83 @@
+/* registry.c - the table of strategies, and running one.
+ *
+ * To add a strategy: write its file, declare it in list.h, add a line to the table. */
+#include "strategies/list.h"
+#include "strategies/samples.h"
+
+#include <string.h>
+
+static const rm_strategy *const strategies[] = {
+    &rm_greedy,
+    &rm_sampling_strategy,
+    &rm_beam,
+    &rm_best_of_n,
+    &rm_self_consistency,
+    &rm_ensemble_vote,
+    &rm_ensemble_token,
+    &rm_mcts,
+    NULL,
+};
+
+const rm_strategy *const *rm_strategies(void)
+{
+    return strategies;
+}
+
+rm_status rm_strategy_find(const char *name, const rm_strategy **out, rm_error *err)
+{
+    const rm_strategy *nearest = strategies[0];
+    int best = -1;
+    for (int i = 0; strategies[i]; i++) {
+        int distance = rm_word_distance(name, strategies[i]->name);
+        if (distance == 0 && strcmp(name, strategies[i]->name) == 0) {
+            *out = strategies[i];
+            return RM_OK;
+        }
+        if (best < 0 || distance < best) {
+            best = distance;
+            nearest = strategies[i];
+        }
+    }
+    return rm_fail(err, RM_E_ARGUMENT, "there is no strategy '%.60s'; the nearest is '%s'", name,
+                   nearest->name);
+}
+
+rm_status rm_pool_draw(const rm_trial *trial, const rm_sampling *sampling, int n_samples,
+                       int max_new_tokens, rm_outcome *outcome, rm_error *err)
+{
+    rm_outcome out = { .chosen = -1 };
+    sampler samples;
+    rm_status status = run_array(trial->run, (size_t)n_samples, sizeof *out.candidates,
+                                 &out.candidates, err);
+    if (!status)
+        status = sampler_open(&samples, trial, 1, sampling, max_new_tokens, n_samples, err);
+    if (!status)
+        status = sampler_draw(&samples, 0, n_samples, &out, err);
+    if (!status)
+        *outcome = out;
+    return status;
+}
+
+rm_status rm_strategy_run(const rm_trial *trial, const rm_params *params, rm_outcome *outcome,
+                          rm_error *err)
+{
+    const rm_strategy *strategy = rm_params_strategy(params);
+    const void *values = rm_params_values(params);
+    rm_outcome out = { .chosen = -1 };
+    rm_status status = rm_params_check(params, trial->n_models, err);
+    if (status)
+        return status;
+    if (strategy->pool) {
+        rm_sampling sampling;
+        int n_samples, max_new_tokens;
+        strategy->pool(values, &sampling, &n_samples, &max_new_tokens);
+        status = rm_pool_draw(trial, &sampling, n_samples, max_new_tokens, &out, err);
+        if (!status)
+            status = strategy->choose(trial, values, &out, err);
+    } else {
+        status = strategy->run(trial, values, &out, err);
+    }
+    if (!status)
+        *outcome = out;
+    return status;
+}
