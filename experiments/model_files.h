@@ -1,0 +1,15 @@
+/* model_files.h - where models are found: by path, or by the name of an embedded one. */
+#ifndef RM_EXPERIMENTS_MODEL_FILES_H
+#define RM_EXPERIMENTS_MODEL_FILES_H
+
+#include "base/base.h"
+
+/* The path of the model `name`: the file of that path if there is one (relative to the working
+ * directory, then to the directory of `beside`, which may be NULL), else NAME.gguf among the
+ * embedded models. *path is malloc'd. An unknown name is RM_E_ARGUMENT with the nearest one. */
+rm_status rm_model_find(const char *name, const char *beside, char **path, rm_error *);
+
+/* Names of the embedded models, sorted, one a line, appended to `text`. */
+void rm_model_names(rm_text *text);
+
+#endif

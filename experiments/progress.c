@@ -1,0 +1,82 @@
+/* progress.c - rate and time left are those of the outcomes finished so far: simple, and honest
+ * to within the differences between cells. */
+#define _GNU_SOURCE
+#include "experiments/progress.h"
+
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+static const double terminal_every_s = 0.1, line_every_s = 30;
+
+static void time_left(char *text, size_t size, double seconds)
+{
+    long s = (long)(seconds + 0.5);
+    if (s >= 3600)
+        snprintf(text, size, "%ld h %02ld min", s / 3600, s / 60 % 60);
+    else if (s >= 60)
+        snprintf(text, size, "%ld min %02ld s", s / 60, s % 60);
+    else
+        snprintf(text, size, "%ld s", s);
+}
+
+static void draw(rm_progress *p, bool last)
+{
+    double elapsed = rm_now_s() - p->started_s;
+    char figures[128], left[32] = "";
+    double rate = elapsed > 0 ? (double)p->done / elapsed : 0;
+    double tokens = elapsed > 0 ? (double)p->tokens / elapsed : 0;
+    if (last)
+        time_left(left, sizeof left, elapsed);
+    else if (p->done)
+        time_left(left, sizeof left, (double)(p->total - p->done) / rate);
+    snprintf(figures, sizeof figures, "%zu/%zu  %.3g/s  %.0f tok/s  %s%s", p->done, p->total, rate,
+             tokens, last ? "in " : left[0] ? "left " : "", left);
+    if (!p->terminal) {
+        fprintf(p->out, "%s: %s\n", p->what, figures);
+        return;
+    }
+    struct winsize window = { 0 };
+    int columns = ioctl(fileno(p->out), TIOCGWINSZ, &window) == 0 && window.ws_col ? window.ws_col
+                                                                                    : 80;
+    int room = columns - (int)strlen(p->what) - (int)strlen(figures) - 6;
+    if (room > 40)
+        room = 40;
+    fprintf(p->out, "\r%s ", p->what);
+    if (room >= 8) {
+        int filled = p->total ? (int)((double)room * (double)p->done / (double)p->total) : room;
+        fputc('[', p->out);
+        for (int i = 0; i < room; i++)
+            fputc(i < filled ? '#' : '.', p->out);
+        fputs("] ", p->out);
+    }
+    fprintf(p->out, "%s\033[K%s", figures, last ? "\n" : "");
+    fflush(p->out);
+}
+
+void rm_progress_begin(rm_progress *p, FILE *out, const char *what, size_t total)
+{
+    *p = (rm_progress){ .out = out, .total = total, .started_s = rm_now_s() };
+    p->terminal = out && isatty(fileno(out));
+    p->shown_s = p->started_s;
+    snprintf(p->what, sizeof p->what, "%s", what);
+    if (p->terminal)
+        draw(p, false);
+}
+
+void rm_progress_add(rm_progress *p, size_t done, uint64_t tokens)
+{
+    p->done += done;
+    p->tokens += tokens;
+    double now = rm_now_s();
+    if (!p->out || now - p->shown_s < (p->terminal ? terminal_every_s : line_every_s))
+        return;
+    p->shown_s = now;
+    draw(p, false);
+}
+
+void rm_progress_end(rm_progress *p)
+{
+    if (p->out)
+        draw(p, true);
+}

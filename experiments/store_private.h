@@ -1,0 +1,40 @@
+/* store_private.h - what store.c and store_write.c share. */
+#ifndef RM_EXPERIMENTS_STORE_PRIVATE_H
+#define RM_EXPERIMENTS_STORE_PRIVATE_H
+
+#include "experiments/store.h"
+
+/* Statements prepared once and kept. */
+enum store_statement {
+    PUT_META,
+    GET_META,
+    PUT_CELL,
+    PUT_PROBLEM,
+    GET_PROBLEM,
+    PUT_OUTCOME,
+    PUT_CANDIDATE,
+    PUT_SCORE,
+    PUT_NODE,
+    N_STATEMENTS
+};
+
+struct rm_store {
+    char *dir;
+    int lock;                 /* descriptor of the held lock file; -1 when reading */
+    sqlite3 *db;
+    bool writing;             /* a transaction is open */
+    sqlite3_stmt *statements[N_STATEMENTS];
+};
+
+enum { STORE_TIME_SIZE = 24 };
+
+/* Now in UTC as 2026-01-31T12:00:00Z. */
+void store_time(char text[STORE_TIME_SIZE]);
+
+/* The kept statement, ready to bind, within an open transaction if it writes. */
+rm_status store_statement_ready(rm_store *, enum store_statement, bool write, sqlite3_stmt **,
+                                rm_error *);
+
+rm_status store_execute(rm_store *, const char *sql, const char *doing, rm_error *);
+
+#endif
