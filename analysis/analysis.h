@@ -223,7 +223,7 @@ RM_API double rm_maj_at_k(const size_t *count, const double *right, size_t n_ans
  * 1 <= k <= n or without memory. */
 RM_API double rm_best_of_k(const double *score, const double *right, size_t n, size_t k);
 
-/* Expectation of the weighted vote over k-subsets: answer[i] is a class >= 0 or -1 (missing),
+/* Expectation of the weighted vote over k-subsets: answer[i] is a class in [0, n) or -1 (missing),
  * weight[i] >= 0. Exact by enumeration if there are at most `draws` subsets (*mc_se is then 0),
  * otherwise the mean of `draws` random ones, with *mc_se its standard error. */
 RM_API rm_status rm_weighted_maj_at_k(const int *answer, const double *weight, const double *right,
@@ -232,7 +232,8 @@ RM_API rm_status rm_weighted_maj_at_k(const int *answer, const double *weight, c
 
 /* The same of a cell, mean over problems, its candidates of all seeds pooled. RM_E_ARGUMENT with
  * the reason if the candidates are not exchangeable, if a problem has fewer than k, or if `by`
- * was not recorded. *mc_se (may be NULL): standard error from drawing subsets, 0 if exact. */
+ * was not recorded. The plain vote is exact up to n k^2 = 2^23, so for 256 candidates at any k up
+ * to 128. *mc_se (may be NULL): standard error from drawing subsets, 0 if exact. */
 RM_API rm_status rm_cell_subset(const rm_records *, int cell, rm_subset_kind, const char *by,
                                 size_t k, const rm_analysis_options *, rm_estimate *,
                                 double *mc_se, rm_error *);

@@ -212,6 +212,7 @@ static rm_status report_task(const rm_records *records, const char *name,
     rm_status status = an_frame_new(records, name, &frame, err);
     if (status)
         return status;
+    an_frame_draw(frame, options);
     task->n_problems = frame->n_problems;
     task->n_clusters = frame->n_clusters;
     task->cells = calloc(frame->n_cells, sizeof *task->cells);

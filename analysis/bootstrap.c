@@ -32,7 +32,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FEW = 5, BLOCK = 64 };
+enum { FEW = 5, BLOCK = 64, KEPT_WEIGHTS = 1 << 27 };
 
 rm_status an_options(const rm_analysis_options *given, rm_analysis_options *out, rm_error *err)
 {
@@ -67,37 +67,15 @@ rm_status an_options(const rm_analysis_options *given, rm_analysis_options *out,
 
 /* ---- drawing -------------------------------------------------------------------------------- */
 
-/* A stream of uniform integers for resample r: four 32-bit draws a Philox block. Scaling 32 bits
- * favours an index by at most n / 2^32, which 2^32 / n resamples could not detect. */
-typedef struct draws {
-    uint32_t key[2], counter[4], block[4];
-    unsigned used;
-} draws;
+enum { PURPOSE = 0x626f6f74 }; /* "boot" */
 
-static draws draws_start(uint64_t seed, size_t r)
-{
-    static const uint32_t purpose = 0x626f6f74; /* "boot" */
-    return (draws){ { (uint32_t)seed, (uint32_t)(seed >> 32) }, { purpose, 0, (uint32_t)r, 0 },
-                    { 0 }, 4 };
-}
-
-static size_t draw(draws *d, size_t n)
-{
-    if (d->used == 4) {
-        rm_philox(d->counter, d->key, d->block);
-        d->counter[3]++;
-        d->used = 0;
-    }
-    return (size_t)((uint64_t)d->block[d->used++] * n >> 32);
-}
-
-void an_resample(const an_frame *frame, const rm_analysis_options *options, size_t r,
-                 double *weight)
+static void draw_resample(const an_frame *frame, const rm_analysis_options *options, size_t r,
+                          double *weight)
 {
     memset(weight, 0, frame->n_units * sizeof *weight);
-    draws d = draws_start(options->seed, r);
+    an_stream s = an_stream_start(options->seed, PURPOSE, r);
     for (size_t i = 0; i < frame->n_clusters; i++) {
-        size_t c = draw(&d, frame->n_clusters);
+        size_t c = an_draw(&s, frame->n_clusters);
         size_t first = frame->cluster_first[c], end = frame->cluster_first[c + 1];
         if (!options->resample_seeds) {
             for (size_t u = frame->problem_first[first]; u < frame->problem_first[end]; u++)
@@ -106,10 +84,40 @@ void an_resample(const an_frame *frame, const rm_analysis_options *options, size
         }
         for (size_t p = first; p < end; p++) {
             size_t u = frame->problem_first[p], m = frame->problem_first[p + 1] - u;
-            for (size_t s = 0; s < m; s++)
-                weight[u + draw(&d, m)] += 1;
+            for (size_t k = 0; k < m; k++)
+                weight[u + an_draw(&s, m)] += 1;
         }
     }
+}
+
+void an_resample(const an_frame *frame, const rm_analysis_options *options, size_t r,
+                 double *weight)
+{
+    if (r >= frame->n_drawn) {
+        draw_resample(frame, options, r, weight);
+        return;
+    }
+    const uint16_t *drawn = frame->drawn + r * frame->n_units;
+    for (size_t u = 0; u < frame->n_units; u++)
+        weight[u] = drawn[u];
+}
+
+void an_frame_draw(an_frame *frame, const rm_analysis_options *options)
+{
+    /* Weights are at most the number of draws a resample makes, which 16 bits must hold. */
+    if (frame->n_units > UINT16_MAX || frame->n_units * options->resamples > KEPT_WEIGHTS)
+        return;
+    double *weight = malloc(frame->n_units * sizeof *weight);
+    frame->drawn = malloc(frame->n_units * options->resamples * sizeof *frame->drawn);
+    if (weight && frame->drawn) { /* without memory they are drawn each time */
+        for (size_t r = 0; r < options->resamples; r++) {
+            draw_resample(frame, options, r, weight);
+            for (size_t u = 0; u < frame->n_units; u++)
+                frame->drawn[r * frame->n_units + u] = (uint16_t)weight[u];
+        }
+        frame->n_drawn = options->resamples;
+    }
+    free(weight);
 }
 
 /* Replicates of a block of columns: a product of the weights with the columns, written so that
@@ -243,6 +251,19 @@ static void bca(const double *sorted, size_t n, double theta, double acceleratio
     e->method = "BCa bootstrap over problems";
 }
 
+static bool too_near(const shape *s, double value)
+{
+    return fmin(value, 1 - value) * (double)s->clusters < FEW;
+}
+
+bool an_needs_replicates(const an_frame *frame, const an_column *column, an_kind kind)
+{
+    double value = an_column_value(frame, column);
+    shape s = column_shape(frame, column);
+    return !(isnan(value) || s.constant || s.clusters < 2 ||
+             (kind == AN_SHARE && (s.binary || too_near(&s, value))));
+}
+
 rm_estimate an_interval(const an_frame *frame, const an_column *column, an_kind kind,
                         double *replicates, size_t n, double level)
 {
@@ -254,16 +275,13 @@ rm_estimate an_interval(const an_frame *frame, const an_column *column, an_kind 
             e.method = "no correct answer";
         return e;
     }
-    if (kind == AN_SHARE) {
+    if (kind == AN_SHARE && (s.binary || too_near(&s, e.value))) {
         double clusters = (double)s.clusters;
-        double worth = fmin(e.value, 1 - e.value) * clusters;
-        if (s.binary || worth < FEW) {
-            rm_estimate w = rm_wilson(fmax(0, fmin(1, e.value)) * clusters, clusters, level);
-            e.low = w.low;
-            e.high = w.high;
-            e.method = s.binary ? "Wilson" : "Wilson on problems, too near 0 or 1 to resample";
-            return e;
-        }
+        rm_estimate w = rm_wilson(fmax(0, fmin(1, e.value)) * clusters, clusters, level);
+        e.low = w.low;
+        e.high = w.high;
+        e.method = s.binary ? "Wilson" : "Wilson on problems, too near 0 or 1 to resample";
+        return e;
     }
     if (s.clusters < 2) {
         e.method = "one problem, no interval";
@@ -317,17 +335,24 @@ rm_status an_jobs_run(const an_frame *frame, const an_jobs *jobs,
     double *replicates = malloc(BLOCK * options->resamples * sizeof *replicates);
     if (!replicates)
         return rm_fail(err, RM_E_MEMORY, "no memory for %zu resamples", options->resamples);
-    for (size_t first = 0; first < jobs->n && !status; first += BLOCK) {
-        size_t width = jobs->n - first < BLOCK ? jobs->n - first : BLOCK;
+    for (size_t next = 0; next < jobs->n && !status;) {
+        const an_job *block[BLOCK];
         an_column columns[BLOCK];
-        for (size_t i = 0; i < width; i++)
-            columns[i] = jobs->job[first + i].column;
+        size_t width = 0;
+        for (; next < jobs->n && width < BLOCK; next++) {
+            const an_job *job = &jobs->job[next];
+            if (an_needs_replicates(frame, &job->column, job->kind)) {
+                columns[width] = job->column;
+                block[width++] = job;
+            } else {
+                *job->out = an_interval(frame, &job->column, job->kind, NULL, 0, options->level);
+            }
+        }
         status = an_bootstrap(frame, columns, width, options, replicates, err);
         for (size_t i = 0; i < width && !status; i++)
-            *jobs->job[first + i].out =
-                an_interval(frame, &columns[i], jobs->job[first + i].kind,
-                            replicates + i * options->resamples, options->resamples,
-                            options->level);
+            *block[i]->out = an_interval(frame, &columns[i], block[i]->kind,
+                                         replicates + i * options->resamples, options->resamples,
+                                         options->level);
     }
     free(replicates);
     return status;

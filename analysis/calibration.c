@@ -101,7 +101,7 @@ rm_status rm_calibrate(const double *confidence, const double *correct, const in
                        size_t n, const rm_analysis_options *given, rm_calibration *out,
                        rm_error *err)
 {
-    static const uint64_t stream = UINT64_C(0x63616c6962726174); /* "calibrat" */
+    static const uint32_t purpose = 0x63616c69; /* "cali" */
     rm_analysis_options options;
     rm_status status = an_options(given, &options, err);
     if (status)
@@ -126,9 +126,9 @@ rm_status rm_calibrate(const double *confidence, const double *correct, const in
     }
     for (size_t r = 0; r < options.resamples; r++) {
         memset(count, 0, n_clusters * sizeof *count);
+        an_stream s = an_stream_start(options.seed, purpose, r);
         for (size_t c = 0; c < n_clusters; c++)
-            count[rm_scale(rm_random(options.seed, stream, (uint32_t)r, (uint32_t)c),
-                           n_clusters)] += 1;
+            count[an_draw(&s, n_clusters)] += 1;
         for (size_t i = 0; i < n; i++)
             weight[i] = count[of[i]];
         scores(confidence, correct, weight, n, &ece[r], &brier[r]);

@@ -11,6 +11,9 @@
 
 enum { MAX_NAMES = 8, MAX_POINTS = 40 };
 
+/* The exact majority takes about n k^2 / 2 steps; beyond this many a problem is sampled instead. */
+enum { EXACT_STEPS = 1 << 23, EXACT_N = 1000 };
+
 rm_status an_exchangeable(const rm_cell *cell, rm_error *err)
 {
     if (cell->exchangeable)
@@ -68,7 +71,8 @@ static rm_status problem_value(const an_pool *pool, size_t p, const wanted *w, s
 {
     size_t first = pool->first[p], n = pool->first[p + 1] - first;
     *mc_se = 0;
-    if (w->kind == RM_MAJ_AT_K && !w->by && n <= 1000) {
+    bool exact = n <= EXACT_N && (double)n * (double)w->k * (double)w->k <= EXACT_STEPS;
+    if (w->kind == RM_MAJ_AT_K && !w->by && (exact || w->k == n)) {
         size_t n_missing, classes = an_tally(pool, p, s->count, s->right, &n_missing);
         *value = rm_maj_at_k(s->count, s->right, classes, n_missing, w->k);
     } else {

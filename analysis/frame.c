@@ -150,6 +150,7 @@ void an_frame_free(an_frame *frame)
     free(frame->cell);
     free(frame->cell_first);
     free(frame->entries);
+    free(frame->drawn);
     free(frame);
 }
 

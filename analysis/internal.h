@@ -36,6 +36,8 @@ typedef struct an_frame {
     int *cell;             /* [n_cells] cells of the task that have results, in record order */
     size_t *cell_first;    /* [n_cells + 1] its first entry */
     an_entry *entries;     /* by cell, then unit; repeats of a unit are adjacent */
+    uint16_t *drawn;       /* [n_drawn][n_units] weights of the first resamples, or NULL */
+    size_t n_drawn;
 } an_frame;
 
 /* The task's frame over all of its results; RM_E_ARGUMENT if it has none. */
@@ -90,8 +92,35 @@ bool an_quantity_quantile(rm_quantity, an_result_value **value, double *q);
 /* Fills in defaults and checks ranges. NULL stands for all defaults. */
 rm_status an_options(const rm_analysis_options *, rm_analysis_options *, rm_error *);
 
+/* A stream of uniform integers, four 32-bit draws a Philox block. Scaling 32 bits favours an index
+ * below n by at most n / 2^32, which it would take 2^32 / n resamples to notice. */
+typedef struct an_stream {
+    uint32_t key[2], counter[4], block[4];
+    unsigned used;
+} an_stream;
+
+static inline an_stream an_stream_start(uint64_t seed, uint32_t purpose, size_t index)
+{
+    return (an_stream){ { (uint32_t)seed, (uint32_t)(seed >> 32) },
+                        { purpose, 0, (uint32_t)index, 0 }, { 0 }, 4 };
+}
+
+static inline size_t an_draw(an_stream *s, size_t n)
+{
+    if (s->used == 4) {
+        rm_philox(s->counter, s->key, s->block);
+        s->counter[3]++;
+        s->used = 0;
+    }
+    return (size_t)((uint64_t)s->block[s->used++] * n >> 32);
+}
+
 /* Weight of every unit in resample r: how often it was drawn. */
 void an_resample(const an_frame *, const rm_analysis_options *, size_t r, double *weight);
+
+/* Keeps the weights of all resamples in the frame, unless they are too many: drawing them costs
+ * more than using them, and a task uses them hundreds of times. The options must stay the same. */
+void an_frame_draw(an_frame *, const rm_analysis_options *);
 
 /* replicates[c * resamples + r] = theta of column c in resample r; NaN where it has no data. */
 rm_status an_bootstrap(const an_frame *, const an_column *, size_t n_columns,
@@ -115,7 +144,9 @@ rm_status an_jobs_add(an_jobs *, an_column *, an_kind, rm_estimate *out, rm_erro
 rm_status an_jobs_run(const an_frame *, const an_jobs *, const rm_analysis_options *, rm_error *);
 void an_jobs_free(an_jobs *);
 
-/* Interval of one column from its replicates (sorted in place). */
+/* Interval of one column from its replicates (sorted in place). Shares that get a Wilson interval
+ * and constants need none: an_needs_replicates tells. */
+bool an_needs_replicates(const an_frame *, const an_column *, an_kind);
 rm_estimate an_interval(const an_frame *, const an_column *, an_kind, double *replicates, size_t n,
                         double level);
 

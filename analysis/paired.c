@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { EXACT_FLIPS = 16, FEW_DIFFER = 10, TAIL = 10 };
+enum { EXACT_FLIPS = 16, FEW_DIFFER = 10, TAIL = 10, MAX_RESAMPLES = 50000 };
 
 /* ---- the sign-flip test --------------------------------------------------------------------------- */
 
@@ -42,6 +42,7 @@ static double flip_all(double *d, size_t m, double observed, double scale)
     return (double)hits / (double)patterns;
 }
 
+/* Random sign patterns, one bit a flip. */
 static double flip_some(const double *d, size_t m, double observed, double scale, size_t resamples,
                         uint64_t seed)
 {
@@ -190,30 +191,29 @@ static void summarise(const an_frame *frame, const pair *x, const rm_analysis_op
 
 /* ---- a family of pairs ------------------------------------------------------------------------------- */
 
+/* Everything about one pair but its bootstrap intervals, for which it leaves the column of the
+ * differences; with few clusters that differ the intervals are closed forms and *resample is
+ * false. */
 static rm_status compare_one(const an_frame *frame, int cell, int baseline, size_t n_family,
                              const rm_analysis_options *options, rm_comparison *out,
-                             rm_error *err)
+                             an_column *difference, bool *resample, rm_error *err)
 {
     const rm_records *records = frame->records;
     double family_level = 1 - (1 - options->level) / (double)n_family;
-    double *replicates = malloc(options->resamples * sizeof *replicates);
-    an_column a = { 0 }, b = { 0 }, d = { 0 };
+    an_column a = { 0 }, b = { 0 };
     pair x = { 0 };
     int at_a = an_frame_find(frame, cell), at_b = an_frame_find(frame, baseline);
     rm_status status = RM_OK;
 
     *out = (rm_comparison){ .a = cell, .b = baseline, .n_family = n_family };
-    if (!replicates)
-        status = rm_fail(err, RM_E_MEMORY, "no memory for %zu resamples", options->resamples);
-    else if (at_a < 0 || at_b < 0)
-        status = rm_fail(err, RM_E_ARGUMENT, "cell \"%s\" has no results to compare",
-                         records->cells[at_a < 0 ? cell : baseline].label);
-    if (!status)
-        status = an_column_new(frame, &a, err);
+    if (at_a < 0 || at_b < 0)
+        return rm_fail(err, RM_E_ARGUMENT, "cell \"%s\" has no results to compare",
+                       records->cells[at_a < 0 ? cell : baseline].label);
+    status = an_column_new(frame, &a, err);
     if (!status)
         status = an_column_new(frame, &b, err);
     if (!status)
-        status = an_column_new(frame, &d, err);
+        status = an_column_new(frame, difference, err);
     if (status)
         goto done;
     an_column_mean(frame, at_a, an_result_accuracy, &a);
@@ -225,28 +225,19 @@ static rm_status compare_one(const an_frame *frame, int cell, int baseline, size
     if (status)
         goto done;
     summarise(frame, &x, options, out);
-    if (x.n_differ < FEW_DIFFER) {
-        out->difference = rm_newcombe_paired(x.both, x.only_a, x.only_b, x.neither, options->level);
-        out->corrected = rm_newcombe_paired(x.both, x.only_a, x.only_b, x.neither, family_level);
-    } else {
-        difference_column(frame, &a, &b, x.d, &d);
-        status = an_bootstrap(frame, &d, 1, options, replicates, err);
-        if (status)
-            goto done;
-        out->difference = an_interval(frame, &d, AN_MEAN, replicates, options->resamples,
-                                      options->level);
-        out->corrected = an_interval(frame, &d, AN_MEAN, replicates, options->resamples,
-                                     family_level);
-    }
-    out->equal = rm_verdict_equal(out->corrected, options->margin);
     if (isnan(out->p))
         status = rm_fail(err, RM_E_MEMORY, "no memory to compare %zu problems", x.n);
+    *resample = x.n_differ >= FEW_DIFFER;
+    if (*resample) {
+        difference_column(frame, &a, &b, x.d, difference);
+    } else {
+        out->difference = rm_newcombe_paired(x.both, x.only_a, x.only_b, x.neither, options->level);
+        out->corrected = rm_newcombe_paired(x.both, x.only_a, x.only_b, x.neither, family_level);
+    }
 done:
     pair_free(&x);
     an_column_free(&a);
     an_column_free(&b);
-    an_column_free(&d);
-    free(replicates);
     return status;
 }
 
@@ -254,14 +245,47 @@ rm_status an_compare(const an_frame *frame, const int *cells, const int *baselin
                      size_t n_family, const rm_analysis_options *given, rm_comparison *out,
                      rm_error *err)
 {
+    if (n == 0)
+        return RM_OK;
     /* Enough resamples that TAIL of them lie beyond either end of the corrected interval. */
     rm_analysis_options options = *given;
     double needed = 2 * TAIL * (double)n_family / (1 - options.level);
     if (needed > (double)options.resamples)
-        options.resamples = (size_t)fmin(needed, 50000);
+        options.resamples = (size_t)fmin(needed, MAX_RESAMPLES);
+
     rm_status status = RM_OK;
+    an_column *columns = calloc(n, sizeof *columns);
+    double *replicates = malloc(n * options.resamples * sizeof *replicates);
+    size_t *of = malloc(n * sizeof *of), m = 0; /* comparison of each column */
+    if (!columns || !replicates || !of)
+        status = rm_fail(err, RM_E_MEMORY, "no memory for %zu comparisons", n);
+    for (size_t i = 0; i < n && !status; i++) {
+        bool resample = false;
+        status = compare_one(frame, cells[i], baselines[i], n_family, &options, &out[i],
+                             &columns[m], &resample, err);
+        if (!status && resample)
+            of[m++] = i;
+        else
+            an_column_free(&columns[m]);
+    }
+    if (!status)
+        status = an_bootstrap(frame, columns, m, &options, replicates, err);
+    for (size_t c = 0; c < m && !status; c++) {
+        double *of_column = replicates + c * options.resamples;
+        rm_comparison *comparison = &out[of[c]];
+        comparison->difference = an_interval(frame, &columns[c], AN_MEAN, of_column,
+                                             options.resamples, options.level);
+        comparison->corrected = an_interval(frame, &columns[c], AN_MEAN, of_column,
+                                            options.resamples,
+                                            1 - (1 - options.level) / (double)n_family);
+    }
     for (size_t i = 0; i < n && !status; i++)
-        status = compare_one(frame, cells[i], baselines[i], n_family, &options, &out[i], err);
+        out[i].equal = rm_verdict_equal(out[i].corrected, options.margin);
+    for (size_t c = 0; columns && c < m; c++)
+        an_column_free(&columns[c]);
+    free(columns);
+    free(replicates);
+    free(of);
     return status;
 }
 
@@ -279,36 +303,36 @@ rm_status an_holm(rm_comparison *comparisons, size_t n, rm_error *err)
     return status;
 }
 
+static rm_status check_pair(const rm_records *records, int a, int b, rm_error *err)
+{
+    int limit = (int)records->n_cells;
+    if (a < 0 || a >= limit || b < 0 || b >= limit)
+        return rm_fail(err, RM_E_ARGUMENT, "a comparison names cells %d and %d of %d", a, b, limit);
+    if (strcmp(records->cells[a].task, records->cells[b].task) != 0)
+        return rm_fail(err, RM_E_ARGUMENT,
+                       "\"%s\" of task %s cannot be compared with \"%s\" of task %s",
+                       records->cells[a].label, records->cells[a].task, records->cells[b].label,
+                       records->cells[b].task);
+    return RM_OK;
+}
+
 rm_status rm_compare(const rm_records *records, const int *cells, const int *baselines, size_t n,
                      const rm_analysis_options *given, rm_comparison *out, rm_error *err)
 {
     rm_analysis_options options;
-    an_frame *frame = NULL;
     rm_status status = an_options(given, &options, err);
-    for (size_t i = 0; i < n && !status; i++) {
-        int limit = (int)records->n_cells;
-        if (cells[i] < 0 || cells[i] >= limit || baselines[i] < 0 || baselines[i] >= limit) {
-            status = rm_fail(err, RM_E_ARGUMENT, "comparison %zu names cells %d and %d of %d", i,
-                             cells[i], baselines[i], limit);
-            break;
-        }
-        const rm_cell *a = &records->cells[cells[i]], *b = &records->cells[baselines[i]];
-        if (strcmp(a->task, b->task) != 0) {
-            status = rm_fail(err, RM_E_ARGUMENT,
-                             "\"%s\" of task %s cannot be compared with \"%s\" of task %s",
-                             a->label, a->task, b->label, b->task);
-            break;
-        }
-        if (!frame || strcmp(frame->task, a->task) != 0) {
-            an_frame_free(frame);
-            frame = NULL;
-            status = an_frame_new(records, a->task, &frame, err);
-        }
+    for (size_t i = 0; i < n && !status; i++)
+        status = check_pair(records, cells[i], baselines[i], err);
+    for (size_t i = 0, end; i < n && !status; i = end) { /* runs of comparisons of one task */
+        const char *task = records->cells[cells[i]].task;
+        an_frame *frame = NULL;
+        for (end = i + 1; end < n && strcmp(records->cells[cells[end]].task, task) == 0; end++)
+            ;
+        status = an_frame_new(records, task, &frame, err);
         if (!status)
-            status = an_compare(frame, &cells[i], &baselines[i], 1, n, &options, &out[i], err);
+            status = an_compare(frame, cells + i, baselines + i, end - i, n, &options, out + i,
+                                err);
+        an_frame_free(frame);
     }
-    if (!status)
-        status = an_holm(out, n, err);
-    an_frame_free(frame);
-    return status;
+    return status ? status : an_holm(out, n, err);
 }

@@ -115,8 +115,10 @@ static rm_status membership(const axis *cost, const axis *accuracy, const size_t
         }
         rm_pareto(x, y, n, on);
         for (size_t i = 0; i < n; i++)
-            probability[i] += on[i] ? 1 / (double)resamples : 0;
+            probability[i] += on[i];
     }
+    for (size_t i = 0; i < n; i++)
+        probability[i] /= (double)resamples;
 done:
     free(x);
     free(y);
@@ -157,7 +159,7 @@ static rm_status add_front(const an_frame *frame, rm_quantity quantity, rm_front
     gsl_sort_index(order, x, 1, n);
     for (size_t i = 0; i < n; i++)
         points[i] = (rm_front_point){ (int)at[order[i]], x[order[i]], y[order[i]], on[order[i]],
-                                      fmin(1, probability[order[i]]) };
+                                      probability[order[i]] };
     task->fronts[task->n_fronts++] = (rm_front){ quantity, class, n, points };
     goto done;
 

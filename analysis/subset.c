@@ -282,14 +282,14 @@ static void enumerate(const electorate *e, size_t *subset, size_t k, double *val
 static void draw_subsets(const electorate *e, size_t *subset, size_t k, size_t draws,
                          uint64_t seed, double *value, double *mc_se)
 {
-    static const uint64_t stream = UINT64_C(0x73756273657473); /* "subsets" */
+    static const uint32_t purpose = 0x73756273; /* "subs" */
     double mean = 0, square = 0;
     for (size_t i = 0; i < e->n; i++)
         subset[i] = i;
     for (size_t d = 0; d < draws; d++) {
+        an_stream s = an_stream_start(seed, purpose, d);
         for (size_t i = 0; i < k; i++) { /* the first k places of a random permutation */
-            uint64_t bits = rm_random(seed, stream, (uint32_t)d, (uint32_t)i);
-            size_t j = i + (size_t)rm_scale(bits, e->n - i);
+            size_t j = i + an_draw(&s, e->n - i);
             size_t swap = subset[i];
             subset[i] = subset[j];
             subset[j] = swap;

@@ -349,6 +349,11 @@ typedef struct rm_request {
     } result;
 } rm_request;
 
+/* Appends the same tokens to every member. The account counts them once, as it counts a token
+ * drawn from a combined distribution. */
+RM_API rm_status rm_members_append(const rm_member *, int n_members, const int32_t *tokens, int n,
+                                   rm_error *);
+
 /* Serves the requests. On failure no path has changed and no result is written; RM_E_LIMIT says
  * how much was asked and how much the quota has left. */
 RM_API rm_status rm_eval(rm_run *, rm_request *, int n, rm_error *);

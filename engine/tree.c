@@ -52,9 +52,9 @@ void rm_path_advance(rm_path *path, int n)
     rm_run *run = path->run;
     rm_usage *usage = &run->usage[path->usage];
     rm_node *node = path->node;
-    assert(n <= rm_path_pending(path) && node && node->references == 1);
     if (!n)
         return;
+    assert(n <= rm_path_pending(path) && node && node->references == 1);
     usage->rows += (uint64_t)n;
     usage->looked += (uint64_t)n * (uint64_t)path->evaluated + (uint64_t)n * ((uint64_t)n + 1) / 2;
     usage->held += (uint64_t)n;

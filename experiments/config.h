@@ -28,6 +28,11 @@ typedef struct rm_plan_cell {
     uint64_t hash;               /* of model names, task, strategy, canonical parameters */
 } rm_plan_cell;
 
+/* Two cells, by label, that the report compares beside the family against the baseline. */
+typedef struct rm_config_pair {
+    char *a, *b;
+} rm_config_pair;
+
 typedef struct rm_config {
     char *file;                  /* as given, for messages */
     char *text;                  /* as read, to be copied into the run directory */
@@ -50,12 +55,23 @@ typedef struct rm_config {
     char *primary_metric;        /* "accuracy" */
     double margin;               /* delta of the comparison; NaN if none */
     char *baseline;              /* label of the cell the family is compared with, or NULL */
+    rm_config_pair *pairs;       /* [n_pairs] */
+    int n_pairs;
     uint64_t hash;               /* of everything that changes a record: not threads, concurrency,
                                     batch rows or names of files */
 } rm_config;
 
+/* Names of files in a configuration are relative to its own directory. rm_config_parse takes the
+ * text as read from `file_name`; only `file_name`'s directory matters. */
 rm_status rm_config_open(const char *file, rm_config **, rm_error *);
 rm_status rm_config_parse(const char *file_name, const char *text, size_t n, rm_config **, rm_error *);
 void rm_config_free(rm_config *);
+
+/* The plan for `ramify check`, as text or as JSON: models, tasks with the first rendered prompt and its hash, cells,
+ * outcomes, and estimates of generated tokens and (where `models`, [n_models], is not NULL) of
+ * FLOPs. Estimates take a task's typical length for every path and no sharing of samples: an upper
+ * bound in most cases. `problems` 0: as the configuration says. */
+rm_status rm_config_describe(const rm_config *, const rm_model_info *const *models, int problems,
+                             bool json, rm_text *out, rm_error *);
 
 #endif

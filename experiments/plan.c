@@ -55,6 +55,13 @@ bool rm_plan_finished(const rm_plan *plan, int cell, int problem, uint64_t seed,
     return slot != SIZE_MAX && plan->finished[slot / 8] >> (slot % 8) & 1;
 }
 
+void rm_plan_finish(rm_plan *plan, int cell, int problem, uint64_t seed, int repeat)
+{
+    size_t slot = plan_slot(plan, cell, problem, seed, repeat);
+    if (slot != SIZE_MAX)
+        plan->finished[slot / 8] |= (uint8_t)(1u << (slot % 8));
+}
+
 typedef struct row_place {
     int64_t row;
     int problem;
@@ -79,9 +86,10 @@ static void mark(void *arg, int cell, int64_t problem, uint64_t seed, rm_timing 
     const row_place *found = bsearch(&wanted, m->places, m->n, sizeof wanted, by_row);
     if (timing != m->plan->timing || !found)
         return;
-    size_t slot = plan_slot(m->plan, cell, found->problem, seed, repeat);
-    if (slot != SIZE_MAX)
-        m->plan->finished[slot / 8] |= (uint8_t)(1u << (slot % 8));
+    if (plan_slot(m->plan, cell, found->problem, seed, repeat) == SIZE_MAX)
+        return;
+    rm_plan_finish(m->plan, cell, found->problem, seed, repeat);
+    m->plan->n_found++;
 }
 
 static rm_status mark_finished(rm_plan *plan, rm_store *store, rm_error *err)
@@ -204,7 +212,7 @@ static bool may_share(const rm_plan *plan, const rm_plan_cell *cell)
 {
     const rm_config *config = plan->config;
     const rm_strategy *strategy = rm_params_strategy(cell->params);
-    return plan->timing == RM_TIMING_THROUGHPUT && strategy->pool && strategy->choose &&
+    return plan->share && plan->timing == RM_TIMING_THROUGHPUT && strategy->pool && strategy->choose &&
            cell->n_models == 1 && !cell->independent && config->max_wall_ms <= 0 &&
            config->max_generated_tokens == 0 && config->kv_quota_bytes == 0;
 }
@@ -386,10 +394,10 @@ static rm_status count_problems(rm_plan *plan, int wanted, rm_error *err)
     return RM_OK;
 }
 
-rm_status rm_plan_make(const rm_config *config, rm_timing timing, int problems, rm_store *store,
-                       rm_plan *out, rm_error *err)
+rm_status rm_plan_make(const rm_config *config, rm_timing timing, int problems, bool share,
+                       rm_store *store, rm_plan *out, rm_error *err)
 {
-    rm_plan plan = { .config = config, .timing = timing, .n_repeats = 1 };
+    rm_plan plan = { .config = config, .timing = timing, .n_repeats = 1, .share = share };
     if (timing == RM_TIMING_LATENCY)
         plan.n_repeats = config->latency_repeats > 3 ? config->latency_repeats : 3;
     rm_status status = count_problems(&plan, problems, err);

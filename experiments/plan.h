@@ -32,19 +32,22 @@ typedef struct rm_plan {
     rm_plan_job *jobs;
     size_t n_jobs, job_capacity;
     size_t n_outcomes;       /* missing ones, warm-up not counted */
+    size_t n_found;          /* recorded before */
+    bool share;              /* cells may share a pool of samples */
     uint8_t *finished;       /* bit set of outcomes, see plan_slot */
     size_t n_slots;
     int n_repeats;           /* 1 in throughput mode */
 } rm_plan;
 
 /* Makes the plan of one phase: writes cells and problems into the records (uncommitted) and
- * leaves out what is recorded already. `problems` and `repeats` 0: as the configuration says. */
-rm_status rm_plan_make(const rm_config *, rm_timing, int problems, rm_store *, rm_plan *,
-                       rm_error *);
+ * leaves out what is recorded already. `problems` 0: as the configuration says. */
+rm_status rm_plan_make(const rm_config *, rm_timing, int problems, bool share, rm_store *,
+                       rm_plan *, rm_error *);
 void rm_plan_free(rm_plan *);
 
 /* Is this outcome recorded? */
 bool rm_plan_finished(const rm_plan *, int cell, int problem, uint64_t seed, int repeat);
+void rm_plan_finish(rm_plan *, int cell, int problem, uint64_t seed, int repeat);
 
 /* The record of a cell of the plan; strings are borrowed from the configuration, except params
  * and model, which are appended to the two texts. */

@@ -109,8 +109,9 @@ void fig_number(double value, char text[24])
         double mantissa = size / pow(10, exponent);
         char power[24];
         fig_power_of_ten(exponent, power);
-        if (fabs(mantissa - 1) < 1e-6) snprintf(text, 24, "%s%s", sign, power);
-        else snprintf(text, 24, "%s%.3g·%s", sign, mantissa, power);
+        char factor[16] = ""; /* "2.5·" */
+        if (fabs(mantissa - 1) >= 1e-6) snprintf(factor, sizeof factor, "%.2g·", mantissa);
+        snprintf(text, 24, "%s%.5s%.12s", sign, factor, power);
         return;
     }
     int u = 0;
@@ -120,7 +121,7 @@ void fig_number(double value, char text[24])
         long whole = lround(scaled);
         snprintf(text, 24, "%s%ld,%03ld", sign, whole / 1000, whole % 1000);
     } else {
-        snprintf(text, 24, "%s%.4g%s", sign, scaled, units[u].suffix);
+        snprintf(text, 24, u < 4 ? "%s%.3g%s" : "%s%.4g%s", sign, scaled, units[u].suffix);
     }
 }
 

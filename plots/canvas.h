@@ -75,7 +75,7 @@ double fig_text_width(const char *text, double size, fig_weight);
 #define FIG_TEXT_BELOW 0.58
 
 /* Appends `text` so that it can be drawn: '#' doubled, control characters and invalid UTF-8
- * replaced, cut to at most max_chars characters with an ellipsis. */
+ * replaced, cut to at most max_chars (> 0) characters with an ellipsis in the middle. */
 void fig_text_plain(rm_text *out, const char *text, size_t max_chars);
 
 /* Appends the pieces of `text` that fit `width`, one line each, at most max_lines (an ellipsis

@@ -5,7 +5,8 @@
  *
  *     c = anchor + direction + ring + what it covers + what its leader crosses
  *
- * and pairs of labels have a cost together (boxes that meet: forbidden; leaders that cross). We
+ * and pairs of labels have a cost together (leaders that cross; texts that meet, and a leader
+ * through a text, are forbidden). We
  * look for the choice, one candidate or none a label, with the smallest sum: simulated annealing
  * (Christensen, Marks & Shieber 1995, "An empirical study of algorithms for point-feature label
  * placement", found it best of those compared) with a fixed seed, then descent to a local
@@ -247,12 +248,10 @@ typedef struct search {
 
 static double pair_cost(const candidate *a, const candidate *b)
 {
-    if (fig_rects_meet(a->box, b->box, 1)) return FIG_FORBIDDEN;
-    double cost = 0;
-    if (a->leader && fig_segment_in_rect(a->from, a->to, b->box) > 0) cost += 12;
-    if (b->leader && fig_segment_in_rect(b->from, b->to, a->box) > 0) cost += 12;
-    if (a->leader && b->leader && segments_cross(a->from, a->to, b->from, b->to)) cost += 8;
-    return cost;
+    if (fig_rects_meet(a->box, b->box, 2)) return FIG_FORBIDDEN;
+    if (a->leader && fig_segment_in_rect(a->from, a->to, b->box) > 0) return FIG_FORBIDDEN;
+    if (b->leader && fig_segment_in_rect(b->from, b->to, a->box) > 0) return FIG_FORBIDDEN;
+    return a->leader && b->leader && segments_cross(a->from, a->to, b->from, b->to) ? 8 : 0;
 }
 
 /* What label i adds to the sum if it takes candidate k, the others as they are. */

@@ -8,6 +8,12 @@
 #define TICK_LENGTH 3.0
 #define HALO 0.9
 
+void fig_page_shows(fig_page *page, const rm_cell *cell)
+{
+    page->verifier |= cell->verifier && !cell->oracle;
+    page->oracle |= cell->oracle;
+}
+
 /* ---- axes ------------------------------------------------------------------------------ */
 
 static void draw_x_axis(fig_panel *p, const fig_axes *a)
@@ -134,13 +140,13 @@ void fig_panel_interval(fig_panel *p, double x, double y, const rm_estimate *ex,
     if (!isfinite(px) || !isfinite(py)) return;
     if (ex && !isnan(ex->low) && !isnan(ex->high)) {
         double a = fig_at_clamped(&p->x, ex->low), b = fig_at_clamped(&p->x, ex->high);
-        fig_segment(p->canvas, a, py, b, py, 1.1, color);
-        fig_scene_obstacle(&p->scene, (fig_obstacle){ FIG_STROKE, a, py, b, py, 3, owner });
+        fig_segment(p->canvas, a, py, b, py, 1.0, color);
+        fig_scene_obstacle(&p->scene, (fig_obstacle){ FIG_STROKE, a, py, b, py, 5, owner });
     }
     if (ey && !isnan(ey->low) && !isnan(ey->high)) {
         double a = fig_at_clamped(&p->y, ey->low), b = fig_at_clamped(&p->y, ey->high);
-        fig_segment(p->canvas, px, a, px, b, 1.1, color);
-        fig_scene_obstacle(&p->scene, (fig_obstacle){ FIG_STROKE, px, a, px, b, 3, owner });
+        fig_segment(p->canvas, px, a, px, b, 1.0, color);
+        fig_scene_obstacle(&p->scene, (fig_obstacle){ FIG_STROKE, px, a, px, b, 5, owner });
     }
 }
 
@@ -164,6 +170,7 @@ void fig_panel_marker(fig_panel *p, double x, double y, double radius, const fig
     double px = fig_at(&p->x, x), py = fig_at(&p->y, y);
     if (!isfinite(px) || !isfinite(py)) return;
     fig_draw_marker(p->canvas, px, py, radius, style);
+    p->page->rings |= style->ringed;
     double extent = radius + (style->ringed ? 2.5 : 0.4);
     fig_scene_obstacle(&p->scene, (fig_obstacle){ FIG_DISC, px, py, extent, 0, FIG_FORBIDDEN, owner });
 }
@@ -229,22 +236,14 @@ static void draw_label(fig_panel *p, const fig_label *l)
              l->color, l->text);
 }
 
-/* The labels without a place, in rows below the panel. Returns the height of the rows. */
-static double draw_key(fig_panel *p, double top)
+/* A name without a place goes into the page's key, once however many panels miss it. */
+static void add_to_key(fig_page *page, const fig_label *l, const fig_style *style)
 {
-    const double row = FIG_SIZE_LABEL + 3.5, lead = 9, gap = 9;
-    double x = p->plot.x0, y = top - row / 2;
-    bool any = false;
-    for (size_t i = 0; i < p->scene.n_labels && i < FIG_MAX_KEY; i++) {
-        const fig_label *l = &p->scene.labels[i];
-        if (l->placed || !p->key[i]) continue;
-        if (x + lead + l->width > p->outer.x1 && x > p->plot.x0) x = p->plot.x0, y -= row;
-        fig_draw_marker(p->canvas, x + 3, y, 2.4, p->key[i]);
-        fig_text(p->canvas, x + lead, y, 0, FIG_SIZE_LABEL, FIG_REGULAR, l->color, l->text);
-        x += lead + l->width + gap;
-        any = true;
-    }
-    return any ? top - y + row / 2 : 0;
+    for (size_t i = 0; i < page->n_key; i++)
+        if (!strcmp(page->key[i].text, l->text)) return;
+    if (page->n_key == FIG_MAX_KEY) return;
+    char *text = strdup(l->text);
+    if (text) page->key[page->n_key++] = (fig_key){ text, *style, l->color };
 }
 
 void fig_panel_close(fig_panel *p)
@@ -252,9 +251,11 @@ void fig_panel_close(fig_panel *p)
     fig_page *page = p->page;
     if (!page->status) page->status = fig_scene_place(&p->scene, &page->error);
     if (!page->status) {
-        for (size_t i = 0; i < p->scene.n_labels; i++)
-            if (p->scene.labels[i].placed) draw_label(p, &p->scene.labels[i]);
-        page->key_need = fmax(page->key_need, draw_key(p, p->outer.y0 - 4));
+        for (size_t i = 0; i < p->scene.n_labels; i++) {
+            const fig_label *l = &p->scene.labels[i];
+            if (l->placed) draw_label(p, l);
+            else if (i < FIG_MAX_KEY && p->key[i]) add_to_key(page, l, p->key[i]);
+        }
     }
     /* the axes last, above whatever reaches them */
     fig_segment(p->canvas, p->plot.x0, p->plot.y0, p->plot.x0, p->plot.y1, AXIS_WIDTH, FIG_INK);

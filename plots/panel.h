@@ -3,8 +3,8 @@
  *
  * A chart calls, in the order of the layers: fig_panel_open, bands, lines, intervals, markers,
  * labels, fig_panel_close. Whatever is drawn is remembered as an obstacle for the labels, which
- * are placed and drawn by fig_panel_close. Labels that find no place go into a key below the
- * panel; the first, dry run of a figure learns how much room the keys need. */
+ * are placed and drawn by fig_panel_close. Names that find no place go into the page's key below
+ * the panels; the first, dry run of a figure learns how much room that needs. */
 #ifndef RM_PLOTS_PANEL_H
 #define RM_PLOTS_PANEL_H
 
@@ -35,7 +35,6 @@ typedef struct fig_view {
     const rm_task_report *task;
     fig_series *series;
     size_t n_series;
-    bool verifier, oracle; /* some cell of the task is of that kind */
 } fig_view;
 
 rm_status fig_view_new(const rm_analysis *, size_t task, fig_view *, rm_error *);
@@ -47,18 +46,30 @@ const char *fig_dagger(const rm_cell *);
 
 /* ---- pages ----------------------------------------------------------------------------- */
 
+enum { FIG_MAX_KEY = 64 };
+
+typedef struct fig_key {
+    char *text;
+    fig_style style;
+    fig_color color;
+} fig_key;
+
 typedef struct fig_page {
     fig_canvas *canvas;
-    fig_rect body;       /* what the panels may use, without the room for keys and notes */
-    double key_room;     /* points below the panels, known in the second run */
-    double key_need;     /* grows while panels close */
-    rm_status status;    /* of the first failure; charts need not look at it */
+    fig_rect body;   /* what the panels may use: not the room for keys and notes below */
+    fig_key key[FIG_MAX_KEY]; /* names that found no place beside their data */
+    size_t n_key;
+    double key_height;        /* of its rows, once drawn */
+    bool verifier, oracle, front, rings; /* shown: the note below explains them */
+    char note[256];  /* what the chart says of itself; empty: level and number of problems */
+    rm_status status; /* of the first failure; charts need not look at it */
     rm_error error;
 } fig_page;
 
-/* ---- panels ---------------------------------------------------------------------------- */
+/* The page shows that cell: remember what its note has to explain. */
+void fig_page_shows(fig_page *, const rm_cell *);
 
-enum { FIG_MAX_KEY = 64 };
+/* ---- panels ---------------------------------------------------------------------------- */
 
 typedef struct fig_panel {
     fig_page *page;

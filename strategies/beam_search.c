@@ -304,20 +304,18 @@ static rm_status succeed(search *s, source *from, int32_t token, source *to, rm_
     from->uses--;
     follow(s, from->seen, token, to->seen);
     for (int m = 0; m < s->n_models; m++) {
-        rm_status status = RM_OK;
+        to->member[m].path = NULL;
         if (from->uses == 0) {
             to->member[m].path = from->member[m].path;
             from->member[m].path = NULL;
-        } else {
-            status = rm_path_fork(from->member[m].path, (uint32_t)from->uses, &to->member[m].path,
-                                  err);
+            continue;
         }
-        if (!status)
-            status = rm_path_append(to->member[m].path, &token, 1, err);
+        rm_status status = rm_path_fork(from->member[m].path, (uint32_t)from->uses,
+                                        &to->member[m].path, err);
         if (status)
             return status;
     }
-    return RM_OK;
+    return rm_members_append(to->member, s->n_models, &token, 1, err);
 }
 
 /* Survivors become the live beams: `next` is built from `now`, then they change places. */

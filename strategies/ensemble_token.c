@@ -5,8 +5,7 @@
  *
  * greedy, sampled (do_sample) or under beam search (num_beams > 1). Each model keeps its own keys
  * and values; a chosen token is appended to all. lp is that of the combined distribution.
- * `weights` left empty counts every model alike: 1/M for the mixture; for the product 1 each,
- * hence the unweighted product. */
+ * `weights` left empty counts every model alike, 1/M each: the arithmetic or the geometric mean. */
 #include "strategies/beam_search.h"
 #include "strategies/list.h"
 #include "strategies/params.h"
@@ -70,6 +69,11 @@ static rm_status et_check(const void *params, int n_models, rm_error *err)
     return RM_OK;
 }
 
+static double weight_of(const et_params *p, int model, int n_models)
+{
+    return p->weights.n ? p->weights.value[model] : 1.0 / n_models;
+}
+
 /* Forks every model's prompt for sample i and fills the request. */
 static rm_status sample_request(const et_params *p, int n_models, rm_path *const *root, int i,
                                 const rm_stop *stop, rm_member *member, rm_request *request,
@@ -79,7 +83,7 @@ static rm_status sample_request(const et_params *p, int n_models, rm_path *const
                              .combine = (rm_combine)p->combine, .sampling = &p->sampling,
                              .stop = stop, .max_new_tokens = p->max_new_tokens };
     for (int m = 0; m < n_models; m++) {
-        member[m].weight = p->weights.n ? p->weights.value[m] : 1;
+        member[m].weight = weight_of(p, m, n_models);
         rm_status status = rm_path_fork(root[m], (uint32_t)i, &member[m].path, err);
         if (status)
             return status;
@@ -158,7 +162,7 @@ static rm_status et_run(const rm_trial *trial, const void *params, rm_outcome *o
 
     double weights[RM_MAX_REALS];
     for (int m = 0; m < trial->n_models; m++)
-        weights[m] = p->weights.n ? p->weights.value[m] : 1;
+        weights[m] = weight_of(p, m, trial->n_models);
     beam_config beam = p->beam;
     beam.num_beam_groups = 1;
     beam.num_return_sequences = p->n;

@@ -80,16 +80,16 @@ const void *rm_params_values(const rm_params *params)
 
 /* ---- numbers as text ------------------------------------------------------------------------ */
 
-/* The shortest of %.1g ... %.17g that reads back as the same double. */
+/* The shortest of %.1g ... %.17g that reads back as the same double: 100, not 1e+02. */
 static void put_real(double value, rm_text *text)
 {
-    char digits[40];
+    char digits[40], best[40] = "";
     for (int precision = 1; precision <= 17; precision++) {
         snprintf(digits, sizeof digits, "%.*g", precision, value);
-        if (strtod(digits, NULL) == value)
-            break;
+        if (strtod(digits, NULL) == value && (!*best || strlen(digits) < strlen(best)))
+            memcpy(best, digits, sizeof best);
     }
-    rm_text_puts(text, digits);
+    rm_text_puts(text, best);
 }
 
 /* What a value of this parameter looks like, for error sentences. */

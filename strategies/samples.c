@@ -197,7 +197,9 @@ static rm_status collect(const sampler *s, int from, int n, rm_outcome *out, rm_
         rm_candidate *c = &out->candidates[out->n_candidates];
         *c = (rm_candidate){ .tokens = r->result.tokens, .n_tokens = r->result.n,
                              .lp = sum_lp(r->result.lp, r->result.n),
-                             .lp_sampling = sum_lp(r->result.lp_sampling, r->result.n),
+                             .lp_sampling = s->sampling.do_sample
+                                                ? sum_lp(r->result.lp_sampling, r->result.n)
+                                                : NAN,
                              .score = NAN, .reason = r->result.reason,
                              .model = (from + i) % s->n_models };
         rm_status status = candidate_finish(s->trial, c, err);

@@ -33,6 +33,9 @@ struct rm_problem {
     /* The canonical form of the answer that `text` (what was generated, special tokens written
      * out) ends in, allocated from the run; NULL if there is none. */
     const char *(*answer)(const rm_problem *, rm_run *, const char *text);
+    /* The same for a text that a limit cut off: an answer at its very end does not count, it may
+     * have lost digits. NULL: use `answer`. */
+    const char *(*answer_cut)(const rm_problem *, rm_run *, const char *text);
     /* 1 if the answer is right, 0 if not. `verify` decides without the reference and is NULL
      * where the task cannot; `oracle` uses the reference and always exists. */
     double (*verify)(const rm_problem *, const char *answer);

@@ -4,6 +4,7 @@
 #include "engine/cpu/vec_avx2.h"
 #include "engine/cpu/kernels.inc"
 #include "engine/cpu/attention.inc"
+#include "engine/cpu/rowpick.inc"
 
 static bool available(void)
 {
@@ -12,6 +13,6 @@ static bool available(void)
 
 const cpu_isa cpu_avx2 = {
     .name = "avx2", .available = available, KERNELS,
-    .rows = &rm_row_kernels_portable,
+    .rows = &row_kernels,
 };
 #endif

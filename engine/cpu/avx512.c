@@ -4,6 +4,7 @@
 #include "engine/cpu/vec_avx512.h"
 #include "engine/cpu/kernels.inc"
 #include "engine/cpu/attention.inc"
+#include "engine/cpu/rowpick.inc"
 
 static bool available(void)
 {
@@ -14,6 +15,6 @@ static bool available(void)
 
 const cpu_isa cpu_avx512 = {
     .name = "avx512", .available = available, KERNELS,
-    .rows = &rm_row_kernels_portable,
+    .rows = &row_kernels,
 };
 #endif

@@ -6,6 +6,7 @@
 #include "engine/cpu/vec_avx512.h"
 #include "engine/cpu/kernels.inc"
 #include "engine/cpu/attention.inc"
+#include "engine/cpu/rowpick.inc"
 
 static bool available(void)
 {
@@ -17,6 +18,6 @@ static bool available(void)
 
 const cpu_isa cpu_avx512_bf16 = {
     .name = "avx512-bf16", .available = available, KERNELS,
-    .rows = &rm_row_kernels_portable,
+    .rows = &row_kernels,
 };
 #endif

@@ -67,7 +67,7 @@ static void need_scratch(rm_backend *b, size_t bytes)
 {
     bytes = round_up(bytes, 4096);
     if (bytes <= b->scratch_bytes || b->status) return;
-    char *all = aligned_zeroed(bytes * (size_t)b->options.n_threads);
+    char *all = cpu_aligned_zeroed(bytes * (size_t)b->options.n_threads);
     if (!all) {
         b->status = rm_fail(&b->error, RM_E_MEMORY, "no memory for %zu bytes of scratch per thread", bytes);
         return;
@@ -163,7 +163,7 @@ static rm_status tensor_new(rm_backend *b, size_t rows, size_t width, rm_tensor 
     t->rows = rows;
     t->width = width;
     t->stride = round_up(width, LANES);
-    if (!rows || !width || width > SIZE_MAX / 16 / rows || !(t->data = aligned_zeroed(rows * t->stride * sizeof(float)))) {
+    if (!rows || !width || width > SIZE_MAX / 16 / rows || !(t->data = cpu_aligned_zeroed(rows * t->stride * sizeof(float)))) {
         free(t);
         return rm_fail(err, RM_E_MEMORY, "no memory for a tensor of %zu by %zu", rows, width);
     }
@@ -239,7 +239,7 @@ static void need_input(rm_backend *b, rm_tensor *x, input_kind kind, int rows)
 {
     if (kind == INPUT_F32 || x->current[kind] >= rows) return;
     if (!x->input[kind]) {
-        x->input[kind] = aligned_zeroed(x->rows * cpu_input_stride(kind, x->width));
+        x->input[kind] = cpu_aligned_zeroed(x->rows * cpu_input_stride(kind, x->width));
         if (!x->input[kind]) {
             b->status = rm_fail(&b->error, RM_E_MEMORY, "no memory for the inputs of a product");
             return;

@@ -2,6 +2,7 @@
  *
  *   cpu.c         the table rm_cpu_ops: tensors, enqueueing
  *   executor.c    worker threads that run an enqueued program
+ *   memory.c      memory for weights and pages
  *   weight.c      packing of matrices into panels
  *   kv.c          pages, rotary tables, the plan of attention
  *   tiles.c       the tiles an operation is cut into: what a worker runs
@@ -93,13 +94,14 @@ size_t cpu_input_stride(input_kind, size_t width);
 /* ---- keys and values ----------------------------------------------------------------------- */
 
 /* A page holds `page_positions` positions of all layers:
- *   [layer] { keys [G][C][page_positions]; values [G][page_positions][Cp] }
+ *   [layer][G] { keys [C][page_positions]; values [page_positions][Cp] }
  * Keys are transposed so that the lanes of a score are positions; Cp is C padded to 16. */
 struct rm_kv {
     rm_kv_shape shape;
     int padded_dim;              /* Cp */
     size_t element_bytes;
-    size_t key_bytes, layer_bytes, page_bytes; /* of the keys of a layer, a layer, a page */
+    size_t key_bytes, head_bytes;     /* in a page: keys of a head; keys and values of a head */
+    size_t layer_bytes, page_bytes;
     uint8_t **page;              /* [n_pages] */
     size_t n_pages, page_capacity;
     void **slab;                 /* what kv_reserve allocated, to be freed */
@@ -164,6 +166,8 @@ typedef struct attend_args {
     float *max, *sum;                /* [Q] */
     float *out;                      /* [Q][Cp] */
     float *scores;                   /* scratch [Q][64] */
+    const void *next[CHUNK_PAGES];   /* what will be read next: prefetched; may be NULL */
+    int next_bytes;                  /* of each */
 } attend_args;
 
 typedef struct cpu_isa {
@@ -176,7 +180,7 @@ typedef struct cpu_isa {
     void (*embed)(const rm_matrix *, size_t row, float *y);
     void (*scale)(float *y, const float *x, float by, size_t n);
     void (*rope)(float *head, const float *cosine, const float *sine, int n_dims, bool interleaved);
-    void (*store_kv)(rm_dtype, const float *k, const float *v, int dim, int padded, int positions,
+    void (*store_kv)(rm_dtype, const float *k, const float *v, int dim, int positions,
                      void *keys, void *values); /* to one position of a head's page */
     void (*attend)(const attend_args *);
     void (*merge)(float *max, float *sum, float *out, float max2, float sum2, const float *out2,
@@ -222,12 +226,14 @@ struct op {
 };
 
 typedef struct executor executor;
+typedef struct arena_block arena_block;
 
 struct rm_backend {
     const cpu_isa *isa;
     rm_backend_options options;
     char device[128];
     executor *executor;
+    arena_block *arena;          /* see memory.c */
     worker *workers;             /* [n_threads] */
     size_t scratch_bytes;
     op *ops;                     /* the program being enqueued */
@@ -261,8 +267,11 @@ tile_fn tile_embed, tile_norm, tile_convert, tile_product, tile_rope_store, tile
 /* Bytes of scratch the tiles of an operation need. */
 size_t cpu_attention_scratch_bytes(int n_queries, int head_dim, int padded_dim);
 
-/* 64-byte aligned, zeroed; NULL when out of memory. */
-void *aligned_zeroed(size_t bytes);
+/* 64-byte aligned and zeroed; NULL when out of memory. The first is given back by free(), the
+ * second, for what is large and read whole, by cpu_arena_free. */
+void *cpu_aligned_zeroed(size_t bytes);
+void *cpu_arena_alloc(rm_backend *, size_t bytes);
+void cpu_arena_free(rm_backend *, void *);
 
 static inline size_t round_up(size_t n, size_t to)
 {

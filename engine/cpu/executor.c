@@ -149,8 +149,8 @@ bool cpu_executor_reserve(executor *e, size_t n_ops)
 {
     if (n_ops <= e->capacity) return true;
     size_t capacity = round_up(n_ops, 256);
-    claim *claims = aligned_zeroed(capacity * (size_t)e->n_threads * sizeof *claims);
-    progress *done = aligned_zeroed(capacity * sizeof *done);
+    claim *claims = cpu_aligned_zeroed(capacity * (size_t)e->n_threads * sizeof *claims);
+    progress *done = cpu_aligned_zeroed(capacity * sizeof *done);
     if (!claims || !done) {
         free(claims);
         free(done);
@@ -209,7 +209,7 @@ void cpu_executor_run(executor *e, const op *ops, size_t n_ops)
 
 rm_status cpu_executor_new(rm_backend *backend, executor **out, rm_error *err)
 {
-    executor *e = aligned_zeroed(sizeof *e);
+    executor *e = cpu_aligned_zeroed(sizeof *e);
     if (!e) return rm_fail(err, RM_E_MEMORY, "no memory for the worker threads' state");
     e->backend = backend;
     e->n_threads = backend->options.n_threads;

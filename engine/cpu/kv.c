@@ -57,9 +57,9 @@ rm_status cpu_kv_new(rm_backend *b, const rm_kv_shape *shape, const rm_rope *rop
     kv->max_positions = max_positions;
     kv->padded_dim = (int)round_up((size_t)shape->head_dim, LANES);
     kv->element_bytes = shape->type == RM_F32 ? 4 : 2;
-    size_t heads = (size_t)shape->n_kv_heads * (size_t)P * kv->element_bytes;
-    kv->key_bytes = heads * (size_t)shape->head_dim;
-    kv->layer_bytes = round_up(kv->key_bytes + heads * (size_t)kv->padded_dim, 64);
+    kv->key_bytes = (size_t)P * kv->element_bytes * (size_t)shape->head_dim;
+    kv->head_bytes = round_up(kv->key_bytes + (size_t)P * kv->element_bytes * (size_t)kv->padded_dim, 64);
+    kv->layer_bytes = kv->head_bytes * (size_t)shape->n_kv_heads;
     kv->page_bytes = kv->layer_bytes * (size_t)shape->n_layers;
     rm_status st = rope_new(kv, rope, max_positions, err);
     if (st) {
@@ -72,9 +72,8 @@ rm_status cpu_kv_new(rm_backend *b, const rm_kv_shape *shape, const rm_rope *rop
 
 void cpu_kv_free(rm_backend *b, rm_kv *kv)
 {
-    (void)b;
     if (!kv) return;
-    for (size_t i = 0; i < kv->n_slabs; i++) free(kv->slab[i]);
+    for (size_t i = 0; i < kv->n_slabs; i++) cpu_arena_free(b, kv->slab[i]);
     free(kv->slab);
     free(kv->page);
     free(kv->frequency);
@@ -90,7 +89,6 @@ size_t cpu_kv_page_bytes(const rm_kv *kv)
 
 rm_status cpu_kv_reserve(rm_backend *b, rm_kv *kv, size_t n_pages, rm_error *err)
 {
-    (void)b;
     if (n_pages <= kv->n_pages) return RM_OK;
     size_t more = n_pages - kv->n_pages;
     if (n_pages > SIZE_MAX / sizeof(void *) / 2 || more > SIZE_MAX / 2 / kv->page_bytes)
@@ -111,7 +109,7 @@ rm_status cpu_kv_reserve(rm_backend *b, rm_kv *kv, size_t n_pages, rm_error *err
     }
     /* Zeroed: a kernel may read positions of a page that nobody has written yet and drops them,
      * but they must not be undefined. */
-    uint8_t *slab = aligned_zeroed(more * kv->page_bytes);
+    uint8_t *slab = cpu_arena_alloc(b, more * kv->page_bytes);
     if (!slab)
         return rm_fail(err, RM_E_MEMORY, "no memory for %zu cache pages of %zu bytes", more, kv->page_bytes);
     kv->slab[kv->n_slabs++] = slab;

@@ -89,10 +89,10 @@ void tile_rope_store(const op *o, worker *w, size_t tile)
         int32_t id = o->plan->batch.pages[o->plan->batch.seq[r]][(size_t)position / P];
         assert(id >= 0 && (size_t)id < kv->n_pages);
         size_t at = (size_t)position % P, e = kv->element_bytes;
-        uint8_t *keys = kv->page[id] + (size_t)o->layer * kv->layer_bytes, *values = keys + kv->key_bytes;
-        for (int g = 0; g < s->n_kv_heads; g++, k += C, v += C, keys += C * P * e, values += P * (size_t)kv->padded_dim * e)
-            isa->store_kv(s->type, k, v, s->head_dim, kv->padded_dim, s->page_positions, keys + at * e,
-                          values + at * (size_t)kv->padded_dim * e);
+        uint8_t *head = kv->page[id] + (size_t)o->layer * kv->layer_bytes;
+        for (int g = 0; g < s->n_kv_heads; g++, k += C, v += C, head += kv->head_bytes)
+            isa->store_kv(s->type, k, v, s->head_dim, s->page_positions, head + at * e,
+                          head + kv->key_bytes + at * (size_t)kv->padded_dim * e);
     }
 }
 
@@ -137,12 +137,23 @@ static void tile_begin(attention_tile *t, const op *o, worker *w, int g, int row
         t->isa->scale(q, row_of(o->x, o->plan->order[i]) + (size_t)g * width, scale, width);
 }
 
+/* Keys and values of `row` at a chunk: where each of its pages has this tile's head. */
+static int chunk_pages(const attention_tile *t, int chunk, int row, const void *heads[CHUNK_PAGES])
+{
+    const batch_plan *p = t->o->plan;
+    const rm_kv *kv = t->o->kv;
+    int P = kv->shape.page_positions, page0 = chunk * RM_CHUNK / P, page1 = p->batch.position[row] / P, n = 0;
+    const int32_t *pages = p->batch.pages[p->batch.seq[row]];
+    size_t at = (size_t)t->o->layer * kv->layer_bytes + (size_t)t->g * kv->head_bytes;
+    for (; n < RM_CHUNK / P && page0 + n <= page1; n++) heads[n] = kv->page[pages[page0 + n]] + at;
+    return n;
+}
+
 /* Chunk `chunk` for those rows of the tile that reach it. */
 static void tile_chunk(attention_tile *t, int chunk)
 {
     const batch_plan *p = t->o->plan;
     const rm_kv *kv = t->o->kv;
-    size_t P = (size_t)kv->shape.page_positions, e = kv->element_bytes;
     for (int i = t->from; i < t->to;) {
         if (row_chunks(p, p->order[i]) <= chunk) {
             i++;
@@ -167,13 +178,11 @@ static void tile_chunk(attention_tile *t, int chunk)
         a.sum += first;
         a.out += first * (size_t)a.padded_dim;
         a.scores += first * RM_CHUNK;
-        const int32_t *pages = p->batch.pages[p->batch.seq[longest]];
-        int page0 = chunk * RM_CHUNK / (int)P, page1 = p->batch.position[longest] / (int)P;
-        for (int j = 0; j < RM_CHUNK / (int)P && page0 + j <= page1; j++) {
-            const uint8_t *layer = kv->page[pages[page0 + j]] + (size_t)t->o->layer * kv->layer_bytes;
-            a.keys[j] = layer + (size_t)t->g * (size_t)a.head_dim * P * e;
-            a.values[j] = layer + kv->key_bytes + (size_t)t->g * P * (size_t)a.padded_dim * e;
-        }
+        int n = chunk_pages(t, chunk, longest, a.keys);
+        for (int j = 0; j < n; j++) a.values[j] = (const char *)a.keys[j] + kv->key_bytes;
+        if (end < t->to && row_chunks(p, p->order[end]) > chunk)
+            chunk_pages(t, chunk, p->order[end], a.next);
+        a.next_bytes = (int)kv->head_bytes;
         t->isa->attend(&a);
         i = end;
     }

@@ -121,6 +121,42 @@ static inline int vf_to_i8(int8_t *p, vf x)
     return _mm_cvtsi128_si32(_mm_add_epi32(t, _mm_shuffle_epi32(t, 0xB1)));
 }
 
+/* Eight doubles, for what follows the logits. */
+typedef struct vd { __m256d a, b; } vd;
+static inline vd vd_set(double x) { return (vd){ _mm256_set1_pd(x), _mm256_set1_pd(x) }; }
+static inline vd vd_load_float(const float *p) { return (vd){ _mm256_cvtps_pd(_mm_loadu_ps(p)), _mm256_cvtps_pd(_mm_loadu_ps(p + 4)) }; }
+static inline void vd_store(double *p, vd x) { _mm256_storeu_pd(p, x.a); _mm256_storeu_pd(p + 4, x.b); }
+#define VD2(f, x, y) ((vd){ f((x).a, (y).a), f((x).b, (y).b) })
+static inline vd vd_add(vd x, vd y) { return VD2(_mm256_add_pd, x, y); }
+static inline vd vd_sub(vd x, vd y) { return VD2(_mm256_sub_pd, x, y); }
+static inline vd vd_mul(vd x, vd y) { return VD2(_mm256_mul_pd, x, y); }
+static inline vd vd_div(vd x, vd y) { return VD2(_mm256_div_pd, x, y); }
+static inline vd vd_fma(vd x, vd y, vd z) { return (vd){ _mm256_fmadd_pd(x.a, y.a, z.a), _mm256_fmadd_pd(x.b, y.b, z.b) }; }
+static inline vd vd_where_less(vd x, vd limit, vd yes, vd no)
+{
+    return (vd){ _mm256_blendv_pd(no.a, yes.a, _mm256_cmp_pd(x.a, limit.a, _CMP_LT_OQ)),
+                 _mm256_blendv_pd(no.b, yes.b, _mm256_cmp_pd(x.b, limit.b, _CMP_LT_OQ)) };
+}
+static inline vd vd_keep_nan(vd x, vd y)
+{
+    return (vd){ _mm256_blendv_pd(y.a, x.a, _mm256_cmp_pd(x.a, x.a, _CMP_UNORD_Q)),
+                 _mm256_blendv_pd(y.b, x.b, _mm256_cmp_pd(x.b, x.b, _CMP_UNORD_Q)) };
+}
+static inline __m256d scale2d(__m256d a, __m256d biased)
+{
+    return _mm256_castsi256_pd(_mm256_add_epi64(_mm256_castpd_si256(a), _mm256_slli_epi64(_mm256_castpd_si256(biased), 52)));
+}
+static inline vd vd_scale2(vd x, vd biased) { return VD2(scale2d, x, biased); }
+static inline void store_rounded4(uint64_t *p, __m256d x)
+{
+    __m256d sum = _mm256_add_pd(x, _mm256_set1_pd(0x1p52));
+    __m256i u = _mm256_and_si256(_mm256_castpd_si256(sum), _mm256_set1_epi64x((1ll << 52) - 1));
+    u = _mm256_and_si256(u, _mm256_castpd_si256(_mm256_cmp_pd(x, x, _CMP_ORD_Q)));
+    _mm256_storeu_si256((__m256i *)p, u);
+}
+/* Nearest integers of 0 <= a < 2^52; 0 for what is not a number. */
+static inline void vd_store_rounded(uint64_t *p, vd x) { store_rounded4(p, x.a); store_rounded4(p + 4, x.b); }
+
 static inline vi vi_set(int32_t a) { return (vi){ _mm256_set1_epi32(a), _mm256_set1_epi32(a) }; }
 static inline vf vf_from_i32(vi x) { return (vf){ _mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b) }; }
 

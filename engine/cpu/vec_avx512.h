@@ -73,6 +73,30 @@ static inline int vf_to_i8(int8_t *p, vf a)
     return _mm512_reduce_add_epi32(q);
 }
 
+/* Eight doubles, for what follows the logits. */
+typedef __m512d vd;
+static inline vd vd_set(double a) { return _mm512_set1_pd(a); }
+static inline vd vd_load_float(const float *p) { return _mm512_cvtps_pd(_mm256_loadu_ps(p)); }
+static inline void vd_store(double *p, vd a) { _mm512_storeu_pd(p, a); }
+static inline vd vd_add(vd a, vd b) { return _mm512_add_pd(a, b); }
+static inline vd vd_sub(vd a, vd b) { return _mm512_sub_pd(a, b); }
+static inline vd vd_mul(vd a, vd b) { return _mm512_mul_pd(a, b); }
+static inline vd vd_div(vd a, vd b) { return _mm512_div_pd(a, b); }
+static inline vd vd_fma(vd a, vd b, vd c) { return _mm512_fmadd_pd(a, b, c); }
+static inline vd vd_where_less(vd x, vd limit, vd yes, vd no) { return _mm512_mask_blend_pd(_mm512_cmp_pd_mask(x, limit, _CMP_LT_OQ), no, yes); }
+static inline vd vd_keep_nan(vd x, vd y) { return _mm512_mask_blend_pd(_mm512_cmp_pd_mask(x, x, _CMP_UNORD_Q), y, x); }
+static inline vd vd_scale2(vd a, vd biased)
+{
+    return _mm512_castsi512_pd(_mm512_add_epi64(_mm512_castpd_si512(a), _mm512_slli_epi64(_mm512_castpd_si512(biased), 52)));
+}
+/* Nearest integers of 0 <= a < 2^52; 0 for what is not a number. */
+static inline void vd_store_rounded(uint64_t *p, vd a)
+{
+    __m512i u = _mm512_castpd_si512(_mm512_add_pd(a, _mm512_set1_pd(0x1p52)));
+    u = _mm512_and_si512(u, _mm512_set1_epi64((1ll << 52) - 1));
+    _mm512_storeu_si512(p, _mm512_maskz_mov_epi64(_mm512_cmp_pd_mask(a, a, _CMP_ORD_Q), u));
+}
+
 static inline vi vi_set(int32_t a) { return _mm512_set1_epi32(a); }
 static inline vf vf_from_i32(vi a) { return _mm512_cvtepi32_ps(a); }
 

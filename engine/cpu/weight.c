@@ -7,15 +7,6 @@
 
 #include "engine/cpu/cpu.h"
 
-void *aligned_zeroed(size_t bytes)
-{
-    size_t rounded = round_up(bytes ? bytes : 1, 64);
-    if (rounded < bytes) return NULL;
-    void *p = aligned_alloc(64, rounded);
-    if (p) memset(p, 0, rounded);
-    return p;
-}
-
 static rm_status check_matrix(const rm_matrix *m, rm_compute compute, rm_error *err)
 {
     if (!m->data || !m->n_out || !m->n_in || m->type >= RM_DTYPE_COUNT)
@@ -94,7 +85,7 @@ static size_t lane_bytes(panel_kind kind, size_t k)
 }
 
 /* A weight of n outputs with room for its panels; `per_group` outputs make a full group. */
-static rm_status allocate(size_t n, size_t k, bool gated, panel_kind kind, bool bias, rm_weight **out,
+static rm_status allocate(rm_backend *b, size_t n, size_t k, bool gated, panel_kind kind, bool bias, rm_weight **out,
                           rm_error *err)
 {
     size_t per_group = gated ? GROUP / 2 : GROUP;
@@ -111,10 +102,10 @@ static rm_status allocate(size_t n, size_t k, bool gated, panel_kind kind, bool 
     w->last_vectors = (int)((rest + LANES - 1) / LANES) * (gated ? 2 : 1);
     w->group_bytes = lane_bytes(kind, k) * GROUP;
     w->bytes = (w->n_groups - 1) * w->group_bytes + lane_bytes(kind, k) * LANES * (size_t)w->last_vectors;
-    w->data = aligned_zeroed(w->bytes);
-    if (bias) w->bias = aligned_zeroed(w->n_groups * GROUP * sizeof(float));
+    w->data = cpu_arena_alloc(b, w->bytes);
+    if (bias) w->bias = cpu_aligned_zeroed(w->n_groups * GROUP * sizeof(float));
     if (!w->data || (bias && !w->bias)) {
-        cpu_weight_free(NULL, w);
+        cpu_weight_free(b, w);
         return rm_fail(err, RM_E_MEMORY, "no memory for the packed form of a matrix of %zu by %zu", n, k);
     }
     *out = w;
@@ -138,9 +129,9 @@ rm_status cpu_weight_new(rm_backend *b, const rm_matrix *m, const float *const *
         any_bias |= bias && bias[i];
     }
     rm_weight *w = NULL;
-    rm_status st = allocate(n_out, m[0].n_in, false, choose_kind(type, compute), any_bias, &w, err);
+    rm_status st = allocate(b, n_out, m[0].n_in, false, choose_kind(type, compute), any_bias, &w, err);
     if (st) return st;
-    packing p = { b->isa, w, aligned_zeroed(round_up(w->k, LANES) * sizeof(float)) };
+    packing p = { b->isa, w, cpu_aligned_zeroed(round_up(w->k, LANES) * sizeof(float)) };
     if (!p.row) {
         cpu_weight_free(b, w);
         return rm_fail(err, RM_E_MEMORY, "no memory to pack a matrix");
@@ -167,9 +158,9 @@ rm_status cpu_weight_new_gated(rm_backend *b, const rm_matrix *gate, const rm_ma
                        gate->n_out, gate->n_in, up->n_out, up->n_in);
     rm_dtype type = gate->type == up->type ? gate->type : RM_F32;
     rm_weight *w = NULL;
-    st = allocate(gate->n_out, gate->n_in, true, choose_kind(type, compute), false, &w, err);
+    st = allocate(b, gate->n_out, gate->n_in, true, choose_kind(type, compute), false, &w, err);
     if (st) return st;
-    packing p = { b->isa, w, aligned_zeroed(round_up(w->k, LANES) * sizeof(float)) };
+    packing p = { b->isa, w, cpu_aligned_zeroed(round_up(w->k, LANES) * sizeof(float)) };
     if (!p.row) {
         cpu_weight_free(b, w);
         return rm_fail(err, RM_E_MEMORY, "no memory to pack a matrix");
@@ -205,7 +196,7 @@ rm_status cpu_vector_new(rm_backend *b, const float *values, size_t n, rm_weight
 {
     (void)b;
     rm_weight *w = calloc(1, sizeof *w);
-    if (w) w->data = aligned_zeroed(round_up(n, LANES) * sizeof(float));
+    if (w) w->data = cpu_aligned_zeroed(round_up(n, LANES) * sizeof(float));
     if (!w || !w->data) {
         free(w);
         return rm_fail(err, RM_E_MEMORY, "no memory for a vector of %zu values", n);
@@ -220,9 +211,9 @@ rm_status cpu_vector_new(rm_backend *b, const float *values, size_t n, rm_weight
 
 void cpu_weight_free(rm_backend *b, rm_weight *w)
 {
-    (void)b;
     if (!w) return;
-    free(w->data);
+    if (w->class == WEIGHT_PANELS) cpu_arena_free(b, w->data);
+    else free(w->data);
     free(w->bias);
     free(w);
 }

@@ -489,8 +489,6 @@ static rm_status read_header(cursor *c, uint64_t *n_tensors, uint64_t *n_entries
         return rm_fail(c->err, RM_E_UNSUPPORTED, "%s: GGUF version %" PRIu32 ", expected 2 or 3",
                        c->file, version);
     }
-    /* The number of entries follows that of tensors, so tensors are held against what is left
-     * once the second count has been read. */
     if (!take_count(c, "the number of tensors", MIN_TENSOR_BYTES, n_tensors) ||
         !take_count(c, "the number of metadata keys", MIN_ENTRY_BYTES, n_entries))
         return RM_E_FORMAT;

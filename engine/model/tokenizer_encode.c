@@ -396,6 +396,8 @@ rm_status rm_tokenizer_encode(const rm_tokenizer *t, const char *text, size_t n_
                        MAX_TEXT_BYTES);
     encoder e = { .t = t, .err = err };
     rm_status st = RM_OK;
+    if (!text)
+        text = ""; /* of no bytes */
     if (t->pre)
         st = rm_splitter_new(t->pre, &e.splitter, err);
     if (!st)

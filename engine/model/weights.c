@@ -38,6 +38,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#define XXH_INLINE_ALL
 #include <xxhash.h>
 
 struct rm_weights_private {
@@ -146,7 +147,7 @@ static rm_status load_vector(loader *l, const char *name, size_t n, rm_weight **
 static rm_status load_stack(loader *l, int layer, const char *const *names, const size_t *n_out,
                             size_t n_in, int n, rm_weight **weight)
 {
-    rm_matrix m[3];
+    rm_matrix m[3] = { 0 };
     float *bias[3] = { 0 };
     char name[64];
     bool biased = false;

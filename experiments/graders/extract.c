@@ -63,8 +63,8 @@ static const struct named_rule {
       "(?i)answer(?:\\s+is|\\s*:|\\s+is\\s*:|\\s+equals)[ \\t*]*((?:[^\\r\\n.]|\\.(?=\\d))+)", false },
     { "answer:", RM_RULE_PATTERN, "(?i)answer[ \\t*]*:[ \\t*]*([^\\r\\n]+)", false },
     { "option", RM_RULE_PATTERN,
-      "(?i)(?:answer(?:\\s+is|\\s*:|\\s+is\\s*:)|option|choice)\\s*\\**\\s*([\\(\\[]?[a-z][\\)\\]]?)(?![a-z'])",
-      false },
+      "(?m)(?i:answer(?:\\s+is|\\s*:|\\s+is\\s*:)|option|choice)\\s*\\**\\s*"
+      "([(\\[][A-Za-z][)\\]]|[A-Z](?![A-Za-z'])|[a-z](?=[.,:;)*]|\\s*$))", false },
     { "boxed", RM_RULE_BOXED, NULL, true },
     { "number", RM_RULE_NUMBER, NULL, false },
     { "last number", RM_RULE_LAST_NUMBER, NULL, true },

@@ -137,7 +137,8 @@ static bool read_decimals(const char *s, size_t n, size_t *at, int64_t *value, i
 }
 
 /* A minus in front of s[i] (perhaps with a currency sign between): is it a sign, or does it
- * subtract? It subtracts after a letter, a digit or a closing bracket. */
+ * subtract? It subtracts right after a letter, a digit or a closing bracket. A minus with a blank behind it is no sign: it
+ * is a dash, or a list. */
 static bool signed_at(const char *s, size_t i, size_t *start)
 {
     *start = i;
@@ -154,8 +155,6 @@ static bool signed_at(const char *s, size_t i, size_t *start)
     if (!minus)
         return false;
     size_t before = k - minus;
-    while (before > 0 && s[before - 1] == ' ' && k == i)
-        before--;
     if (before > 0 && (is_alnum(s[before - 1]) || s[before - 1] == ')' || s[before - 1] == '%'))
         return false;
     *start = k - minus;

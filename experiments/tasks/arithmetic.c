@@ -53,8 +53,9 @@ static rm_status defaults(rm_format *format, void *data, rm_error *err)
 static rm_status open_task(rm_task *task, void *data, const rm_json *json, const cJSON *object,
                            const char *path, rm_error *err)
 {
-    (void)task;
     const options *o = data;
+    if (!task->format.max_new_tokens) /* the longest step is 9999-9999=-9999; or so */
+        task->format.max_new_tokens = 16 * o->operations.high + 24;
     if (o->plus + o->minus + o->times == 0)
         return rm_json_fail(err, RM_E_ARGUMENT, json, object,
                             "%s: plus, minus and times are all 0; expected at least one operation",

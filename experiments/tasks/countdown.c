@@ -44,6 +44,19 @@ static rm_status defaults(rm_format *format, void *data, rm_error *err)
     return RM_OK;
 }
 
+static rm_status open_task(rm_task *task, void *data, const rm_json *json, const cJSON *object,
+                           const char *path, rm_error *err)
+{
+    const options *o = data;
+    (void)json;
+    (void)object;
+    (void)path;
+    (void)err;
+    if (!task->format.max_new_tokens) /* three attempts of some 18 tokens a step, and the answer */
+        task->format.max_new_tokens = 60 * (o->numbers - 1) + 20;
+    return RM_OK;
+}
+
 static int ascending(const void *a, const void *b)
 {
     return *(const int *)a - *(const int *)b;
@@ -117,5 +130,5 @@ static int typical(const void *data)
 const rm_kind rm_kind_countdown = {
     .name = "countdown", .summary = "generated: reach a target with each number once",
     .keys = keys, .size = sizeof(options), .canonical_prefix = "countdown",
-    .defaults = defaults, .make = make, .typical = typical, .verifier = true,
+    .defaults = defaults, .open = open_task, .make = make, .typical = typical, .verifier = true,
 };

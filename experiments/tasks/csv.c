@@ -54,7 +54,8 @@ static rm_status read_field(reader *r, bool *last)
     if (!reserve((void **)&r->csv->fields, sizeof *r->csv->fields, r->n_all, &r->fields_capacity))
         return out_of_memory(r);
     r->csv->fields[r->n_all++] = s + start;
-    if (r->at < r->n && s[r->at] == '"') {
+    bool quoted = r->at < r->n && s[r->at] == '"';
+    if (quoted) {
         for (r->at++;; r->at++) {
             if (r->at >= r->n)
                 return rm_fail(r->err, RM_E_FORMAT, "%s:%zu: a quoted field is never closed",
@@ -82,7 +83,7 @@ static rm_status read_field(reader *r, bool *last)
     bool more = r->at < r->n;
     r->at += more;
     r->line += more && *last;
-    if (out > start && s[out - 1] == '\r' && *last)
+    if (!quoted && out > start && s[out - 1] == '\r' && *last)
         out--; /* CRLF behind a plain field */
     s[out] = '\0';
     return RM_OK;

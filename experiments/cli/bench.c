@@ -1,0 +1,299 @@
+/* bench.c - ramify bench: how fast a model reads and writes.
+ *
+ * One shared prompt of random tokens is evaluated (prefill); B paths fork from it and each draws
+ * the same number of tokens (decode), none of which ends a path. Median of the repeats, with the
+ * smallest and the largest; one unrecorded round before. Everything goes through the public
+ * interface of the engine, sampling included. */
+#include "base/json.h"
+#include "experiments/cli/cli.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_BATCHES = 32, MAX_REPEATS = 1000 };
+
+typedef struct bench {
+    rm_engine *engine;
+    rm_model *model;
+    int batches[MAX_BATCHES], n_batches;
+    int n_prompt, n_generate, n_repeats;
+    bool greedy;
+    uint64_t seed;
+    int32_t *prompt;
+} bench;
+
+typedef struct spread {
+    double median, min, max;
+} spread;
+
+typedef struct result {
+    spread prefill, decode; /* tokens per second */
+    size_t kv_peak_bytes;
+} result;
+
+/* ---- one measurement ---------------------------------------------------------------------------- */
+
+static rm_status decode(const bench *b, rm_run *run, rm_path *root, int n, double *seconds,
+                        rm_error *err)
+{
+    static const int32_t none[1];
+    rm_sampling sampling = RM_SAMPLING_DEFAULT;
+    rm_stop stop = { .tokens = none, .n_tokens = 0 };
+    rm_request *requests = calloc((size_t)n, sizeof *requests);
+    rm_status status = requests ? RM_OK : rm_fail(err, RM_E_MEMORY, "no memory for %d paths", n);
+    sampling.do_sample = !b->greedy;
+    double start = rm_now_s();
+    for (int i = 0; i < n && !status; i++) {
+        requests[i] = (rm_request){ .want = RM_WANT_SPAN, .sampling = &sampling, .stop = &stop,
+                                    .max_new_tokens = b->n_generate };
+        status = rm_path_fork(root, (uint32_t)i, &requests[i].path, err);
+    }
+    if (!status)
+        status = rm_eval(run, requests, n, err);
+    *seconds = rm_now_s() - start;
+    for (int i = 0; i < n && !status; i++)
+        if (requests[i].result.n != b->n_generate)
+            status = rm_fail(err, RM_E_LIMIT, "path %d ended after %d of %d tokens", i,
+                             requests[i].result.n, b->n_generate);
+    free(requests);
+    return status;
+}
+
+static rm_status measure(const bench *b, int n, double *prefill_s, double *decode_s, rm_error *err)
+{
+    rm_run_options options = { .seed = b->seed };
+    rm_run *run = NULL;
+    rm_path *root = NULL;
+    rm_status status = rm_run_open(b->engine, &options, &run, err);
+    if (!status)
+        status = rm_path_new(run, b->model, b->prompt, b->n_prompt, &root, err);
+    if (!status) {
+        rm_request request = { .want = RM_WANT_NOTHING, .path = root };
+        double start = rm_now_s();
+        status = rm_eval(run, &request, 1, err);
+        *prefill_s = rm_now_s() - start;
+    }
+    if (!status)
+        status = decode(b, run, root, n, decode_s, err);
+    rm_run_close(run);
+    return status;
+}
+
+static int ascending(const void *left, const void *right)
+{
+    double a = *(const double *)left, b = *(const double *)right;
+    return (a > b) - (a < b);
+}
+
+static spread spread_of(double *rates, int n)
+{
+    qsort(rates, (size_t)n, sizeof *rates, ascending);
+    double median = n % 2 ? rates[n / 2] : (rates[n / 2 - 1] + rates[n / 2]) / 2;
+    return (spread){ median, rates[0], rates[n - 1] };
+}
+
+static rm_status measure_batch(const bench *b, int n, result *r, rm_error *err)
+{
+    double prefill[MAX_REPEATS], tokens[MAX_REPEATS];
+    rm_status status = RM_OK;
+    for (int i = -1; i < b->n_repeats && !status; i++) {
+        double prefill_s = 0, decode_s = 0;
+        status = measure(b, n, &prefill_s, &decode_s, err);
+        if (i < 0)
+            continue;
+        prefill[i] = b->n_prompt / prefill_s;
+        tokens[i] = (double)n * b->n_generate / decode_s;
+    }
+    if (status)
+        return status;
+    r->prefill = spread_of(prefill, b->n_repeats);
+    r->decode = spread_of(tokens, b->n_repeats);
+    r->kv_peak_bytes = rm_engine_kv(b->engine).bytes_peak;
+    return RM_OK;
+}
+
+/* ---- setting up ---------------------------------------------------------------------------------- */
+
+static rm_status read_batches(bench *b, const char *text, rm_error *err)
+{
+    for (const char *at = text;; at++) {
+        char *end;
+        long n = strtol(at, &end, 10);
+        if (end == at || n < 1 || n > 65536 || (*end && *end != ',') ||
+            b->n_batches == MAX_BATCHES)
+            return rm_fail(err, RM_E_ARGUMENT, "--batch takes up to %d numbers from 1 to 65536 "
+                           "with commas between them, not %s", MAX_BATCHES, text);
+        b->batches[b->n_batches++] = (int)n;
+        at = end;
+        if (!*end)
+            return RM_OK;
+    }
+}
+
+static rm_status open_model(bench *b, const cli_args *args, rm_error *err)
+{
+    rm_engine_options engine = { .isa = cli_text(args, "isa", NULL) };
+    rm_model_options options = { .compute = cli_text(args, "compute", NULL),
+                                 .kv = cli_text(args, "kv", NULL) };
+    const char *name = cli_text(args, "model", NULL);
+    char *path = NULL;
+    if (!name)
+        return rm_fail(err, RM_E_ARGUMENT, "-m MODEL is missing");
+    rm_status status = cli_int(args, "threads", 1, 4096, &engine.n_threads, err);
+    if (!status)
+        status = cli_int(args, "max-batch-rows", 1, 1 << 16, &engine.max_batch_rows, err);
+    if (!status)
+        status = rm_model_find(name, NULL, &path, err);
+    if (!status)
+        status = rm_engine_open(&engine, &b->engine, err);
+    if (!status)
+        status = rm_model_open(b->engine, path, &options, &b->model, err);
+    free(path);
+    return status;
+}
+
+static rm_status make_prompt(bench *b, rm_error *err)
+{
+    const rm_model_info *info = rm_model_describe(b->model);
+    if (b->n_prompt + b->n_generate > info->n_ctx)
+        return rm_fail(err, RM_E_ARGUMENT, "%d prompt and %d generated tokens exceed the context "
+                       "of %s, %d", b->n_prompt, b->n_generate, info->name, info->n_ctx);
+    b->prompt = malloc((size_t)b->n_prompt * sizeof *b->prompt);
+    if (!b->prompt)
+        return rm_fail(err, RM_E_MEMORY, "no memory for a prompt");
+    for (int i = 0; i < b->n_prompt; i++)
+        b->prompt[i] = (int32_t)rm_scale(rm_random(b->seed, 0, (uint32_t)i, 0),
+                                         (uint64_t)info->n_vocab);
+    return RM_OK;
+}
+
+/* ---- output ------------------------------------------------------------------------------------ */
+
+static void put_spread(rm_json_writer *w, const char *key, const spread *s)
+{
+    char name[64];
+    rm_json_real(w, key, s->median);
+    snprintf(name, sizeof name, "%s_min", key);
+    rm_json_real(w, name, s->min);
+    snprintf(name, sizeof name, "%s_max", key);
+    rm_json_real(w, name, s->max);
+}
+
+static rm_status put_json(const bench *b, const result *results, rm_error *err)
+{
+    rm_text out = { 0 };
+    rm_json_writer w = { .out = &out, .pretty = true };
+    const rm_model_info *info = rm_model_describe(b->model);
+    rm_engine_info engine = rm_engine_describe(b->engine);
+    rm_json_object(&w, NULL);
+    rm_json_string(&w, "model", info->name);
+    rm_json_string(&w, "file", info->file);
+    rm_json_string(&w, "weights", info->weight_type);
+    rm_json_string(&w, "compute", info->compute);
+    rm_json_string(&w, "kv", info->kv);
+    rm_json_string(&w, "backend", engine.backend);
+    rm_json_string(&w, "device", engine.device);
+    rm_json_string(&w, "isa", engine.isa);
+    rm_json_int(&w, "threads", engine.n_threads);
+    rm_json_int(&w, "prompt", b->n_prompt);
+    rm_json_int(&w, "generate", b->n_generate);
+    rm_json_int(&w, "repeats", b->n_repeats);
+    rm_json_bool(&w, "sampling", !b->greedy);
+    rm_json_array(&w, "results");
+    for (int i = 0; i < b->n_batches; i++) {
+        rm_json_object(&w, NULL);
+        rm_json_int(&w, "batch", b->batches[i]);
+        put_spread(&w, "prefill_tokens_per_s", &results[i].prefill);
+        put_spread(&w, "decode_tokens_per_s", &results[i].decode);
+        rm_json_uint(&w, "kv_peak_bytes", results[i].kv_peak_bytes);
+        rm_json_end(&w);
+    }
+    rm_json_end(&w);
+    rm_json_end(&w);
+    rm_text_puts(&out, "\n");
+    return cli_put(&out, err);
+}
+
+static rm_status put_table(const bench *b, const result *results, rm_error *err)
+{
+    cli_table table = { 0 };
+    const rm_model_info *info = rm_model_describe(b->model);
+    rm_engine_info engine = rm_engine_describe(b->engine);
+    fprintf(stderr, "%s (%s, computed in %s), %s, %s, %d threads, %d prompt + %d generated\n",
+            info->name, info->weight_type, info->compute, engine.device, engine.isa,
+            engine.n_threads, b->n_prompt, b->n_generate);
+    cli_cell(&table, "paths");
+    cli_cell(&table, "prefill tok/s");
+    cli_cell(&table, "decode tok/s");
+    cli_cell(&table, "lowest");
+    cli_cell(&table, "highest");
+    cli_end_row(&table);
+    for (int i = 0; i < b->n_batches; i++) {
+        cli_cell(&table, "%d", b->batches[i]);
+        cli_cell(&table, "%.0f", results[i].prefill.median);
+        cli_cell(&table, "%.0f", results[i].decode.median);
+        cli_cell(&table, "%.0f", results[i].decode.min);
+        cli_cell(&table, "%.0f", results[i].decode.max);
+        cli_end_row(&table);
+    }
+    rm_status status = table.failed ? rm_fail(err, RM_E_MEMORY, "no memory for a table") : RM_OK;
+    if (!status)
+        cli_print_table(&table, "rrrrr", stdout);
+    cli_table_free(&table);
+    return status;
+}
+
+static rm_status run_bench(const cli_args *args, rm_error *err)
+{
+    bench b = { .n_prompt = 128, .n_generate = 128, .n_repeats = 5,
+                .greedy = cli_flag(args, "greedy") };
+    result results[MAX_BATCHES];
+    memset(results, 0, sizeof results);
+    rm_status status = read_batches(&b, cli_text(args, "batch", "1,4,8,16,32,64"), err);
+    if (!status)
+        status = cli_int(args, "prompt", 1, 1 << 24, &b.n_prompt, err);
+    if (!status)
+        status = cli_int(args, "generate", 1, 1 << 24, &b.n_generate, err);
+    if (!status)
+        status = cli_int(args, "repeats", 1, MAX_REPEATS, &b.n_repeats, err);
+    if (!status)
+        status = cli_uint(args, "seed", &b.seed, err);
+    if (!status)
+        status = open_model(&b, args, err);
+    if (!status)
+        status = make_prompt(&b, err);
+    for (int i = 0; i < b.n_batches && !status; i++)
+        status = measure_batch(&b, b.batches[i], &results[i], err);
+    if (!status)
+        status = cli_flag(args, "json") ? put_json(&b, results, err) : put_table(&b, results, err);
+    free(b.prompt);
+    rm_model_close(b.model);
+    rm_engine_close(b.engine);
+    return status;
+}
+
+static const cli_option options[] = {
+    { "model", 'm', "MODEL", "a file or an embedded model" },
+    { "batch", 0, "LIST", "numbers of paths (default 1,4,8,16,32,64)" },
+    { "prompt", 0, "N", "tokens of the shared prompt (default 128)" },
+    { "generate", 0, "N", "tokens each path draws (default 128)" },
+    { "repeats", 0, "N", "measurements, of which the median counts (default 5)" },
+    { "threads", 't', "T", "worker threads (default: all processors)" },
+    { "compute", 0, "TYPE", "f32, bf16 or q8 (default: as the weights are stored)" },
+    { "kv", 0, "TYPE", "f32 or bf16" },
+    { "isa", 0, "NAME", "instruction-set variant" },
+    { "max-batch-rows", 0, "N", "most rows of one forward pass" },
+    { "greedy", 0, NULL, "take the most likely token instead of drawing one" },
+    { "seed", 0, "S", "of the prompt and the draws (default 0)" },
+    { "json", 0, NULL, "for machines" },
+    { NULL, 0, NULL, NULL },
+};
+
+const cli_command cli_bench = {
+    .name = "bench",
+    .summary = "measure prefill and decode speed",
+    .positional = "",
+    .example = "ramify bench -m thimble --batch 1,64 --prompt 128 --generate 128 --threads 2 --json",
+    .options = options,
+    .run = run_bench,
+};

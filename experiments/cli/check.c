@@ -1,0 +1,76 @@
+/* check.c - ramify check: validates an experiment file and shows its plan. */
+#include "experiments/cli/cli.h"
+
+#include <stdlib.h>
+
+/* Opens the models for their shapes; the plan is shown without FLOPs where one is missing, but
+ * check then fails. */
+static rm_status open_models(const rm_config *config, rm_engine **engine, rm_model **models,
+                             rm_error *err)
+{
+    rm_engine_options options = { 0 };
+    rm_status status = rm_engine_open(&options, engine, err);
+    for (int i = 0; i < config->n_models && !status; i++) {
+        char *path = NULL;
+        status = rm_model_find(config->models[i].file, config->file, &path, err);
+        if (!status)
+            status = rm_model_open(*engine, path, &config->models[i].options, &models[i], err);
+        free(path);
+        if (status)
+            rm_fail_within(err, status, "model %s", config->models[i].name);
+    }
+    return status;
+}
+
+static rm_status check(const cli_args *args, rm_error *err)
+{
+    rm_config *config = NULL;
+    rm_engine *engine = NULL;
+    rm_model **models = NULL;
+    const rm_model_info **infos = NULL;
+    rm_text out = { 0 };
+    int problems = 0, n_models = 0;
+    rm_status status = cli_int(args, "problems", 1, 1 << 30, &problems, err);
+    if (!status)
+        status = rm_config_open(args->positional[0], &config, err);
+    if (!status) {
+        n_models = config->n_models;
+        models = calloc((size_t)n_models + 1, sizeof *models);
+        infos = calloc((size_t)n_models + 1, sizeof *infos);
+        if (!models || !infos)
+            status = rm_fail(err, RM_E_MEMORY, "no memory for %d models", n_models);
+    }
+    if (!status)
+        status = open_models(config, &engine, models, err);
+    for (int i = 0; i < n_models && !status; i++)
+        infos[i] = rm_model_describe(models[i]);
+    if (!status)
+        status = rm_config_describe(config, infos, problems, cli_flag(args, "json"), &out, err);
+    if (!status)
+        status = cli_put(&out, err);
+    rm_text_free(&out);
+    for (int i = 0; models && i < n_models; i++)
+        rm_model_close(models[i]);
+    free(models);
+    free(infos);
+    rm_engine_close(engine);
+    rm_config_free(config);
+    return status;
+}
+
+static const cli_option options[] = {
+    { "problems", 0, "N", "as for run: the first N problems of each task" },
+    { "json", 0, NULL, "for machines" },
+    { NULL, 0, NULL, NULL },
+};
+
+const cli_command cli_check = {
+    .name = "check",
+    .summary = "validate an experiment file, print its plan and one prompt",
+    .positional = "CONFIG",
+    .min_positional = 1,
+    .max_positional = 1,
+    .example = "ramify check experiments/tradeoff.json",
+    .options = options,
+    .run = check,
+};

@@ -1,0 +1,355 @@
+/* generate.c - ramify generate: one prompt through any strategy.
+ *
+ * Without a task nobody knows what an answer is, so that for strategies that vote the answer of a
+ * text is what follows its last </think> (all of it, if there is none), blanks trimmed. */
+#include "base/json.h"
+#include "experiments/cli/cli.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_MODELS = 16, MAX_STRINGS = 16 };
+
+typedef struct generation {
+    const cli_args *args;
+    rm_engine *engine;
+    rm_model *models[MAX_MODELS];
+    int n_models;
+    rm_params *params;
+    rm_problem problem;
+    const char *stops[MAX_STRINGS], *steps[MAX_STRINGS];
+    rm_text out;             /* what goes to stdout */
+    rm_cost cost;
+} generation;
+
+/* ---- the problem ------------------------------------------------------------------------------ */
+
+static const char *plain_answer(const rm_problem *problem, rm_run *run, const char *text)
+{
+    (void)problem;
+    static const char end[] = "</think>", blanks[] = " \t\r\n";
+    for (const char *at; (at = strstr(text, end));)
+        text = at + sizeof end - 1;
+    text += strspn(text, blanks);
+    size_t n = strlen(text);
+    while (n && strchr(blanks, text[n - 1]))
+        n--;
+    char *copy = n ? rm_run_alloc(run, n + 1) : NULL;
+    return copy ? memcpy(copy, text, n) : NULL;
+}
+
+static double no_reference(const rm_problem *problem, const char *answer)
+{
+    (void)problem;
+    (void)answer;
+    return 0;
+}
+
+static rm_status gather(const cli_args *args, const char *name, const char **list, int *n,
+                        rm_error *err)
+{
+    for (int i = 0; i < args->n_given; i++) {
+        if (strcmp(args->given[i].name, name) != 0)
+            continue;
+        if (*n == MAX_STRINGS)
+            return rm_fail(err, RM_E_ARGUMENT, "--%s can be given %d times at most", name,
+                           MAX_STRINGS);
+        list[(*n)++] = args->given[i].value;
+    }
+    return RM_OK;
+}
+
+static rm_status set_problem(generation *g, const char *prompt, rm_error *err)
+{
+    rm_status status = gather(g->args, "stop", g->stops, &g->problem.n_stop_strings, err);
+    if (!status)
+        status = gather(g->args, "step-end", g->steps, &g->problem.n_step_ends, err);
+    g->problem.id = "command line";
+    g->problem.prompt = prompt;
+    g->problem.stop_strings = g->stops;
+    g->problem.step_ends = g->steps;
+    g->problem.answer = plain_answer;
+    g->problem.oracle = no_reference;
+    return status;
+}
+
+/* ---- models and parameters ----------------------------------------------------------------------- */
+
+static rm_status open_models(generation *g, rm_error *err)
+{
+    const cli_args *args = g->args;
+    rm_engine_options engine = { .isa = cli_text(args, "isa", NULL) };
+    rm_model_options options = { .compute = cli_text(args, "compute", NULL),
+                                 .kv = cli_text(args, "kv", NULL) };
+    rm_status status = cli_int(args, "threads", 1, 4096, &engine.n_threads, err);
+    if (!status)
+        status = rm_engine_open(&engine, &g->engine, err);
+    for (int i = 0; i < args->n_given && !status; i++) {
+        char *path = NULL;
+        if (strcmp(args->given[i].name, "model") != 0)
+            continue;
+        if (g->n_models == MAX_MODELS)
+            return rm_fail(err, RM_E_ARGUMENT, "at most %d models can be given", MAX_MODELS);
+        status = rm_model_find(args->given[i].value, NULL, &path, err);
+        if (!status)
+            status = rm_model_open(g->engine, path, &options, &g->models[g->n_models], err);
+        if (!status)
+            g->n_models++;
+        free(path);
+    }
+    if (!status && !g->n_models)
+        return rm_fail(err, RM_E_ARGUMENT, "-m MODEL is missing (`ramify models` lists the "
+                       "embedded ones)");
+    return status;
+}
+
+static rm_status set_params(generation *g, rm_error *err)
+{
+    const rm_strategy *strategy;
+    const cli_args *args = g->args;
+    rm_status status = rm_strategy_find(cli_text(args, "strategy", "greedy"), &strategy, err);
+    if (!status)
+        status = rm_params_new(strategy, &g->params, err);
+    for (int i = 0; i < args->n_others && !status; i++) {
+        rm_text name = { 0 };
+        rm_text_puts(&name, args->others[i].name);
+        for (size_t c = 0; c < name.length; c++)
+            if (name.data[c] == '-')
+                name.data[c] = '_';
+        status = name.failed ? rm_fail(err, RM_E_MEMORY, "no memory for a parameter")
+                             : rm_params_set(g->params, name.data, args->others[i].value, err);
+        rm_text_free(&name);
+    }
+    if (!status)
+        status = rm_params_check(g->params, g->n_models, err);
+    if (status)
+        return status;
+    const void *values = rm_params_values(g->params);
+    unsigned needs = strategy->needs ? strategy->needs(values) : 0;
+    if (needs & RM_NEEDS_STEPS && !g->problem.n_step_ends)
+        return rm_fail(err, RM_E_ARGUMENT, "%s works step by step: say with --step-end STRING where "
+                       "a step ends", strategy->name);
+    if (needs & RM_NEEDS_VERIFIER ||
+        (strategy->uses_oracle && strategy->uses_oracle(values)))
+        return rm_fail(err, RM_E_ARGUMENT, "these parameters of %s need a task with answers to "
+                       "check; use `ramify run`", strategy->name);
+    return RM_OK;
+}
+
+/* ---- output ----------------------------------------------------------------------------------- */
+
+static void put_cost(rm_json_writer *w, const rm_cost *cost)
+{
+    rm_json_object(w, "cost");
+    rm_json_uint(w, "prompt_tokens", cost->prompt_tokens);
+    rm_json_uint(w, "generated_tokens", cost->generated_tokens);
+    rm_json_uint(w, "evaluated_tokens", cost->evaluated_tokens);
+    rm_json_uint(w, "shared_tokens", cost->shared_tokens);
+    rm_json_uint(w, "rounds", cost->rounds);
+    rm_json_real(w, "flops", cost->flops);
+    rm_json_real(w, "weight_bytes", cost->weight_bytes);
+    rm_json_real(w, "kv_bytes", cost->kv_bytes);
+    rm_json_uint(w, "kv_peak_positions", cost->kv_peak_positions);
+    rm_json_real(w, "wall_ms", cost->wall_ms);
+    rm_json_real(w, "ttft_ms", cost->ttft_ms);
+    rm_json_end(w);
+}
+
+static void put_candidate(rm_json_writer *w, const rm_candidate *c)
+{
+    rm_json_object(w, NULL);
+    rm_json_string(w, "text", c->text);
+    rm_json_string(w, "answer", c->answer);
+    rm_json_string(w, "finish_reason", rm_stop_reason_name(c->reason));
+    rm_json_real(w, "lp", c->lp);
+    rm_json_real(w, "lp_sampling", c->lp_sampling);
+    rm_json_real(w, "score", c->score);
+    rm_json_int(w, "model", c->model);
+    rm_json_array(w, "tokens");
+    for (int i = 0; i < c->n_tokens; i++)
+        rm_json_int(w, NULL, c->tokens[i]);
+    rm_json_end(w);
+    rm_json_end(w);
+}
+
+static void put_json(generation *g, const rm_outcome *o, uint64_t seed)
+{
+    rm_json_writer w = { .out = &g->out, .pretty = true };
+    rm_text params = { 0 };
+    rm_json_object(&w, NULL);
+    rm_json_array(&w, "models");
+    for (int i = 0; i < g->n_models; i++)
+        rm_json_string(&w, NULL, rm_model_describe(g->models[i])->name);
+    rm_json_end(&w);
+    rm_json_string(&w, "strategy", rm_params_strategy(g->params)->name);
+    rm_params_json(g->params, &params);
+    if (params.failed)
+        g->out.failed = true;
+    else
+        rm_json_raw(&w, "params", params.data);
+    rm_json_uint(&w, "seed", seed);
+    rm_json_string(&w, "prompt", g->problem.prompt);
+    rm_json_string(&w, "text", o->chosen >= 0 ? o->candidates[o->chosen].text : NULL);
+    if (o->chosen >= 0)
+        rm_json_int(&w, "chosen", o->chosen);
+    else
+        rm_json_null(&w, "chosen");
+    rm_json_bool(&w, "cut_short", o->cut_short);
+    rm_json_array(&w, "candidates");
+    for (int i = 0; i < o->n_candidates; i++)
+        put_candidate(&w, &o->candidates[i]);
+    rm_json_end(&w);
+    put_cost(&w, &g->cost);
+    rm_json_end(&w);
+    rm_text_puts(&g->out, "\n");
+    rm_text_free(&params);
+}
+
+static void put_text(generation *g, const rm_outcome *o, bool raw)
+{
+    int first = o->chosen >= 0 ? o->chosen : 0;
+    int end = o->chosen >= 0 || raw ? first + 1 : o->n_candidates;
+    for (int i = first; i < end && i < o->n_candidates; i++) {
+        if (end - first > 1)
+            rm_text_printf(&g->out, "[%d] ", i);
+        rm_text_puts(&g->out, o->candidates[i].text);
+        rm_text_puts(&g->out, raw ? "" : "\n");
+    }
+}
+
+/* ---- the run ------------------------------------------------------------------------------------ */
+
+/* A job, so that the strategy runs as it does in an experiment. */
+static rm_status work(rm_run *run, void *arg, rm_error *err)
+{
+    generation *g = arg;
+    rm_outcome outcome = { .chosen = -1 };
+    uint64_t seed = 0;
+    rm_trial trial = { .run = run, .problem = &g->problem, .models = g->models,
+                       .n_models = g->n_models };
+    rm_status status = rm_strategy_run(&trial, g->params, &outcome, err);
+    if (!status)
+        status = cli_uint(g->args, "seed", &seed, err);
+    if (status)
+        return status;
+    g->cost = rm_run_cost(run);
+    if (cli_flag(g->args, "json"))
+        put_json(g, &outcome, seed);
+    else
+        put_text(g, &outcome, cli_flag(g->args, "raw"));
+    return RM_OK;
+}
+
+typedef struct single {
+    rm_job job;
+    bool given;
+} single;
+
+static rm_job *give_once(void *arg)
+{
+    single *s = arg;
+    if (s->given)
+        return NULL;
+    s->given = true;
+    return &s->job;
+}
+
+static void ignore_done(void *arg, rm_job *job)
+{
+    (void)arg;
+    (void)job;
+}
+
+static rm_status execute(generation *g, rm_error *err)
+{
+    single s = { .job = { .work = work, .arg = g } };
+    rm_status status = cli_uint(g->args, "seed", &s.job.options.seed, err);
+    if (!status)
+        status = cli_real(g->args, "max-wall-ms", 0, 1e12, &s.job.options.max_wall_ms, err);
+    if (status)
+        return status;
+    s.job.options.problem = rm_hash_bytes(g->problem.prompt, strlen(g->problem.prompt));
+    status = rm_engine_run(g->engine, 1, give_once, ignore_done, &s, cli_catch_signals(), err);
+    if (!status && s.job.status)
+        status = rm_fail(err, s.job.status, "%s", s.job.error.text);
+    return status;
+}
+
+static rm_status read_prompt(const cli_args *args, char **owned, const char **prompt, rm_error *err)
+{
+    enum { MAX_PROMPT = 64 << 20 };
+    const char *file = cli_text(args, "prompt-file", NULL);
+    size_t n = 0;
+    *prompt = cli_text(args, "prompt", NULL);
+    if (!*prompt && !file)
+        return rm_fail(err, RM_E_ARGUMENT, "-p TEXT (or --prompt-file FILE) is missing");
+    if (*prompt)
+        return RM_OK;
+    rm_status status = rm_file_read(file, MAX_PROMPT, owned, &n, err);
+    if (!status && strlen(*owned) != n)
+        return rm_fail(err, RM_E_FORMAT, "%s holds a zero byte; a prompt is text", file);
+    *prompt = *owned;
+    return status;
+}
+
+static rm_status generate(const cli_args *args, rm_error *err)
+{
+    generation g = { .args = args };
+    char *owned = NULL;
+    const char *prompt;
+    rm_status status = read_prompt(args, &owned, &prompt, err);
+    if (!status)
+        status = set_problem(&g, prompt, err);
+    if (!status)
+        status = open_models(&g, err);
+    if (!status)
+        status = set_params(&g, err);
+    if (!status)
+        status = execute(&g, err);
+    if (!status)
+        status = cli_put(&g.out, err);
+    if (!status && !cli_flag(args, "raw") && !cli_flag(args, "json"))
+        fprintf(stderr, "%llu prompt + %llu generated tokens, %llu rounds, %.1f ms\n",
+                (unsigned long long)g.cost.prompt_tokens,
+                (unsigned long long)g.cost.generated_tokens, (unsigned long long)g.cost.rounds,
+                g.cost.wall_ms);
+    rm_text_free(&g.out);
+    rm_params_free(g.params);
+    for (int i = 0; i < g.n_models; i++)
+        rm_model_close(g.models[i]);
+    rm_engine_close(g.engine);
+    free(owned);
+    return status;
+}
+
+static const cli_option options[] = {
+    { "model", 'm', "MODEL", "a file or an embedded model; several times for an ensemble" },
+    { "prompt", 'p', "TEXT", "the prompt; special tokens may be written out" },
+    { "prompt-file", 0, "FILE", "the prompt from a file" },
+    { "strategy", 's', "NAME", "default greedy (`ramify strategies` lists them)" },
+    { "seed", 0, "S", "of all random draws (default 0)" },
+    { "stop", 0, "TEXT", "a text that ends the answer; may be given several times" },
+    { "step-end", 0, "TEXT", "a text that ends a reasoning step; may be given several times" },
+    { "max-wall-ms", 0, "MS", "stop after that time with what there is" },
+    { "raw", 0, NULL, "only the text on stdout, without a line end of ours" },
+    { "json", 0, NULL, "the whole outcome: candidates, tokens, log-probabilities, cost" },
+    { "compute", 0, "TYPE", "f32, bf16 or q8 (default: as the weights are stored)" },
+    { "kv", 0, "TYPE", "f32 or bf16" },
+    { "threads", 't', "T", "worker threads (default: all processors)" },
+    { "isa", 0, "NAME", "instruction-set variant" },
+    { NULL, 0, NULL, NULL },
+};
+
+const cli_command cli_generate = {
+    .name = "generate",
+    .summary = "one prompt through any strategy",
+    .positional = "",
+    .details = "Every parameter of the strategy is an option of its own: --max-new-tokens 200,\n"
+               "--num-beams 4, --temperature 0.8 (`ramify strategies NAME` lists them).",
+    .example = "ramify generate -m thimble -p '(17+5)*(9-4)-36=<think>' --strategy "
+               "self-consistency --num-return-sequences 8 --temperature 0.8",
+    .options = options,
+    .other_options = true,
+    .run = generate,
+};

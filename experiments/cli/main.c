@@ -1,0 +1,127 @@
+/* main.c - the command line of ramify: finds the subcommand, prints the sentence of a failure.
+ *
+ * Exit status: 0 if all of it worked; 2 for a command line that cannot be understood; 130 or 143
+ * after SIGINT or SIGTERM; 1 for everything else. */
+#include "experiments/cli/cli.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+const cli_command *const cli_commands[] = {
+    &cli_run,    &cli_resume, &cli_check,  &cli_generate, &cli_bench,      &cli_analyze,
+    &cli_plot,   &cli_report, &cli_tree,   &cli_models,   &cli_tasks,      &cli_strategies,
+    &cli_export, &cli_import, &cli_regrade, NULL
+};
+
+static void print_overview(FILE *out)
+{
+    fprintf(out, "ramify %s - a workbench for research on decoding strategies\n\n"
+                 "  ramify COMMAND [options]      ramify COMMAND --help      ramify --version\n\n",
+            RM_VERSION);
+    for (int i = 0; cli_commands[i]; i++)
+        fprintf(out, "  %-12s %s\n", cli_commands[i]->name, cli_commands[i]->summary);
+    fputs("\nFirst steps\n"
+          "  ramify generate -m thimble -p '(17+5)*(9-4)-36=<think>' --strategy greedy\n"
+          "  ramify run experiments/tradeoff.json --out demo && ramify report demo\n",
+          out);
+}
+
+static const cli_command *find_command(const char *name)
+{
+    for (int i = 0; cli_commands[i]; i++)
+        if (strcmp(cli_commands[i]->name, name) == 0)
+            return cli_commands[i];
+    return NULL;
+}
+
+static int unknown_command(const char *name)
+{
+    const char *nearest = NULL;
+    int best = 4;
+    for (int i = 0; cli_commands[i]; i++) {
+        int distance = rm_word_distance(name, cli_commands[i]->name);
+        if (distance < best) {
+            best = distance;
+            nearest = cli_commands[i]->name;
+        }
+    }
+    if (nearest)
+        fprintf(stderr, "ramify: there is no command %s (did you mean %s?)\n", name, nearest);
+    else
+        fprintf(stderr, "ramify: there is no command %s (ramify --help lists them)\n", name);
+    return 2;
+}
+
+/* The command line as it could be typed again. */
+static void quote_line(rm_text *text, int argc, char **argv)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                "-_./=:,+@%";
+    for (int i = 0; i < argc; i++) {
+        const char *word = argv[i];
+        rm_text_puts(text, i ? " " : "");
+        if (word[0] && word[strspn(word, plain)] == '\0') {
+            rm_text_puts(text, word);
+            continue;
+        }
+        rm_text_puts(text, "'");
+        for (; *word; word++)
+            if (*word == '\'')
+                rm_text_puts(text, "'\\''");
+            else
+                rm_text_add(text, word, 1);
+        rm_text_puts(text, "'");
+    }
+}
+
+static int run_command(const cli_command *command, int argc, char **argv)
+{
+    cli_args args;
+    rm_error err = { "" };
+    rm_text line = { 0 };
+    bool understood = false;
+    quote_line(&line, argc, argv);
+    rm_status status = cli_parse(command, argc, argv, &args, &err);
+    if (!status && args.help) {
+        cli_print_help(command, stdout);
+    } else if (!status) {
+        understood = true;
+        args.line = line.data;
+        status = command->run(&args, &err);
+    }
+    cli_args_free(&args);
+    rm_text_free(&line);
+    if (status)
+        fprintf(stderr, "ramify %s: %s\n", command->name, err.text);
+    if (!status && fflush(stdout) != 0) {
+        fprintf(stderr, "ramify %s: cannot write to standard output\n", command->name);
+        return 1;
+    }
+    if (status == RM_E_CANCELLED && cli_signal())
+        return 128 + cli_signal();
+    return !status ? 0 : understood ? 1 : 2;
+}
+
+int main(int argc, char **argv)
+{
+    const char *name = argc > 1 ? argv[1] : "--help";
+    if (strcmp(name, "--version") == 0) {
+        printf("ramify %s\n", rm_version_text());
+        return 0;
+    }
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 ||
+        (strcmp(name, "help") == 0 && argc < 3)) {
+        print_overview(argc > 1 ? stdout : stderr);
+        return argc > 1 ? 0 : 2;
+    }
+    bool help = strcmp(name, "help") == 0;
+    const cli_command *command = find_command(help ? argv[2] : name);
+    if (!command)
+        return unknown_command(help ? argv[2] : name);
+    if (help) {
+        cli_print_help(command, stdout);
+        return 0;
+    }
+    return run_command(command, argc, argv);
+}

@@ -1,0 +1,131 @@
+/* run.c - ramify run, ramify resume: execute an experiment. */
+#include "experiments/cli/cli.h"
+
+#include <string.h>
+
+#define RUN_OPTIONS                                                                               \
+    { "problems", 0, "N", "only the first N problems of each task" },                             \
+    { "concurrency", 'c', "C", "problems in flight (default 64; no effect on the records)" },     \
+    { "threads", 't', "T", "worker threads (default: all processors; no effect on the records)" },\
+    { "max-batch-rows", 0, "N", "most rows of one forward pass (no effect on the records)" },     \
+    { "isa", 0, "NAME", "instruction-set variant: avx512-bf16, avx512, avx2, portable" },         \
+    { "mode", 0, "MODE", "only this phase: throughput or latency" },                              \
+    { "no-sharing", 0, NULL, "draw every cell's samples anew: slower, the same records" },        \
+    { "quiet", 'q', NULL, "no progress" }
+
+static rm_status read_options(const cli_args *args, rm_runner_options *o, rm_error *err)
+{
+    static const char *const modes[] = { "all", "throughput", "latency", NULL };
+    int mode = RM_MODE_ALL;
+    rm_status status = cli_int(args, "problems", 1, 1 << 30, &o->problems, err);
+    if (!status)
+        status = cli_int(args, "concurrency", 1, 1 << 16, &o->concurrency, err);
+    if (!status)
+        status = cli_int(args, "threads", 1, 4096, &o->threads, err);
+    if (!status)
+        status = cli_int(args, "max-batch-rows", 1, 1 << 16, &o->max_batch_rows, err);
+    if (!status)
+        status = cli_choice(args, "mode", modes, &mode, err);
+    o->isa = cli_text(args, "isa", NULL);
+    o->mode = (rm_mode)mode;
+    o->no_sharing = cli_flag(args, "no-sharing");
+    o->command = args->line;
+    o->progress = cli_flag(args, "quiet") ? NULL : stderr;
+    o->cancel = cli_catch_signals();
+    return status;
+}
+
+static rm_status execute(const rm_config *config, rm_store *store, const rm_runner_options *o,
+                         bool quiet, rm_error *err)
+{
+    rm_runner_summary summary = { 0 };
+    const char *dir = rm_store_dir(store);
+    rm_status status = rm_runner_run(config, store, o, &summary, err);
+    if (!quiet && summary.found)
+        fprintf(stderr, "%zu outcomes were recorded before\n", summary.found);
+    if (status == RM_E_CANCELLED && cli_signal())
+        return rm_fail(err, status, "stopped with %zu of %zu outcomes recorded; go on with: "
+                       "ramify resume %s", summary.found + summary.recorded,
+                       summary.found + summary.planned, dir);
+    if (status)
+        return status;
+    if (!quiet)
+        fprintf(stderr, "%zu outcomes in %s, %.1f s. Next: ramify analyze %s; ramify report %s\n",
+                summary.found + summary.recorded, dir, summary.seconds, dir, dir);
+    if (summary.failed)
+        return rm_fail(err, RM_E_LIMIT, "%zu of %zu outcomes failed and are recorded as such; the "
+                       "first: %s", summary.failed, summary.recorded, summary.first_failure.text);
+    return RM_OK;
+}
+
+static rm_status run(const cli_args *args, rm_error *err)
+{
+    rm_runner_options o = { 0 };
+    rm_config *config = NULL;
+    rm_store *store = NULL;
+    const char *out = cli_text(args, "out", NULL);
+    if (!out)
+        return rm_fail(err, RM_E_ARGUMENT, "--out DIR is missing: where should the run go?");
+    rm_status status = read_options(args, &o, err);
+    if (!status)
+        status = rm_config_open(args->positional[0], &config, err);
+    if (!status)
+        status = rm_run_create(config, out, &store, err);
+    if (!status)
+        status = execute(config, store, &o, cli_flag(args, "quiet"), err);
+    rm_store_close(store);
+    rm_config_free(config);
+    return status;
+}
+
+static rm_status resume(const cli_args *args, rm_error *err)
+{
+    rm_runner_options o = { 0 };
+    rm_config *config = NULL;
+    rm_store *store = NULL;
+    rm_status status = read_options(args, &o, err);
+    if (!status)
+        status = rm_store_open(args->positional[0], true, &store, err);
+    if (!status)
+        status = rm_run_config(store, &config, err);
+    if (!status)
+        status = rm_run_settings(store, &o, err);
+    if (!status)
+        status = execute(config, store, &o, cli_flag(args, "quiet"), err);
+    rm_store_close(store);
+    rm_config_free(config);
+    return status;
+}
+
+static const cli_option run_options[] = {
+    { "out", 'o', "DIR", "the run directory: made, or gone on with" },
+    RUN_OPTIONS,
+    { NULL, 0, NULL, NULL },
+};
+
+static const cli_option resume_options[] = { RUN_OPTIONS, { NULL, 0, NULL, NULL } };
+
+const cli_command cli_run = {
+    .name = "run",
+    .summary = "execute an experiment into a run directory",
+    .positional = "CONFIG --out DIR",
+    .min_positional = 1,
+    .max_positional = 1,
+    .details = "A run may be killed at any moment; the same command goes on with it, and the\n"
+               "records are those of a run that was never interrupted.",
+    .example = "ramify run experiments/tradeoff.json --out demo --problems 20",
+    .options = run_options,
+    .run = run,
+};
+
+const cli_command cli_resume = {
+    .name = "resume",
+    .summary = "go on with an interrupted run",
+    .positional = "DIR",
+    .min_positional = 1,
+    .max_positional = 1,
+    .details = "--problems and --mode are those of the run unless given anew.",
+    .example = "ramify resume demo",
+    .options = resume_options,
+    .run = resume,
+};

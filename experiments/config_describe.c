@@ -1,0 +1,253 @@
+/* config_describe.c - the plan of an experiment, as `ramify check` prints it.
+ *
+ * Estimates.  An outcome generates paths x models x the task's typical length; paths are the
+ *             samples of a pool where the strategy draws one, else the value of its size
+ *             parameter, else 1. FLOPs are tokens x those of one row with its distribution, at a
+ *             context of half the typical length behind the prompt; prompts are left out. No
+ *             sharing of samples between cells is assumed. */
+#include "experiments/config_private.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct estimate {
+    int problems;
+    double paths, outcomes, tokens, flops; /* flops NaN without models */
+} estimate;
+
+/* The configured number, or what the task has. */
+static int n_problems(const rm_config *config, int task, int asked)
+{
+    size_t there = rm_task_count(config->tasks[task]);
+    int n = asked ? asked : config->problems;
+    return there < (size_t)n ? (int)there : n;
+}
+
+static estimate estimate_cell(const rm_config *config, const rm_plan_cell *cell,
+                              const rm_model_info *const *models, int problems)
+{
+    const rm_strategy *s = rm_params_strategy(cell->params);
+    estimate e = { .problems = n_problems(config, cell->task, problems), .paths = 1 };
+    rm_task *task = config->tasks[cell->task];
+    if (s->pool) {
+        rm_sampling sampling = RM_SAMPLING_DEFAULT;
+        int n = 0, limit = 0;
+        s->pool(rm_params_values(cell->params), &sampling, &n, &limit);
+        e.paths = n;
+    } else if (!isnan(cell->size) && cell->size > 0) {
+        e.paths = cell->size;
+    }
+    e.outcomes = (double)e.problems * config->n_seeds;
+    double each = rm_task_typical_tokens(task) * e.paths;
+    e.tokens = each * cell->n_models * e.outcomes;
+    for (int i = 0; i < cell->n_models; i++) {
+        const rm_model_info *m = models ? models[cell->models[i]] : NULL;
+        double row = m ? m->flops_per_token + m->flops_output
+                             + m->flops_per_position * (rm_task_typical_tokens(task) / 2.0)
+                       : (double)NAN;
+        e.flops += row * each * e.outcomes;
+    }
+    return e;
+}
+
+/* 1234567 as "1.2 M". */
+static void add_amount(rm_text *out, double v)
+{
+    static const char *const units[] = { "", " k", " M", " G", " T", " P", " E" };
+    size_t u = 0;
+    while (v >= 999.5 && u + 1 < sizeof units / sizeof *units) {
+        v /= 1000;
+        u++;
+    }
+    rm_text_printf(out, v < 99.95 && u ? "%.1f%s" : "%.0f%s", v, units[u]);
+}
+
+/* A prompt behind a margin, so that its lines stay apart from ours. */
+static void add_indented(rm_text *out, const char *text)
+{
+    rm_text_puts(out, "      | ");
+    for (; *text; text++) {
+        rm_text_add(out, text, 1);
+        if (*text == '\n')
+            rm_text_puts(out, "      | ");
+    }
+    rm_text_puts(out, "\n");
+}
+
+static size_t label_width(const rm_config *config)
+{
+    size_t width = 5;
+    for (int i = 0; i < config->n_cells; i++) {
+        size_t n = strlen(config->cells[i].label);
+        width = n > width ? n : width;
+    }
+    return width < 60 ? width : 60;
+}
+
+static rm_status describe_text(const rm_config *config, const rm_model_info *const *models,
+                               int problems, rm_text *out, rm_error *err)
+{
+    rm_text_printf(out, "experiment %s\n", config->name);
+    if (*config->description)
+        rm_text_printf(out, "  %s\n", config->description);
+    rm_text_puts(out, "\nmodels\n");
+    for (int i = 0; i < config->n_models; i++) {
+        const rm_config_model *m = &config->models[i];
+        rm_text_printf(out, "  %s (%s%s%s)\n", m->name, m->file, m->options.compute ? ", " : "",
+                       m->options.compute ? m->options.compute : "");
+    }
+    rm_text_puts(out, "\ntasks\n");
+    for (int i = 0; i < config->n_tasks; i++) {
+        rm_task *task = config->tasks[i];
+        const rm_item *item;
+        rm_status st = rm_task_item(task, 0, &item, err);
+        if (st)
+            return st;
+        rm_text_printf(out, "  %s (%s, %s grader%s), %d problems; the first prompt, hash "
+                       "%016" PRIx64 ":\n", rm_task_name(task), rm_task_kind(task),
+                       rm_task_grader(task),
+                       rm_task_has_verifier(task) ? ", exact verifier" : "",
+                       n_problems(config, i, problems), item->prompt_hash);
+        add_indented(out, item->seen.prompt);
+        rm_text_printf(out, "      reference %s\n", item->reference);
+    }
+    int width = (int)label_width(config), task_width = 4;
+    for (int i = 0; i < config->n_tasks; i++) {
+        int n = (int)strlen(rm_task_name(config->tasks[i]));
+        task_width = n > task_width ? n : task_width;
+    }
+    rm_text_printf(out, "\n%-*s  %-*s  %6s  %9s  %7s%s\n", width, "cell", task_width, "task",
+                   "paths", "outcomes", "tokens", models ? "    FLOPs" : "");
+    estimate total = { 0 };
+    for (int i = 0; i < config->n_cells; i++) {
+        const rm_plan_cell *cell = &config->cells[i];
+        estimate e = estimate_cell(config, cell, models, problems);
+        rm_text amount = { 0 }, flops = { 0 };
+        add_amount(&amount, e.tokens);
+        if (models)
+            add_amount(&flops, e.flops);
+        rm_text_printf(out, "%-*s  %-*s  %6.0f  %9.0f  %7s  %7s\n", width, cell->label,
+                       task_width, rm_task_name(config->tasks[cell->task]), e.paths, e.outcomes,
+                       amount.data ? amount.data : "", flops.data ? flops.data : "");
+        rm_text_free(&amount);
+        rm_text_free(&flops);
+        total.outcomes += e.outcomes;
+        total.tokens += e.tokens;
+        total.flops += e.flops;
+    }
+    rm_text_printf(out, "\n%d cells, %.0f outcomes, about ", config->n_cells, total.outcomes);
+    add_amount(out, total.tokens);
+    rm_text_puts(out, " generated tokens");
+    if (models) {
+        rm_text_puts(out, ", ");
+        add_amount(out, total.flops);
+        rm_text_puts(out, "FLOP");
+    }
+    if (config->latency_problems)
+        rm_text_printf(out, "; latency of %d problems, %d repeats each", config->latency_problems,
+                       config->latency_repeats);
+    rm_text_puts(out, "\n");
+    return RM_OK;
+}
+
+static rm_status describe_tasks(const rm_config *config, int problems, rm_json_writer *w,
+                                rm_error *err)
+{
+    rm_json_array(w, "tasks");
+    for (int i = 0; i < config->n_tasks; i++) {
+        rm_task *task = config->tasks[i];
+        const rm_item *item;
+        rm_status st = rm_task_item(task, 0, &item, err);
+        if (st)
+            return st;
+        char hash[17];
+        snprintf(hash, sizeof hash, "%016" PRIx64, item->prompt_hash);
+        rm_json_object(w, NULL);
+        rm_json_string(w, "name", rm_task_name(task));
+        rm_json_string(w, "kind", rm_task_kind(task));
+        rm_json_string(w, "grader", rm_task_grader(task));
+        rm_json_bool(w, "verifier", rm_task_has_verifier(task));
+        rm_json_int(w, "problems", n_problems(config, i, problems));
+        rm_json_string(w, "prompt", item->seen.prompt);
+        rm_json_string(w, "prompt_hash", hash);
+        rm_json_string(w, "reference", item->reference);
+        rm_json_end(w);
+    }
+    rm_json_end(w);
+    return RM_OK;
+}
+
+static rm_status describe_json(const rm_config *config, const rm_model_info *const *models,
+                               int problems, rm_text *out, rm_error *err)
+{
+    rm_json_writer w = { .out = out, .pretty = true };
+    estimate total = { 0 };
+    rm_json_object(&w, NULL);
+    rm_json_string(&w, "name", config->name);
+    rm_json_string(&w, "description", config->description);
+    rm_json_array(&w, "models");
+    for (int i = 0; i < config->n_models; i++) {
+        rm_json_object(&w, NULL);
+        rm_json_string(&w, "name", config->models[i].name);
+        rm_json_string(&w, "file", config->models[i].file);
+        rm_json_string(&w, "compute", config->models[i].options.compute);
+        rm_json_string(&w, "kv", config->models[i].options.kv);
+        rm_json_end(&w);
+    }
+    rm_json_end(&w);
+    rm_status st = describe_tasks(config, problems, &w, err);
+    if (st)
+        return st;
+    rm_json_array(&w, "seeds");
+    for (int i = 0; i < config->n_seeds; i++)
+        rm_json_uint(&w, NULL, config->seeds[i]);
+    rm_json_end(&w);
+    rm_json_array(&w, "cells");
+    for (int i = 0; i < config->n_cells; i++) {
+        const rm_plan_cell *cell = &config->cells[i];
+        estimate e = estimate_cell(config, cell, models, problems);
+        rm_text text = { 0 };
+        rm_config_models_text(config, cell, &text);
+        rm_json_object(&w, NULL);
+        rm_json_string(&w, "label", cell->label);
+        rm_json_string(&w, "family", cell->family);
+        rm_json_real(&w, "size", cell->size);
+        rm_json_string(&w, "model", text.data);
+        rm_json_string(&w, "task", rm_task_name(config->tasks[cell->task]));
+        rm_json_string(&w, "strategy", rm_params_strategy(cell->params)->name);
+        rm_text_free(&text);
+        rm_params_json(cell->params, &text);
+        rm_json_raw(&w, "params", text.data ? text.data : "{}");
+        rm_text_free(&text);
+        rm_json_real(&w, "paths", e.paths);
+        rm_json_real(&w, "outcomes", e.outcomes);
+        rm_json_real(&w, "estimated_tokens", e.tokens);
+        rm_json_real(&w, "estimated_flops", e.flops);
+        rm_json_end(&w);
+        total.outcomes += e.outcomes;
+        total.tokens += e.tokens;
+        total.flops += e.flops;
+    }
+    rm_json_end(&w);
+    rm_json_real(&w, "outcomes", total.outcomes);
+    rm_json_real(&w, "estimated_tokens", total.tokens);
+    rm_json_real(&w, "estimated_flops", total.flops);
+    rm_json_int(&w, "latency_problems", config->latency_problems);
+    rm_json_int(&w, "latency_repeats", config->latency_repeats);
+    rm_json_end(&w);
+    rm_text_puts(out, "\n");
+    return RM_OK;
+}
+
+rm_status rm_config_describe(const rm_config *config, const rm_model_info *const *models,
+                             int problems, bool json, rm_text *out, rm_error *err)
+{
+    rm_status st = json ? describe_json(config, models, problems, out, err)
+                        : describe_text(config, models, problems, out, err);
+    if (!st && out->failed)
+        st = rm_fail(err, RM_E_MEMORY, "out of memory for the plan");
+    return st;
+}

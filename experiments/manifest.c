@@ -1,0 +1,208 @@
+/* manifest.c - the sessions of a run stand in the records, one JSON object each; manifest.json is
+ * written from them as a whole, so that it is never half a file. */
+#define _GNU_SOURCE
+#include "experiments/manifest.h"
+#include "base/json.h"
+
+#include <gsl/gsl_version.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#ifndef RM_GIT_DESCRIBE
+#define RM_GIT_DESCRIBE ""
+#endif
+
+const char *rm_version_text(void)
+{
+    return RM_GIT_DESCRIBE[0] ? RM_VERSION " (" RM_GIT_DESCRIBE ")" : RM_VERSION;
+}
+
+/* ---- one session -------------------------------------------------------------------------------- */
+
+static void add_program(rm_json_writer *w, const char *command)
+{
+    rm_json_object(w, "program");
+    rm_json_string(w, "version", RM_VERSION);
+    if (RM_GIT_DESCRIBE[0])
+        rm_json_string(w, "git", RM_GIT_DESCRIBE);
+    else
+        rm_json_null(w, "git");
+#if defined(__clang__)
+    rm_json_string(w, "compiler", "clang " __clang_version__);
+#else
+    rm_json_string(w, "compiler", "gcc " __VERSION__);
+#endif
+    rm_json_string(w, "command", command);
+    rm_json_object(w, "libraries");
+    rm_json_string(w, "sqlite", sqlite3_libversion());
+    rm_json_string(w, "gsl", gsl_version);
+    rm_json_string(w, "cjson", cJSON_Version());
+    rm_json_end(w);
+    rm_json_end(w);
+}
+
+static void add_machine(rm_json_writer *w)
+{
+    struct utsname system;
+    rm_json_object(w, "machine");
+    if (uname(&system) == 0) {
+        rm_json_string(w, "host", system.nodename);
+        rm_json_string(w, "system", system.sysname);
+        rm_json_string(w, "release", system.release);
+        rm_json_string(w, "architecture", system.machine);
+    }
+    rm_json_int(w, "processors", sysconf(_SC_NPROCESSORS_ONLN));
+    rm_json_int(w, "memory_bytes", (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE));
+    double load;
+    rm_json_real(w, "load", getloadavg(&load, 1) == 1 ? load : -1);
+    rm_json_end(w);
+}
+
+static void add_engine(rm_json_writer *w, const rm_engine *engine)
+{
+    rm_engine_info info = rm_engine_describe(engine);
+    rm_json_object(w, "engine");
+    rm_json_string(w, "backend", info.backend);
+    rm_json_string(w, "device", info.device);
+    rm_json_string(w, "isa", info.isa);
+    rm_json_int(w, "threads", info.n_threads);
+    rm_json_int(w, "page_positions", info.page_positions);
+    rm_json_int(w, "max_batch_rows", info.max_batch_rows);
+    rm_json_uint(w, "kv_limit_bytes", info.kv_limit_bytes);
+    rm_json_end(w);
+}
+
+static void add_model(rm_json_writer *w, const char *name, const rm_model_info *info)
+{
+    rm_json_object(w, NULL);
+    rm_json_string(w, "name", name);
+    rm_json_string(w, "file", info->file);
+    rm_json_string(w, "title", info->name);
+    rm_json_string(w, "hash_xxh3_128", info->hash);
+    rm_json_string(w, "architecture", info->arch);
+    rm_json_uint(w, "parameters", info->n_params);
+    rm_json_uint(w, "file_bytes", info->file_bytes);
+    rm_json_string(w, "weights", info->weight_type);
+    rm_json_string(w, "compute", info->compute);
+    rm_json_string(w, "kv", info->kv);
+    rm_json_int(w, "layers", info->n_layers);
+    rm_json_int(w, "width", info->n_embd);
+    rm_json_int(w, "heads", info->n_heads);
+    rm_json_int(w, "kv_heads", info->n_kv_heads);
+    rm_json_int(w, "vocabulary", info->n_vocab);
+    rm_json_int(w, "context", info->n_ctx);
+    rm_json_real(w, "flops_per_token", info->flops_per_token);
+    rm_json_end(w);
+}
+
+static const char *mode_name(rm_mode mode)
+{
+    return mode == RM_MODE_LATENCY      ? "latency"
+           : mode == RM_MODE_THROUGHPUT ? "throughput"
+                                        : "all";
+}
+
+static void add_settings(rm_json_writer *w, const rm_config *config, const rm_runner_options *o)
+{
+    char hash[17];
+    snprintf(hash, sizeof hash, "%016" PRIx64, config->hash);
+    rm_json_object(w, "settings");
+    rm_json_string(w, "configuration", config->file);
+    rm_json_string(w, "configuration_hash", hash);
+    rm_json_string(w, "mode", mode_name(o->mode));
+    rm_json_int(w, "problems", o->problems ? o->problems : config->problems);
+    rm_json_int(w, "concurrency", o->concurrency ? o->concurrency : config->concurrency);
+    rm_json_end(w);
+}
+
+rm_status rm_manifest_begin(rm_store *store, const rm_config *config, const rm_runner_options *o,
+                            const rm_engine *engine, rm_model *const *models, int64_t *session,
+                            rm_error *err)
+{
+    rm_text text = { 0 };
+    rm_json_writer w = { .out = &text };
+    rm_json_object(&w, NULL);
+    add_program(&w, o->command);
+    add_machine(&w);
+    add_engine(&w, engine);
+    rm_json_array(&w, "models");
+    for (int i = 0; i < config->n_models; i++)
+        add_model(&w, config->models[i].name, rm_model_describe(models[i]));
+    rm_json_end(&w);
+    add_settings(&w, config, o);
+    rm_json_end(&w);
+    rm_status status = text.failed ? rm_fail(err, RM_E_MEMORY, "no memory for the manifest")
+                                   : rm_store_begin_session(store, text.data, session, err);
+    rm_text_free(&text);
+    return status ? status : rm_manifest_end(store, 0, NULL, err);
+}
+
+rm_status rm_manifest_imported(rm_store *store, const char *file, const char *command,
+                               rm_error *err)
+{
+    rm_text text = { 0 };
+    rm_json_writer w = { .out = &text };
+    int64_t session;
+    rm_json_object(&w, NULL);
+    add_program(&w, command);
+    rm_json_string(&w, "imported_from", file);
+    rm_json_end(&w);
+    rm_status status = text.failed ? rm_fail(err, RM_E_MEMORY, "no memory for the manifest")
+                                   : rm_store_begin_session(store, text.data, &session, err);
+    rm_text_free(&text);
+    return status ? status : rm_manifest_end(store, session, "complete", err);
+}
+
+/* ---- the file ------------------------------------------------------------------------------------- */
+
+rm_status rm_manifest_text(rm_store *store, rm_text *out, rm_error *err)
+{
+    sqlite3_stmt *rows = NULL;
+    rm_json_writer w = { .out = out };
+    int code = SQLITE_DONE;
+    rm_status status = rm_store_prepare(
+        store, "SELECT session, started, finished, ending, manifest FROM sessions ORDER BY session",
+        &rows, err);
+    if (status)
+        return status;
+    rm_json_object(&w, NULL);
+    rm_json_string(&w, "format", "ramify run");
+    rm_json_int(&w, "schema_version", RM_SCHEMA_VERSION);
+    rm_json_array(&w, "sessions");
+    while ((code = sqlite3_step(rows)) == SQLITE_ROW) {
+        rm_json_object(&w, NULL);
+        rm_json_string(&w, "started", (const char *)sqlite3_column_text(rows, 1));
+        rm_json_string(&w, "finished", (const char *)sqlite3_column_text(rows, 2));
+        rm_json_string(&w, "ending", (const char *)sqlite3_column_text(rows, 3));
+        rm_json_raw(&w, "with", (const char *)sqlite3_column_text(rows, 4));
+        rm_json_end(&w);
+    }
+    rm_json_end(&w);
+    rm_json_end(&w);
+    rm_text_puts(out, "\n");
+    if (code != SQLITE_DONE)
+        status = rm_store_fail(store, "read the sessions", err);
+    else if (out->failed)
+        status = rm_fail(err, RM_E_MEMORY, "no memory for the manifest");
+    sqlite3_finalize(rows);
+    return status;
+}
+
+rm_status rm_manifest_end(rm_store *store, int64_t session, const char *ending, rm_error *err)
+{
+    rm_text text = { 0 };
+    char *path = rm_store_path(store, "manifest.json");
+    rm_status status = path ? RM_OK : rm_fail(err, RM_E_MEMORY, "no memory for the manifest");
+    if (!status && ending)
+        status = rm_store_end_session(store, session, ending, err);
+    if (!status)
+        status = rm_manifest_text(store, &text, err);
+    if (!status)
+        status = rm_file_write(path, text.data, text.length, err);
+    rm_text_free(&text);
+    free(path);
+    return status;
+}

@@ -1,0 +1,457 @@
+/* runner.c - phases, scheduling, commits, interruptions.
+ *
+ * Outcomes are committed at least every half second. An outcome counts as done, for the progress
+ * bar and the summary, when it is committed. */
+#define _GNU_SOURCE
+#include "experiments/manifest.h"
+#include "experiments/model_files.h"
+#include "experiments/runner_private.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { DEFAULT_CONCURRENCY = 64, COMMIT_OUTCOMES = 512 };
+static const double commit_every_s = 0.5;
+
+void runner_break(runner *r, rm_status status, const rm_error *err)
+{
+    if (!r->broken) {
+        r->broken = status;
+        r->broken_error = *err;
+    }
+    *r->cancel = true;
+}
+
+/* ---- run directories ---------------------------------------------------------------------------- */
+
+rm_status rm_run_create(const rm_config *config, const char *dir, rm_store **store, rm_error *err)
+{
+    char identity[17], *place = realpath(config->file, NULL);
+    snprintf(identity, sizeof identity, "%016" PRIx64, config->hash);
+    rm_status status =
+        rm_store_create(dir, identity, config->text, strlen(config->text), store, err);
+    rm_text recorded = { 0 };
+    if (!status && !rm_store_get_meta(*store, "config_file", &recorded)) {
+        status = rm_store_set_meta(*store, "config_file", place ? place : config->file, err);
+        if (!status)
+            status = rm_store_set_meta(*store, "name", config->name ? config->name : "", err);
+        if (!status && config->baseline)
+            status = rm_store_set_meta(*store, "baseline", config->baseline, err);
+        if (!status && isfinite(config->margin)) {
+            char margin[32];
+            snprintf(margin, sizeof margin, "%.17g", config->margin);
+            status = rm_store_set_meta(*store, "margin", margin, err);
+        }
+        if (!status)
+            status = rm_store_commit(*store, err);
+        if (status) {
+            rm_store_close(*store);
+            *store = NULL;
+        }
+    }
+    rm_text_free(&recorded);
+    free(place);
+    return status;
+}
+
+rm_status rm_run_config(rm_store *store, rm_config **config, rm_error *err)
+{
+    enum { MAX_CONFIG = 64 << 20 };
+    rm_text file = { 0 };
+    char *text = NULL, *path = rm_store_path(store, "config.json");
+    size_t n = 0;
+    rm_status status = RM_OK;
+    if (!path)
+        status = rm_fail(err, RM_E_MEMORY, "no memory for the name of a file");
+    else if (!rm_store_get_meta(store, "config_file", &file))
+        status = rm_fail(err, RM_E_ARGUMENT, "%s was not made by `ramify run` (imported samples "
+                         "have no configuration to go on with)", rm_store_dir(store));
+    if (!status)
+        status = rm_file_read(path, MAX_CONFIG, &text, &n, err);
+    if (!status)
+        status = rm_config_parse(file.data, text, n, config, err);
+    free(text);
+    free(path);
+    rm_text_free(&file);
+    return status;
+}
+
+rm_status rm_run_settings(rm_store *store, rm_runner_options *options, rm_error *err)
+{
+    rm_text text = { 0 };
+    int problems = 0, mode = RM_MODE_ALL;
+    if (rm_store_get_meta(store, "settings", &text) &&
+        sscanf(text.data, "%d %d", &problems, &mode) != 2) {
+        rm_text_free(&text);
+        return rm_fail(err, RM_E_FORMAT, "%s/records.sqlite has damaged settings",
+                       rm_store_dir(store));
+    }
+    if (!options->problems)
+        options->problems = problems;
+    if (options->mode == RM_MODE_ALL)
+        options->mode = (rm_mode)mode;
+    rm_text_free(&text);
+    return RM_OK;
+}
+
+static rm_status keep_settings(rm_store *store, const rm_runner_options *options, rm_error *err)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%d %d", options->problems, (int)options->mode);
+    return rm_store_set_meta(store, "settings", text, err);
+}
+
+/* ---- engine and models ---------------------------------------------------------------------------- */
+
+/* A run must go on with the models it began with, and where the arithmetic depends on the
+ * instruction set (all compute types but f32), with the same variant. */
+static rm_status check_recorded(runner *r, const char *key, const char *value, const char *what,
+                                rm_error *err)
+{
+    rm_text recorded = { 0 };
+    rm_status status = RM_OK;
+    if (!rm_store_get_meta(r->store, key, &recorded))
+        status = rm_store_set_meta(r->store, key, value, err);
+    else if (strcmp(recorded.data, value) != 0)
+        status = rm_fail(err, RM_E_ARGUMENT, "%s was begun with %s %s, this is %s: its records "
+                         "would not be comparable", rm_store_dir(r->store), what, recorded.data,
+                         value);
+    rm_text_free(&recorded);
+    return status;
+}
+
+static rm_status open_model(runner *r, int index, rm_error *err)
+{
+    const rm_config_model *wanted = &r->config->models[index];
+    char *path = NULL, key[96], value[96];
+    rm_status status = rm_model_find(wanted->file, r->config->file, &path, err);
+    if (!status)
+        status = rm_model_open(r->engine, path, &wanted->options, &r->models[index], err);
+    free(path);
+    if (status)
+        return rm_fail_within(err, status, "model %s", wanted->name);
+    const rm_model_info *info = rm_model_describe(r->models[index]);
+    snprintf(key, sizeof key, "model %.64s", wanted->name);
+    snprintf(value, sizeof value, "%s %s/%s", info->hash, info->compute, info->kv);
+    status = check_recorded(r, key, value, key, err);
+    if (!status && strcmp(info->compute, "f32") != 0)
+        status = check_recorded(r, "isa", rm_engine_describe(r->engine).isa,
+                                "the instruction-set variant", err);
+    return status;
+}
+
+static rm_status open_engine(runner *r, rm_error *err)
+{
+    const rm_config *config = r->config;
+    const rm_runner_options *o = r->options;
+    rm_engine_options engine = { .isa = o->isa,
+                                 .n_threads = o->threads ? o->threads : config->threads,
+                                 .kv_bytes = config->kv_bytes,
+                                 .max_batch_rows = o->max_batch_rows ? o->max_batch_rows
+                                                                     : config->max_batch_rows };
+    rm_status status = rm_engine_open(&engine, &r->engine, err);
+    r->models = calloc((size_t)config->n_models + 1, sizeof *r->models);
+    r->prefixes = calloc((size_t)config->n_models * (size_t)config->n_tasks + 1,
+                         sizeof *r->prefixes);
+    if (!status && (!r->models || !r->prefixes))
+        status = rm_fail(err, RM_E_MEMORY, "no memory for the models of the run");
+    for (int i = 0; i < config->n_models && !status; i++)
+        status = open_model(r, i, err);
+    return status;
+}
+
+/* ---- prefixes ------------------------------------------------------------------------------------- */
+
+enum { PREFIX_MIN = 32, PREFIX_PROBLEMS = 8 };
+
+/* Tokens that the first prompts of a task begin with, all of them; *n 0 if they are few. */
+static rm_status common_prefix(const runner *r, int model, int task, int32_t **tokens, int *n,
+                               rm_error *err)
+{
+    int problems = r->plan.n_problems[task];
+    *n = 0;
+    rm_status status = RM_OK;
+    for (int i = 0; i < problems && i < PREFIX_PROBLEMS && !status; i++) {
+        const rm_item *item;
+        int32_t *other = NULL;
+        int n_other = 0;
+        status = rm_task_item(r->config->tasks[task], (size_t)i, &item, err);
+        /* A prompt that this vocabulary cannot spell is the trial's failure, not the run's. */
+        if (status || rm_tokenize(r->models[model], item->seen.prompt, strlen(item->seen.prompt),
+                                  true, &other, &n_other, NULL))
+            break;
+        if (!*tokens) {
+            *tokens = other;
+            *n = n_other - 1; /* the last token must be the trial's own */
+            continue;
+        }
+        int same = 0;
+        while (same < *n && same < n_other - 1 && (*tokens)[same] == other[same])
+            same++;
+        *n = same;
+        free(other);
+    }
+    return status;
+}
+
+/* Opens the prefixes of all single-model cells of the plan; a pool of KV pages too small for one
+ * only means that there is none. */
+static rm_status open_prefixes(runner *r, rm_error *err)
+{
+    rm_status status = RM_OK;
+    for (int c = 0; c < r->config->n_cells && !status; c++) {
+        const rm_plan_cell *cell = &r->config->cells[c];
+        rm_prefix **slot =
+            &r->prefixes[cell->models[0] * r->config->n_tasks + cell->task];
+        int32_t *tokens = NULL;
+        int n = 0;
+        if (*slot || r->plan.n_problems[cell->task] < 2)
+            continue;
+        status = common_prefix(r, cell->models[0], cell->task, &tokens, &n, err);
+        if (!status && n >= PREFIX_MIN) {
+            rm_error why;
+            if (rm_prefix_open(r->engine, r->models[cell->models[0]], tokens, n, slot, &why))
+                rm_store_log(r->store, "no shared prefix for task %s: %s",
+                             rm_task_name(r->config->tasks[cell->task]), why.text);
+        }
+        free(tokens);
+    }
+    return status;
+}
+
+static void close_engine(runner *r)
+{
+    for (int i = 0; r->prefixes && i < r->config->n_models * r->config->n_tasks; i++)
+        rm_prefix_close(r->prefixes[i]);
+    for (int i = 0; r->models && i < r->config->n_models; i++)
+        rm_model_close(r->models[i]);
+    rm_engine_close(r->engine);
+    free(r->prefixes);
+    free(r->models);
+}
+
+/* ---- jobs ------------------------------------------------------------------------------------------- */
+
+static trial_job *new_job(runner *r, const rm_plan_job *plan, int only)
+{
+    const rm_plan_unit *unit = &r->plan.units[plan->unit];
+    const rm_plan_cell *cell = &r->config->cells[unit->cells[only >= 0 ? only : 0]];
+    const rm_item *item;
+    rm_error err = { "" };
+    rm_status status = rm_task_item(r->config->tasks[cell->task], (size_t)plan->problem, &item,
+                                    &err);
+    trial_job *t = status ? NULL : calloc(1, sizeof *t);
+    if (!t) {
+        if (!status)
+            status = rm_fail(&err, RM_E_MEMORY, "no memory for a job");
+        runner_break(r, status, &err);
+        return NULL;
+    }
+    t->owner = r;
+    t->plan = *plan;
+    t->only = only;
+    t->job.work = trial_work;
+    t->job.arg = t;
+    t->job.options = (rm_run_options){
+        .seed = plan->seed, .problem = item->hash, .stream = cell->independent ? cell->hash : 0,
+        .kv_quota_bytes = r->config->kv_quota_bytes, .max_wall_ms = r->config->max_wall_ms,
+        .max_generated_tokens = r->config->max_generated_tokens,
+        .prefix = r->prefixes[cell->models[0] * r->config->n_tasks + cell->task] };
+    return t;
+}
+
+static rm_job *next_job(void *arg)
+{
+    runner *r = arg;
+    trial_job *t = NULL;
+    if (*r->cancel)
+        return NULL;
+    if (r->n_retries)
+        t = r->retries[--r->n_retries];
+    else if (r->next_job < r->plan.n_jobs)
+        t = new_job(r, &r->plan.jobs[r->next_job++], -1);
+    return t ? &t->job : NULL;
+}
+
+static void commit(runner *r)
+{
+    rm_error err = { "" };
+    rm_status status = rm_store_commit(r->store, &err);
+    if (status) {
+        runner_break(r, status, &err);
+        return;
+    }
+    r->committed_s = rm_now_s();
+    r->summary.recorded += r->uncommitted;
+    rm_progress_add(&r->progress, r->uncommitted, r->uncommitted_tokens);
+    r->uncommitted = 0;
+    r->uncommitted_tokens = 0;
+}
+
+/* Queues the cells of a pooled job one by one. */
+static void queue_singles(runner *r, const trial_job *t)
+{
+    const rm_plan_unit *unit = &r->plan.units[t->plan.unit];
+    for (int i = 0; i < unit->n_cells; i++) {
+        if (rm_plan_finished(&r->plan, unit->cells[i], t->plan.problem, t->plan.seed, 0))
+            continue;
+        if (r->n_retries == r->retry_capacity) {
+            size_t capacity = r->retry_capacity ? 2 * r->retry_capacity : 64;
+            trial_job **grown = realloc(r->retries, capacity * sizeof *grown);
+            if (!grown) {
+                rm_error err = { "no memory for a job" };
+                runner_break(r, RM_E_MEMORY, &err);
+                return;
+            }
+            r->retries = grown;
+            r->retry_capacity = capacity;
+        }
+        trial_job *single = new_job(r, &t->plan, i);
+        if (!single)
+            return;
+        r->retries[r->n_retries++] = single;
+    }
+}
+
+/* Out of memory or a failing disk ends the run; so does a cell that can never work: models whose
+ * vocabularies do not fit together. Everything else belongs to the outcome. */
+static bool is_fatal(const runner *r, const trial_job *t)
+{
+    const rm_plan_unit *unit = &r->plan.units[t->plan.unit];
+    int n_models = r->config->cells[unit->cells[0]].n_models;
+    rm_status status = t->job.status;
+    return status == RM_E_MEMORY || status == RM_E_IO ||
+           ((status == RM_E_ARGUMENT || status == RM_E_UNSUPPORTED) && n_models > 1);
+}
+
+static void job_failed(runner *r, trial_job *t)
+{
+    const rm_plan_unit *unit = &r->plan.units[t->plan.unit];
+    int first = t->only >= 0 ? t->only : 0;
+    if (is_fatal(r, t)) {
+        rm_error err = t->job.error;
+        rm_fail_within(&err, t->job.status, "%s", r->config->cells[unit->cells[first]].label);
+        runner_break(r, t->job.status, &err);
+        return;
+    }
+    if (t->plan.warm_up)
+        return;
+    if (unit->pooled && t->only < 0) {
+        queue_singles(r, t);
+        return;
+    }
+    trial_record_failure(t, unit->cells[first]);
+    if (!r->summary.first_failure.text[0])
+        rm_fail(&r->summary.first_failure, RM_OK, "%s, problem %d: %s",
+                r->config->cells[unit->cells[first]].label, t->plan.problem, t->job.error.text);
+}
+
+static void job_done(void *arg, rm_job *job)
+{
+    runner *r = arg;
+    trial_job *t = (trial_job *)job;
+    if (job->status && job->status != RM_E_CANCELLED)
+        job_failed(r, t);
+    else if (t->retry)
+        queue_singles(r, t);
+    r->uncommitted += (size_t)t->recorded;
+    r->uncommitted_tokens += t->tokens;
+    r->summary.failed += (size_t)t->failed;
+    free(t);
+    if (!r->broken &&
+        (r->uncommitted >= COMMIT_OUTCOMES || rm_now_s() - r->committed_s > commit_every_s))
+        commit(r);
+}
+
+/* ---- phases ------------------------------------------------------------------------------------------ */
+
+static rm_status run_phase(runner *r, rm_timing timing, rm_error *err)
+{
+    const rm_runner_options *o = r->options;
+    bool latency = timing == RM_TIMING_LATENCY;
+    int concurrency = o->concurrency         ? o->concurrency
+                      : r->config->concurrency ? r->config->concurrency
+                                               : DEFAULT_CONCURRENCY;
+    rm_status status = rm_plan_make(r->config, timing, o->problems, !o->no_sharing, r->store,
+                                    &r->plan, err);
+    if (!status)
+        status = rm_store_commit(r->store, err);
+    if (!status)
+        status = open_prefixes(r, err);
+    if (status)
+        return status;
+    r->next_job = 0;
+    r->committed_s = rm_now_s();
+    r->summary.planned += r->plan.n_outcomes;
+    r->summary.found += r->plan.n_found;
+    if (r->plan.n_outcomes) {
+        rm_progress_begin(&r->progress, o->progress, rm_timing_name(timing), r->plan.n_outcomes);
+        do
+            status = rm_engine_run(r->engine, latency ? 1 : concurrency, next_job, job_done, r,
+                                   r->cancel, err);
+        while (!status && !*r->cancel && r->n_retries);
+        if (!r->broken)
+            commit(r);
+        rm_progress_end(&r->progress);
+    }
+    while (r->n_retries)
+        free(r->retries[--r->n_retries]);
+    rm_plan_free(&r->plan);
+    if (r->broken) {
+        if (err)
+            *err = r->broken_error;
+        return r->broken;
+    }
+    if (*r->cancel)
+        return rm_fail(err, RM_E_CANCELLED, "stopped; finished outcomes are kept");
+    return status;
+}
+
+static rm_status run_phases(runner *r, rm_error *err)
+{
+    const rm_runner_options *o = r->options;
+    rm_status status = RM_OK;
+    if (o->mode != RM_MODE_LATENCY)
+        status = run_phase(r, RM_TIMING_THROUGHPUT, err);
+    if (!status && (o->mode == RM_MODE_LATENCY ||
+                    (o->mode == RM_MODE_ALL && r->config->latency_problems > 0)))
+        status = run_phase(r, RM_TIMING_LATENCY, err);
+    return status;
+}
+
+rm_status rm_runner_run(const rm_config *config, rm_store *store, const rm_runner_options *options,
+                        rm_runner_summary *summary, rm_error *err)
+{
+    volatile bool own_cancel = false;
+    runner r = { .config = config, .options = options, .store = store,
+                 .cancel = options->cancel ? options->cancel : &own_cancel };
+    int64_t session = 0;
+    double started = rm_now_s();
+    rm_status status = open_engine(&r, err);
+    if (!status)
+        status = keep_settings(store, options, err);
+    if (!status)
+        status = rm_store_commit(store, err);
+    if (!status)
+        status = rm_manifest_begin(store, config, options, r.engine, r.models, &session, err);
+    if (!status) {
+        rm_store_log(store, "began: %s", options->command ? options->command : "");
+        status = run_phases(&r, err);
+        r.summary.seconds = rm_now_s() - started;
+        const char *ending = !status                    ? "complete"
+                             : status == RM_E_CANCELLED ? "interrupted"
+                             : err                      ? err->text
+                                                        : "failed";
+        rm_store_log(store, "%s: %zu of %zu outcomes recorded, %zu failed, in %.1f s", ending,
+                     r.summary.recorded, r.summary.planned, r.summary.failed, r.summary.seconds);
+        rm_error ignored; /* on a full disk this too may fail; the first sentence counts */
+        rm_manifest_end(store, session, ending, status ? &ignored : err);
+    }
+    close_engine(&r);
+    free(r.retries);
+    *summary = r.summary;
+    return status;
+}
