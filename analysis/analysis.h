@@ -17,31 +17,31 @@
 extern "C" {
 #endif
 
-/* ---- records --------------------------------------------------------------------------- */
+/* ---- records ----------------------------------------------------------------------------- */
 
 typedef enum rm_timing { RM_TIMING_THROUGHPUT, RM_TIMING_LATENCY, RM_TIMING_NONE } rm_timing;
 
 /* One model x task x strategy x parameters; the unit that figures and tables compare. Seeds are
  * repetitions of a cell, not cells. */
 typedef struct rm_cell {
-    char *model;      /* name, or names joined by " + " */
+    char *model; /* name, or names joined by " + " */
     char *task;
     char *strategy;
-    char *params;     /* canonical JSON object of every parameter, defaults included */
-    char *label;      /* short, unique within the task: "self-consistency n=16" */
-    char *family;     /* what a curve joins: model and strategy and the parameters not swept */
-    double size;      /* the swept size: samples, beams, simulations; NaN if there is none */
-    char *size_name;  /* the parameter `size` came from, e.g. "num_return_sequences"; or NULL */
-    bool exchangeable;/* candidates are independent draws from one distribution */
-    bool verifier;    /* an exact verifier took part: never on one front with the others */
-    bool oracle;      /* the reference answer took part: an upper bound */
+    char *params;      /* canonical JSON object of every parameter, defaults included */
+    char *label;       /* short, unique within the task: "self-consistency n=16" */
+    char *family;      /* what a curve joins: model and strategy and the parameters not swept */
+    double size;       /* the swept size: samples, beams, simulations; NaN if there is none */
+    char *size_name;   /* the parameter `size` came from, e.g. "num_return_sequences"; or NULL */
+    bool exchangeable; /* candidates are independent draws from one distribution */
+    bool verifier;     /* an exact verifier took part: never on one front with the others */
+    bool oracle;       /* the reference answer took part: an upper bound */
 } rm_cell;
 
 typedef struct rm_problem_key {
     char *task;
-    char *id;         /* canonical, unique within the task */
-    char *cluster;    /* problems of one source belong together; NULL: the problem itself */
-    char *level;      /* difficulty as the task names it, or NULL */
+    char *id;      /* canonical, unique within the task */
+    char *cluster; /* problems of one source belong together; NULL: the problem itself */
+    char *level;   /* difficulty as the task names it, or NULL */
 } rm_problem_key;
 
 typedef struct rm_named_score {
@@ -51,28 +51,28 @@ typedef struct rm_named_score {
 
 /* One recorded candidate. */
 typedef struct rm_sample {
-    char *text;       /* may be NULL */
-    char *answer;     /* canonical form; NULL: none could be extracted */
+    char *text;   /* may be NULL */
+    char *answer; /* canonical form; NULL: none could be extracted */
     bool correct;
-    bool truncated;   /* a length limit ended it */
+    bool truncated; /* a length limit ended it */
     uint32_t n_tokens;
-    double lp;        /* sum of the raw model's natural-log probabilities; NaN unknown */
-    double lp_sampling; /* the same under the distribution that was sampled from */
-    double score;     /* the strategy's own score; NaN if it has none */
+    double lp;              /* sum of the raw model's natural-log probabilities; NaN unknown */
+    double lp_sampling;     /* the same under the distribution that was sampled from */
+    double score;           /* the strategy's own score; NaN if it has none */
     rm_named_score *scores; /* [n_scores] further scores by name */
     size_t n_scores;
 } rm_sample;
 
 /* What a cell returned for one problem under one seed. */
 typedef struct rm_result {
-    int cell, problem;     /* indices into the records */
+    int cell, problem; /* indices into the records */
     uint64_t seed;
-    int repeat;            /* 0 for throughput mode; repeats of latency mode count from 0 */
+    int repeat; /* 0 for throughput mode; repeats of latency mode count from 0 */
     rm_timing timing;
-    bool failed;           /* the strategy ended with an error; counts as wrong */
-    bool correct;          /* of the chosen answer */
-    int chosen;            /* index into samples, -1 if none */
-    rm_sample *samples;    /* [n_samples] */
+    bool failed;        /* the strategy ended with an error; counts as wrong */
+    bool correct;       /* of the chosen answer */
+    int chosen;         /* index into samples, -1 if none */
+    rm_sample *samples; /* [n_samples] */
     size_t n_samples;
     rm_cost cost;
 } rm_result;
@@ -90,7 +90,8 @@ typedef struct rm_records {
  * NULL family the label; model, task, strategy, label and a problem's id must be there, indices
  * in range, and a result's cell and problem of one task (RM_E_ARGUMENT otherwise). */
 RM_API rm_status rm_records_add_cell(rm_records *, const rm_cell *, int *index, rm_error *);
-RM_API rm_status rm_records_add_problem(rm_records *, const rm_problem_key *, int *index, rm_error *);
+RM_API rm_status rm_records_add_problem(rm_records *, const rm_problem_key *, int *index,
+                                        rm_error *);
 RM_API rm_status rm_records_add_result(rm_records *, const rm_result *, int *index, rm_error *);
 
 /* Appends all of `from`, so that cells of several runs can be compared: problems are matched by
@@ -104,7 +105,7 @@ RM_API int rm_records_find_cell(const rm_records *, const char *task, const char
 
 RM_API void rm_records_free(rm_records *); /* frees the content and zeroes; not the struct */
 
-/* ---- intervals ------------------------------------------------------------------------- */
+/* ---- intervals --------------------------------------------------------------------------- */
 
 /* A point estimate with an interval of the given level; `method` names how, in words a paper
  * can use ("Wilson", "BCa bootstrap over problems"). Without data: value NaN, n 0. A value
@@ -118,33 +119,33 @@ typedef struct rm_estimate {
 
 /* How everything below resamples. Zero-initialise for the defaults. */
 typedef struct rm_analysis_options {
-    double level;        /* of the intervals; 0: 0.95 */
-    size_t resamples;    /* of the bootstrap and of a Monte Carlo permutation test; 0: 4,000 */
-    size_t draws;        /* subsets a problem where no exact expectation is known; 0: 200 */
-    uint64_t seed;       /* of all resampling */
-    bool resample_seeds; /* second bootstrap level: also draw among the seeds of each problem.
-                          * Off, a problem is drawn with all its seeds; see bootstrap.c for why
-                          * that is the better default. */
-    size_t diversity_k;  /* candidates a problem that diversity is computed for; 0: 4 */
-    const char *baseline;/* label that comparisons are made against; NULL: the model's greedy
-                          * cell, else the first greedy cell, else the first cell of the task */
-    double margin;       /* delta of the equivalence verdicts, in accuracy; 0: none is stated */
-    double power;        /* of the minimum detectable effect; 0: 0.8 */
+    double level;         /* of the intervals; 0: 0.95 */
+    size_t resamples;     /* of the bootstrap and of a Monte Carlo permutation test; 0: 4,000 */
+    size_t draws;         /* subsets a problem where no exact expectation is known; 0: 200 */
+    uint64_t seed;        /* of all resampling */
+    bool resample_seeds;  /* second bootstrap level: also draw among the seeds of each problem.
+                           * Off, a problem is drawn with all its seeds; see bootstrap.c for why
+                           * that is the better default. */
+    size_t diversity_k;   /* candidates a problem that diversity is computed for; 0: 4 */
+    const char *baseline; /* label that comparisons are made against; NULL: the model's greedy
+                           * cell, else the first greedy cell, else the first cell of the task */
+    double margin;        /* delta of the equivalence verdicts, in accuracy; 0: none is stated */
+    double power;         /* of the minimum detectable effect; 0: 0.8 */
 } rm_analysis_options;
 
 /* Wilson's score interval for a proportion (proportion.c). successes may be fractional. */
 RM_API rm_estimate rm_wilson(double successes, double n, double level);
 
-/* ---- what is measured of a cell -------------------------------------------------------- */
+/* ---- what is measured of a cell ---------------------------------------------------------- */
 
 /* Everything a table or an axis can show of one cell. Each is a mean (or ratio, or quantile)
  * over problems, each problem weighing the same whatever its number of seeds and repeats. */
 typedef enum rm_quantity {
     /* shares */
-    RM_Q_ACCURACY,         /* of the chosen answers; a cell that chose none: of all candidates */
-    RM_Q_MISSING,          /* candidates without an extractable answer */
-    RM_Q_TRUNCATED,        /* candidates cut by a length limit */
-    RM_Q_FAILED,           /* results that ended with an error (they count as wrong) */
+    RM_Q_ACCURACY,  /* of the chosen answers; a cell that chose none: of all candidates */
+    RM_Q_MISSING,   /* candidates without an extractable answer */
+    RM_Q_TRUNCATED, /* candidates cut by a length limit */
+    RM_Q_FAILED,    /* results that ended with an error (they count as wrong) */
     /* means of the cost account */
     RM_Q_CANDIDATES,
     RM_Q_PROMPT_TOKENS,
@@ -167,16 +168,17 @@ typedef enum rm_quantity {
     RM_Q_TTFT_P50_MS,
     RM_Q_TTFT_P95_MS,
     /* throughput, from results of throughput timing only */
-    RM_Q_TOKENS_PER_S,     /* generated tokens over machine time, wall / (1 + load) */
-    RM_Q_LOAD,             /* other problems in flight */
+    RM_Q_TOKENS_PER_S, /* generated tokens over machine time, wall / (1 + load) */
+    RM_Q_LOAD,         /* other problems in flight */
     /* diversity of k = diversity_k candidates of one problem, over the problems that have so many:
-     * the expectation over k-subsets if they are exchangeable, else the k first recorded */
+     * the expectation over k-subsets if they are exchangeable, else the k first recorded; texts
+     * are compared for k <= 16 */
     RM_Q_DISTINCT_ANSWERS,
-    RM_Q_ANSWER_ENTROPY,   /* nats */
-    RM_Q_DISTINCT_1,       /* distinct words over words */
-    RM_Q_DISTINCT_2,       /* the same of word pairs */
-    RM_Q_EDIT_DISTANCE,    /* normalised, mean over pairs */
-    RM_Q_SELF_BLEU,        /* BLEU-4 of a candidate against the others; high: alike */
+    RM_Q_ANSWER_ENTROPY, /* nats */
+    RM_Q_DISTINCT_1,     /* distinct words over words */
+    RM_Q_DISTINCT_2,     /* the same of word pairs */
+    RM_Q_EDIT_DISTANCE,  /* normalised, mean over pairs */
+    RM_Q_SELF_BLEU,      /* BLEU-4 of a candidate against the others; high: alike */
     RM_N_QUANTITIES
 } rm_quantity;
 
@@ -235,8 +237,8 @@ RM_API rm_status rm_weighted_maj_at_k(const int *answer, const double *weight, c
  * was not recorded. The plain vote is exact up to n k^2 = 2^23, so for 256 candidates at any k up
  * to 128. *mc_se (may be NULL): standard error from drawing subsets, 0 if exact. */
 RM_API rm_status rm_cell_subset(const rm_records *, int cell, rm_subset_kind, const char *by,
-                                size_t k, const rm_analysis_options *, rm_estimate *,
-                                double *mc_se, rm_error *);
+                                size_t k, const rm_analysis_options *, rm_estimate *, double *mc_se,
+                                rm_error *);
 
 /* ---- comparisons (paired.c) -------------------------------------------------------------- */
 
@@ -244,19 +246,19 @@ typedef enum rm_verdict { RM_INCONCLUSIVE, RM_SUPPORTED, RM_REFUTED } rm_verdict
 
 /* Two cells on the problems that both worked on; difference = accuracy(a) - accuracy(b). */
 typedef struct rm_comparison {
-    int a, b;              /* cells */
-    size_t n;              /* common problems */
+    int a, b;                      /* cells */
+    size_t n;                      /* common problems */
     double accuracy_a, accuracy_b; /* on the common problems */
-    double only_a, only_b; /* problems that only one solved (sums of shares with several seeds) */
-    rm_estimate difference;/* at the stated level, for this comparison alone */
-    rm_estimate corrected; /* at level 1 - (1 - level)/n_family: all of the family at once */
-    double p;              /* two-sided */
-    double p_holm;         /* Holm-adjusted within the family */
-    size_t n_family;       /* comparisons in the family */
-    const char *test;      /* "exact McNemar", "sign-flip permutation, exact", "..., Monte Carlo" */
-    double sd;             /* of the per-problem differences */
-    double detectable;     /* smallest true difference found with the stated power at this n */
-    rm_verdict equal;      /* corrected interval inside +-margin; inconclusive if none is stated */
+    double only_a, only_b;  /* problems that only one solved (sums of shares with several seeds) */
+    rm_estimate difference; /* at the stated level, for this comparison alone */
+    rm_estimate corrected;  /* at level 1 - (1 - level)/n_family: all of the family at once */
+    double p;               /* two-sided */
+    double p_holm;          /* Holm-adjusted within the family */
+    size_t n_family;        /* comparisons in the family */
+    const char *test;  /* "exact McNemar", "sign-flip permutation, exact", "..., Monte Carlo" */
+    double sd;         /* of the per-problem differences */
+    double detectable; /* smallest true difference found with the stated power at this n */
+    rm_verdict equal;  /* corrected interval inside +-margin; inconclusive if none is stated */
 } rm_comparison;
 
 /* Exact two-sided McNemar test: b and c discordant pairs, binomial(b + c, 1/2). */
@@ -264,10 +266,10 @@ RM_API double rm_mcnemar(size_t b, size_t c);
 
 /* Two-sided sign-flip permutation test of mean(d) = 0: exact over all 2^m sign patterns of the m
  * nonzero d if m <= 16 (*exact true), otherwise (b+1)/(resamples+1) from random ones. */
-RM_API double rm_sign_flip(const double *d, size_t n, size_t resamples, uint64_t seed,
-                           bool *exact);
+RM_API double rm_sign_flip(const double *d, size_t n, size_t resamples, uint64_t seed, bool *exact);
 
-/* Newcombe's score interval for a paired difference from the 2x2 table; shares may be fractional. */
+/* Newcombe's score interval for a paired difference from the 2x2 table, whose entries may be
+ * fractional. */
 RM_API rm_estimate rm_newcombe_paired(double both, double only_a, double only_b, double neither,
                                       double level);
 
@@ -313,7 +315,7 @@ RM_API size_t rm_edit_distance(const uint64_t *a, size_t n_a, const uint64_t *b,
 enum { RM_RELIABILITY_BINS = 10 };
 
 typedef struct rm_reliability_bin {
-    double low, high;     /* confidences in (low, high]; the first bin includes 0 */
+    double low, high; /* confidences in (low, high]; the first bin includes 0 */
     size_t n;
     double confidence;    /* mean; NaN if n is 0 */
     rm_estimate accuracy; /* Wilson */
@@ -321,7 +323,7 @@ typedef struct rm_reliability_bin {
 
 typedef struct rm_calibration {
     size_t n;
-    rm_estimate ece;      /* expected calibration error, 10 equal bins; plug-in, biased upwards */
+    rm_estimate ece; /* expected calibration error, 10 equal bins; plug-in, biased upwards */
     rm_estimate brier;
     rm_reliability_bin bins[RM_RELIABILITY_BINS];
 } rm_calibration;
@@ -340,30 +342,30 @@ RM_API rm_status rm_cell_calibration(const rm_records *, int cell, const rm_anal
 /* One curve of an expectation over k for one exchangeable cell. */
 typedef struct rm_subset_curve {
     rm_subset_kind kind;
-    char *by;             /* as above; NULL: none */
+    char *by; /* as above; NULL: none */
     size_t n_points;
-    size_t *k;            /* [n_points] 1, 2, 4, ... and the largest k all problems have */
-    rm_estimate *value;   /* [n_points] */
-    double *mc_se;        /* [n_points] 0 where exact */
+    size_t *k;          /* [n_points] 1, 2, 4, ... and the largest k all problems have */
+    rm_estimate *value; /* [n_points] */
+    double *mc_se;      /* [n_points] 0 where exact */
 } rm_subset_curve;
 
 typedef struct rm_cell_report {
-    int cell;                                 /* index into records->cells */
+    int cell; /* index into records->cells */
     size_t n_problems, n_results, n_seeds;
     rm_estimate quantities[RM_N_QUANTITIES];
     size_t n_curves;
-    rm_subset_curve *curves;                  /* only for exchangeable cells with several candidates */
-    char *refusal;                            /* why there are no curves; NULL if there are any */
-    bool calibrated;                          /* several candidates, so a vote share exists */
+    rm_subset_curve *curves; /* of exchangeable cells with several candidates */
+    char *refusal;           /* why there are no curves; NULL if there are any */
+    bool calibrated;         /* several candidates, so a vote share exists */
     rm_calibration calibration;
 } rm_cell_report;
 
 /* Cells that a line joins: one family, by ascending size. */
 typedef struct rm_family {
-    const char *name;     /* lives in the records */
-    const char *size_name;/* may be NULL */
+    const char *name;      /* lives in the records */
+    const char *size_name; /* may be NULL */
     size_t n;
-    int *reports;         /* [n] indices into task->cells */
+    int *reports; /* [n] indices into task->cells */
 } rm_family;
 
 /* One Pareto front per cost axis and class of cells. Cells that used an exact verifier or the
@@ -371,21 +373,21 @@ typedef struct rm_family {
 typedef enum rm_front_class { RM_FRONT_PLAIN, RM_FRONT_VERIFIER, RM_FRONT_ORACLE } rm_front_class;
 
 typedef struct rm_front_point {
-    int report;           /* index into task->cells */
+    int report; /* index into task->cells */
     double cost, accuracy;
     bool on_front;
-    double probability;   /* share of the resamples in which it is on the front */
+    double probability; /* share of the resamples in which it is on the front */
 } rm_front_point;
 
 typedef struct rm_front {
-    rm_quantity cost;     /* RM_Q_LATENCY_P50_MS, RM_Q_GENERATED_TOKENS, RM_Q_EVALUATED_TOKENS, RM_Q_FLOPS */
+    rm_quantity cost; /* median latency, generated tokens, evaluated tokens or FLOPs */
     rm_front_class class_;
     size_t n;
     rm_front_point *points; /* [n] by ascending cost */
 } rm_front;
 
 typedef struct rm_task_report {
-    const char *task;     /* lives in the records */
+    const char *task; /* lives in the records */
     size_t n_problems, n_clusters;
     size_t n_cells;
     rm_cell_report *cells;

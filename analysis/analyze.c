@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- one cell --------------------------------------------------------------------------------- */
+/* ---- one cell ---------------------------------------------------------------------------- */
 
 static void count_results(const an_frame *frame, int at, rm_cell_report *report)
 {
@@ -41,8 +41,8 @@ static rm_status add_means(const an_frame *frame, int at, rm_cell_report *report
         bool has;
         status = an_quantity_column(frame, at, (rm_quantity)q, &column, &has, err);
         if (!status && has)
-            status = an_jobs_add(jobs, &column, kind_of((rm_quantity)q), &report->quantities[q],
-                                 err);
+            status =
+                an_jobs_add(jobs, &column, kind_of((rm_quantity)q), &report->quantities[q], err);
     }
     return status;
 }
@@ -67,9 +67,8 @@ static rm_status add_diversity(const an_frame *frame, int at, const rm_analysis_
     return status;
 }
 
-static rm_status report_quantiles(const an_frame *frame, int at,
-                                  const rm_analysis_options *options, rm_cell_report *report,
-                                  rm_error *err)
+static rm_status report_quantiles(const an_frame *frame, int at, const rm_analysis_options *options,
+                                  rm_cell_report *report, rm_error *err)
 {
     rm_status status = RM_OK;
     an_result_value *value;
@@ -96,13 +95,12 @@ static rm_status report_cell(const an_frame *frame, int at, const rm_analysis_op
     if (!status)
         status = report_quantiles(frame, at, options, report, err);
     if (!status)
-        status = an_calibration(frame, at, options, &report->calibration, &report->calibrated,
-                                err);
+        status = an_calibration(frame, at, options, &report->calibration, &report->calibrated, err);
     an_jobs_free(&jobs);
     return status;
 }
 
-/* ---- families ---------------------------------------------------------------------------------- */
+/* ---- families ---------------------------------------------------------------------------- */
 
 static rm_status report_families(const an_frame *frame, rm_task_report *task, rm_error *err)
 {
@@ -134,7 +132,7 @@ static rm_status report_families(const an_frame *frame, rm_task_report *task, rm
     return RM_OK;
 }
 
-/* ---- comparisons -------------------------------------------------------------------------------- */
+/* ---- comparisons ------------------------------------------------------------------------- */
 
 static bool common_problem(const an_frame *frame, int a, int b)
 {
@@ -149,7 +147,7 @@ static bool common_problem(const an_frame *frame, int a, int b)
     return false;
 }
 
-/* Position in the frame of the baseline for the cell at `at`, by the rule in rm_analysis_options. */
+/* Position in the frame of the cell's baseline, by the rule in rm_analysis_options. */
 static int baseline_of(const an_frame *frame, int at, const char *label)
 {
     const rm_cell *cells = frame->records->cells;
@@ -201,7 +199,7 @@ done:
     return status;
 }
 
-/* ---- one task ------------------------------------------------------------------------------------- */
+/* ---- one task ---------------------------------------------------------------------------- */
 
 static rm_status report_task(const rm_records *records, const char *name,
                              const rm_analysis_options *options, rm_task_report *task,
@@ -234,7 +232,7 @@ static rm_status report_task(const rm_records *records, const char *name,
     return status;
 }
 
-/* ---- the whole ------------------------------------------------------------------------------------ */
+/* ---- the whole --------------------------------------------------------------------------- */
 
 static bool task_has_results(const rm_records *records, const char *task)
 {
@@ -264,13 +262,13 @@ static rm_status check_baseline(const rm_records *records, const char *label, rm
     for (size_t i = 0; label && i < records->n_cells; i++)
         if (strcmp(records->cells[i].label, label) == 0)
             return RM_OK;
-    return label ? rm_fail(err, RM_E_ARGUMENT, "no cell is called \"%s\", the stated baseline",
-                           label)
-                 : RM_OK;
+    if (!label)
+        return RM_OK;
+    return rm_fail(err, RM_E_ARGUMENT, "no cell is called \"%s\", the stated baseline", label);
 }
 
-rm_status rm_analyze(const rm_records *records, const rm_analysis_options *given,
-                     rm_analysis **out, rm_error *err)
+rm_status rm_analyze(const rm_records *records, const rm_analysis_options *given, rm_analysis **out,
+                     rm_error *err)
 {
     rm_analysis_options options;
     rm_status status = an_options(given, &options, err);

@@ -9,8 +9,9 @@
  * 3.8); the variation between seeds enters through the variation of the problems' means, whose
  * variance it is part of. Their second strategy, which also draws among the seeds of each drawn
  * problem (option resample_seeds), counts it twice: with m seeds the variance of a mean comes out
- * too large by (1 - 1/m)/m of the variance within problems, which makes intervals up to sqrt(2)
- * too wide.
+ * too large by (1 - 1/m)/m of the variance within problems. Measured on simulated cells of 100
+ * problems and 3 seeds, nominal 95%: 95.1% covered, against 97.3% (easy and hard problems) to 98.8%
+ * (nearly alike) with the second level, whose intervals are 13% to 29% wider.
  *
  * Interval: BCa (Efron 1987, JASA 82:171), second-order correct and equivariant: quantiles of
  * the replicates at
@@ -24,10 +25,10 @@
  * clusters, since a resample of constants says nothing about what was not seen. */
 #include "analysis/internal.h"
 
+#include <float.h>
 #include <gsl/gsl_cdf.h>
 #include <gsl/gsl_sort.h>
 #include <gsl/gsl_statistics.h>
-#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,7 +66,7 @@ rm_status an_options(const rm_analysis_options *given, rm_analysis_options *out,
     return RM_OK;
 }
 
-/* ---- drawing -------------------------------------------------------------------------------- */
+/* ---- drawing ----------------------------------------------------------------------------- */
 
 enum { PURPOSE = 0x626f6f74 }; /* "boot" */
 
@@ -169,13 +170,13 @@ done:
     return status;
 }
 
-/* ---- intervals ------------------------------------------------------------------------------ */
+/* ---- intervals --------------------------------------------------------------------------- */
 
 /* What the clusters of a column look like. */
 typedef struct shape {
-    size_t clusters;   /* with data */
-    bool binary;       /* every problem 0 or 1, one problem a cluster */
-    bool constant;     /* leaving out any cluster changes nothing */
+    size_t clusters; /* with data */
+    bool binary;     /* every problem 0 or 1, one problem a cluster */
+    bool constant;   /* leaving out any cluster changes nothing */
     double acceleration;
 } shape;
 
@@ -267,8 +268,12 @@ bool an_needs_replicates(const an_frame *frame, const an_column *column, an_kind
 rm_estimate an_interval(const an_frame *frame, const an_column *column, an_kind kind,
                         double *replicates, size_t n, double level)
 {
-    rm_estimate e = { an_column_value(frame, column), NAN, NAN, level,
-                      an_column_problems(frame, column), "no data" };
+    rm_estimate e = { .value = an_column_value(frame, column),
+                      .low = NAN,
+                      .high = NAN,
+                      .level = level,
+                      .n = an_column_problems(frame, column),
+                      .method = "no data" };
     shape s = column_shape(frame, column);
     if (isnan(e.value)) {
         if (e.n > 0)
@@ -296,12 +301,18 @@ rm_estimate an_interval(const an_frame *frame, const an_column *column, an_kind 
     for (size_t r = 0; r < n; r++)
         if (!isnan(replicates[r]))
             replicates[valid++] = fmin(replicates[r], DBL_MAX);
+    for (size_t r = valid; r < n; r++) /* so that a second call finds the same replicates */
+        replicates[r] = NAN;
+    if (valid == 0) {
+        e.method = "no resample has data";
+        return e;
+    }
     gsl_sort(replicates, 1, valid);
     bca(replicates, valid, e.value, s.acceleration, level, &e);
     return e;
 }
 
-/* ---- many columns at once -------------------------------------------------------------------- */
+/* ---- many columns at once ---------------------------------------------------------------- */
 
 rm_status an_jobs_add(an_jobs *jobs, an_column *column, an_kind kind, rm_estimate *out,
                       rm_error *err)
@@ -350,9 +361,9 @@ rm_status an_jobs_run(const an_frame *frame, const an_jobs *jobs,
         }
         status = an_bootstrap(frame, columns, width, options, replicates, err);
         for (size_t i = 0; i < width && !status; i++)
-            *block[i]->out = an_interval(frame, &columns[i], block[i]->kind,
-                                         replicates + i * options->resamples, options->resamples,
-                                         options->level);
+            *block[i]->out =
+                an_interval(frame, &columns[i], block[i]->kind, replicates + i * options->resamples,
+                            options->resamples, options->level);
     }
     free(replicates);
     return status;

@@ -112,7 +112,8 @@ rm_status rm_calibrate(const double *confidence, const double *correct, const in
         if (!(confidence[i] >= 0 && confidence[i] <= 1 && correct[i] >= 0 && correct[i] <= 1))
             return rm_fail(err, RM_E_ARGUMENT,
                            "result %zu has confidence %g and correctness %g; both must lie in "
-                           "[0, 1]", i, confidence[i], correct[i]);
+                           "[0, 1]",
+                           i, confidence[i], correct[i]);
 
     rm_calibration made = { .n = n };
     size_t n_clusters = 0;
@@ -120,7 +121,8 @@ rm_status rm_calibrate(const double *confidence, const double *correct, const in
     double *count = malloc(n * sizeof *count), *weight = malloc(n * sizeof *weight);
     double *ece = malloc(options.resamples * sizeof *ece);
     double *brier = malloc(options.resamples * sizeof *brier);
-    if (!of || !count || !weight || !ece || !brier || !number_clusters(cluster, n, of, &n_clusters)) {
+    if (!of || !count || !weight || !ece || !brier ||
+        !number_clusters(cluster, n, of, &n_clusters)) {
         status = rm_fail(err, RM_E_MEMORY, "no memory to calibrate %zu results", n);
         goto done;
     }
@@ -197,8 +199,8 @@ done:
     return status;
 }
 
-rm_status rm_cell_calibration(const rm_records *records, int cell,
-                              const rm_analysis_options *given, rm_calibration *out, rm_error *err)
+rm_status rm_cell_calibration(const rm_records *records, int cell, const rm_analysis_options *given,
+                              rm_calibration *out, rm_error *err)
 {
     rm_analysis_options options;
     an_frame *frame = NULL;
@@ -211,7 +213,8 @@ rm_status rm_cell_calibration(const rm_records *records, int cell,
     if (!status && !has)
         status = rm_fail(err, RM_E_ARGUMENT,
                          "no result of \"%s\" chose among several candidates, so there is no vote "
-                         "share to calibrate", records->cells[cell].label);
+                         "share to calibrate",
+                         records->cells[cell].label);
     an_frame_free(frame);
     return status;
 }

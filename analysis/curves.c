@@ -20,11 +20,11 @@ rm_status an_exchangeable(const rm_cell *cell, rm_error *err)
         return RM_OK;
     return rm_fail(err, RM_E_ARGUMENT,
                    "pass@k, maj@k and best-of-k average over subsets of independent draws from one "
-                   "distribution; the candidates of \"%s\" (%s) depend on one another", cell->label,
-                   cell->strategy);
+                   "distribution; the candidates of \"%s\" (%s) depend on one another",
+                   cell->label, cell->strategy);
 }
 
-/* ---- one value a problem --------------------------------------------------------------------- */
+/* ---- one value a problem ----------------------------------------------------------------- */
 
 /* What is computed of every problem. */
 typedef struct wanted {
@@ -122,7 +122,7 @@ done:
     return status;
 }
 
-/* ---- which scores there are -------------------------------------------------------------------- */
+/* ---- which scores there are -------------------------------------------------------------- */
 
 /* Whether any candidate has the number, and whether none of them is negative (weights). */
 static bool recorded(const an_pool *pool, const char *by, bool *nonnegative)
@@ -215,7 +215,7 @@ done:
     return status;
 }
 
-/* ---- the curves of the report ------------------------------------------------------------------- */
+/* ---- the curves of the report ------------------------------------------------------------ */
 
 /* Appends a curve for k = 1, 2, 4, ... and n_min; its estimates are filled in by the jobs. */
 static rm_status add_curve(const an_frame *frame, const an_pool *pool, rm_subset_kind kind,
@@ -299,12 +299,12 @@ rm_status an_curves(const an_frame *frame, int cell_at, const rm_analysis_option
         bool nonnegative;
         if (!recorded(&pool, names[i], &nonnegative))
             continue;
-        status = add_curve(frame, &pool, RM_BEST_OF_K, names[i], options, report, jobs, values,
-                           err);
+        status =
+            add_curve(frame, &pool, RM_BEST_OF_K, names[i], options, report, jobs, values, err);
         const char *weight = i == 0 ? "exp(lp)" : i == 1 ? "exp(lp/len)" : names[i];
         if (!status && (i < 2 || nonnegative))
-            status = add_curve(frame, &pool, RM_MAJ_AT_K, weight, options, report, jobs, values,
-                               err);
+            status =
+                add_curve(frame, &pool, RM_MAJ_AT_K, weight, options, report, jobs, values, err);
     }
 done:
     free(values);

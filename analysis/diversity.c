@@ -10,7 +10,8 @@
  *                     are biased downwards by about (answers - 1)/2k: compare at equal k only
  *   distinct-n        expected distinct n-grams / expected n-grams (Li et al. 2016, N16-1014),
  *                     rarefied by the number of candidates that hold the n-gram
- *   edit distance     Levenshtein / length of the longer, mean over pairs (the same for every k)
+ *   edit distance     Levenshtein / length of the longer, mean over pairs (the same for every k);
+ *                     of the first 16,384 words, since the time grows with their square
  *   self-BLEU         BLEU-4 (Papineni et al. 2002) of each candidate against the k-1 others, mean
  *                     (Zhu et al. 2018, arXiv:1802.01886); orders 2 to 4 smoothed by adding one to
  *                     matches and total (Lin & Och 2004, C04-1072)
@@ -20,7 +21,7 @@
  * Texts are sequences of words (split at ASCII whitespace), or of characters in a cell none of
  * whose texts has any whitespace. A word stands for its 64-bit hash: two among a million words
  * agree by chance with probability 3e-8. Texts are compared for the first MAX_TEXTS candidates of
- * a problem and, where there are many pairs, for a random sample of the pairs; both are unbiased. */
+ * a problem and, where there are many pairs, for a random sample of the pairs; both unbiased. */
 #include "analysis/internal.h"
 
 #include <gsl/gsl_randist.h>
@@ -28,9 +29,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_TEXTS = 16, MAX_PAIRS = 64, MIN_PAIRS = 3, PAIR_BUDGET = 1 << 18, BLEU_ORDER = 4 };
+enum {
+    MAX_TEXTS = 16,
+    MAX_PAIRS = 64,
+    MIN_PAIRS = 3,
+    MAX_SYMBOLS = 1 << 14,
+    PAIR_BUDGET = 1 << 18,
+    BLEU_ORDER = 4
+};
 
-/* ---- answers ------------------------------------------------------------------------------------ */
+/* ---- answers ----------------------------------------------------------------------------- */
 
 static size_t total(const size_t *count, size_t n_answers)
 {
@@ -72,7 +80,7 @@ double rm_entropy_at_k(const size_t *count, size_t n_answers, size_t k)
     return sum;
 }
 
-/* ---- edit distance ------------------------------------------------------------------------------- */
+/* ---- edit distance ----------------------------------------------------------------------- */
 
 static int by_symbol(const void *left, const void *right)
 {
@@ -169,7 +177,7 @@ done:
     return distance;
 }
 
-/* ---- texts as sequences of symbols ------------------------------------------------------------------ */
+/* ---- texts as sequences of symbols ------------------------------------------------------- */
 
 static bool is_space(char c)
 {
@@ -227,7 +235,7 @@ static uint64_t gram(const sequence *s, size_t at, size_t order)
     return hash;
 }
 
-/* ---- distinct-n ------------------------------------------------------------------------------------- */
+/* ---- distinct-n -------------------------------------------------------------------------- */
 
 static double distinct_n(const sequence *texts, size_t n, size_t k, size_t order, bool *failed)
 {
@@ -262,14 +270,15 @@ done:
     return value;
 }
 
-/* ---- pairs -------------------------------------------------------------------------------------------- */
+/* ---- pairs ------------------------------------------------------------------------------- */
 
 static double pair_distance(const sequence *a, const sequence *b, bool *failed)
 {
-    size_t longer = a->n > b->n ? a->n : b->n;
+    size_t n = a->n < MAX_SYMBOLS ? a->n : MAX_SYMBOLS, m = b->n < MAX_SYMBOLS ? b->n : MAX_SYMBOLS;
+    size_t longer = n > m ? n : m;
     if (longer == 0)
         return 0;
-    return (double)rm_edit_distance(a->symbol, a->n, b->symbol, b->n, failed) / (double)longer;
+    return (double)rm_edit_distance(a->symbol, n, b->symbol, m, failed) / (double)longer;
 }
 
 static double mean_distance(const sequence *texts, size_t n, uint64_t seed, bool *failed)
@@ -299,7 +308,7 @@ static double mean_distance(const sequence *texts, size_t n, uint64_t seed, bool
     return sum / (double)limit;
 }
 
-/* ---- self-BLEU ------------------------------------------------------------------------------------------ */
+/* ---- self-BLEU --------------------------------------------------------------------------- */
 
 /* Sorted n-grams of one order, repetitions kept. */
 static void sorted_grams(const sequence *s, size_t order, uint64_t *grams)
@@ -372,8 +381,7 @@ static double self_bleu(const sequence *texts, size_t k, bool *failed)
         }
         for (size_t i = 0; i < k; i++) {
             double matches = (double)clipped_matches(grams, n, k, i), of = (double)n[i];
-            double precision = order == 1 ? (of > 0 ? matches / of : 0)
-                                          : (matches + 1) / (of + 1);
+            double precision = order == 1 ? (of > 0 ? matches / of : 0) : (matches + 1) / (of + 1);
             log_precision[i] += log(precision) / BLEU_ORDER; /* -INFINITY: no word in common */
         }
     }
@@ -396,7 +404,7 @@ static double mean_self_bleu(const sequence *texts, size_t n, size_t k, bool *fa
     return blocks > 0 ? sum / blocks : NAN;
 }
 
-/* ---- one cell -------------------------------------------------------------------------------------------- */
+/* ---- one cell ---------------------------------------------------------------------------- */
 
 /* The values that need texts; left NaN if there are none. False without memory. */
 static bool text_values(const an_pool *pool, size_t group, size_t n, size_t k, bool words,
@@ -421,8 +429,8 @@ static bool text_values(const an_pool *pool, size_t group, size_t n, size_t k, b
     return !failed;
 }
 
-static bool group_values(const an_pool *pool, size_t group, bool exchangeable, size_t k,
-                         bool words, uint64_t seed, double out[AN_N_DIVERSITY])
+static bool group_values(const an_pool *pool, size_t group, bool exchangeable, size_t k, bool words,
+                         uint64_t seed, double out[AN_N_DIVERSITY])
 {
     size_t first = pool->first[group], n = pool->first[group + 1] - first, classes = 0;
     for (size_t i = 0; i < AN_N_DIVERSITY; i++)
@@ -432,8 +440,8 @@ static bool group_values(const an_pool *pool, size_t group, bool exchangeable, s
     if (!exchangeable)
         n = k;
     size_t *count = calloc(n + 1, sizeof *count); /* one more for the missing */
-    int *class = malloc(n * sizeof *class);
-    bool ok = count && class;
+    int *category = malloc(n * sizeof *category);
+    bool ok = count && category;
     size_t missing = 0;
     for (size_t i = 0; ok && i < n; i++) { /* classes renumbered, as the first k may lack some */
         size_t c = 0;
@@ -442,10 +450,10 @@ static bool group_values(const an_pool *pool, size_t group, bool exchangeable, s
             missing++;
             continue;
         }
-        while (c < classes && class[c] != answer)
+        while (c < classes && category[c] != answer)
             c++;
         if (c == classes)
-            class[classes++] = answer;
+            category[classes++] = answer;
         count[c]++;
     }
     if (ok) {
@@ -455,7 +463,7 @@ static bool group_values(const an_pool *pool, size_t group, bool exchangeable, s
         ok = text_values(pool, group, n, k, words, seed, out);
     }
     free(count);
-    free(class);
+    free(category);
     return ok;
 }
 

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- building ------------------------------------------------------------------------------ */
+/* ---- building ---------------------------------------------------------------------------- */
 
 /* One result on its way into the frame. */
 typedef struct row {
@@ -90,8 +90,11 @@ static size_t gather(const rm_records *records, const char *task, row *rows)
         if (strcmp(problem->task, task) != 0)
             continue;
         if (rows)
-            rows[n] = (row){ .cluster = problem->cluster, .problem = result->problem,
-                             .cell = result->cell, .seed = result->seed, .index = i,
+            rows[n] = (row){ .cluster = problem->cluster,
+                             .problem = result->problem,
+                             .cell = result->cell,
+                             .seed = result->seed,
+                             .index = i,
                              .result = result };
         n++;
     }
@@ -157,8 +160,7 @@ void an_frame_free(an_frame *frame)
 rm_status an_frame_of_cell(const rm_records *records, int cell, an_frame **out, rm_error *err)
 {
     if (cell < 0 || (size_t)cell >= records->n_cells)
-        return rm_fail(err, RM_E_ARGUMENT, "there is no cell %d among %zu", cell,
-                       records->n_cells);
+        return rm_fail(err, RM_E_ARGUMENT, "there is no cell %d among %zu", cell, records->n_cells);
     an_frame *frame;
     rm_status status = an_frame_new(records, records->cells[cell].task, &frame, err);
     if (status)
@@ -180,7 +182,7 @@ int an_frame_find(const an_frame *frame, int cell)
     return -1;
 }
 
-/* ---- columns -------------------------------------------------------------------------------- */
+/* ---- columns ----------------------------------------------------------------------------- */
 
 rm_status an_column_new(const an_frame *frame, an_column *column, rm_error *err)
 {
@@ -241,8 +243,8 @@ void an_column_mean(const an_frame *frame, int cell_at, an_result_value *value, 
     weigh_problems(frame, column);
 }
 
-void an_column_ratio(const an_frame *frame, int cell_at, an_result_value *num,
-                     an_result_value *den, an_column *column)
+void an_column_ratio(const an_frame *frame, int cell_at, an_result_value *num, an_result_value *den,
+                     an_column *column)
 {
     memset(column->num, 0, frame->n_units * sizeof *column->num);
     memset(column->den, 0, frame->n_units * sizeof *column->den);

@@ -17,7 +17,7 @@
 
 #include "analysis/analysis.h"
 
-/* ---- frame.c --------------------------------------------------------------------------- */
+/* ---- frame.c ----------------------------------------------------------------------------- */
 
 typedef struct an_entry {
     size_t unit;
@@ -33,10 +33,10 @@ typedef struct an_frame {
     size_t *problem_first; /* [n_problems + 1] its first unit */
     size_t *unit_problem;  /* [n_units] index into problem */
     size_t n_cells;
-    int *cell;             /* [n_cells] cells of the task that have results, in record order */
-    size_t *cell_first;    /* [n_cells + 1] its first entry */
-    an_entry *entries;     /* by cell, then unit; repeats of a unit are adjacent */
-    uint16_t *drawn;       /* [n_drawn][n_units] weights of the first resamples, or NULL */
+    int *cell;          /* [n_cells] cells of the task that have results, in record order */
+    size_t *cell_first; /* [n_cells + 1] its first entry */
+    an_entry *entries;  /* by cell, then unit; repeats of a unit are adjacent */
+    uint16_t *drawn;    /* [n_drawn][n_units] weights of the first resamples, or NULL */
     size_t n_drawn;
 } an_frame;
 
@@ -72,8 +72,8 @@ void an_column_ratio(const an_frame *, int cell_at, an_result_value *num, an_res
 /* The problem's own num/den, NaN without data. */
 double an_column_problem(const an_frame *, const an_column *, size_t problem);
 
-double an_column_value(const an_frame *, const an_column *);      /* theta */
-size_t an_column_problems(const an_frame *, const an_column *);   /* with data */
+double an_column_value(const an_frame *, const an_column *);    /* theta */
+size_t an_column_problems(const an_frame *, const an_column *); /* with data */
 
 /* Accuracy of one result (quantity.c). */
 double an_result_accuracy(const rm_result *, const rm_cell *);
@@ -87,7 +87,7 @@ rm_status an_quantity_column(const an_frame *, int cell_at, rm_quantity, an_colu
 /* Whether a quantity is a quantile, and of what. */
 bool an_quantity_quantile(rm_quantity, an_result_value **value, double *q);
 
-/* ---- bootstrap.c ------------------------------------------------------------------------ */
+/* ---- bootstrap.c ------------------------------------------------------------------------- */
 
 /* Fills in defaults and checks ranges. NULL stands for all defaults. */
 rm_status an_options(const rm_analysis_options *, rm_analysis_options *, rm_error *);
@@ -101,8 +101,9 @@ typedef struct an_stream {
 
 static inline an_stream an_stream_start(uint64_t seed, uint32_t purpose, size_t index)
 {
-    return (an_stream){ { (uint32_t)seed, (uint32_t)(seed >> 32) },
-                        { purpose, 0, (uint32_t)index, 0 }, { 0 }, 4 };
+    return (an_stream){
+        { (uint32_t)seed, (uint32_t)(seed >> 32) }, { purpose, 0, (uint32_t)index, 0 }, { 0 }, 4
+    };
 }
 
 static inline size_t an_draw(an_stream *s, size_t n)
@@ -128,9 +129,9 @@ rm_status an_bootstrap(const an_frame *, const an_column *, size_t n_columns,
 
 typedef enum an_kind { AN_MEAN, AN_SHARE } an_kind;
 
-/* What an_estimate needs of a column; gathered so that many columns share one bootstrap. */
+/* A column whose interval is wanted; gathered so that many columns share one bootstrap. */
 typedef struct an_job {
-    an_column column;    /* owned by the job once it is in a list */
+    an_column column; /* owned by the job once it is in a list */
     an_kind kind;
     rm_estimate *out;
 } an_job;
@@ -150,7 +151,7 @@ bool an_needs_replicates(const an_frame *, const an_column *, an_kind);
 rm_estimate an_interval(const an_frame *, const an_column *, an_kind, double *replicates, size_t n,
                         double level);
 
-/* ---- quantile.c ------------------------------------------------------------------------- */
+/* ---- quantile.c -------------------------------------------------------------------------- */
 
 /* Measurements of one cell, sorted by value; a problem's weights sum to 1. */
 typedef struct an_measurements {
@@ -176,11 +177,11 @@ void an_order_ranks(size_t n, double q, double level, size_t *low, size_t *high)
  * those of one unit. Of several results of a unit the first that has candidates counts. */
 typedef struct an_pool {
     size_t n_groups;
-    size_t *first;             /* [n_groups + 1] */
-    const rm_sample **sample;  /* [first[n_groups]] */
-    int *answer;               /* class of the answer within the group, -1: missing */
-    bool *present;             /* [n_groups] the cell has results for it, perhaps failed ones */
-    size_t n_min, n_max;       /* fewest and most candidates of a group that has any; 0 if none */
+    size_t *first;            /* [n_groups + 1] */
+    const rm_sample **sample; /* [first[n_groups]] */
+    int *answer;              /* class of the answer within the group, -1: missing */
+    bool *present;            /* [n_groups] the cell has results for it, perhaps failed ones */
+    size_t n_min, n_max;      /* fewest and most candidates of a group that has any; 0 if none */
 } an_pool;
 
 rm_status an_pool_new(const an_frame *, int cell_at, bool by_unit, an_pool *, rm_error *);
@@ -193,7 +194,7 @@ double an_sample_score(const rm_sample *, const char *by);
  * has candidates (right may be NULL). Returns the number of classes. */
 size_t an_tally(const an_pool *, size_t group, size_t *count, double *right, size_t *n_missing);
 
-/* ---- subset.c, curves.c, diversity.c, paired.c, calibration.c, pareto.c -------------------- */
+/* ---- subset.c, curves.c, diversity.c, paired.c, calibration.c, pareto.c ------------------ */
 
 rm_status an_curves(const an_frame *, int cell_at, const rm_analysis_options *, rm_cell_report *,
                     an_jobs *, rm_error *);

@@ -14,8 +14,8 @@
  *
  * estimate: { "value", "low", "high", "n", "method" }; a curve is a list of estimates with "k" and
  * "mc_se". Numbers that are not finite (not measured, unlimited) are null. */
-#include "analysis/analysis.h"
 #include "base/json.h"
+#include "analysis/analysis.h"
 
 #include <math.h>
 #include <string.h>
@@ -148,8 +148,7 @@ static const char *label_of(const rm_analysis *analysis, const rm_task_report *t
     return analysis->records->cells[task->cells[report].cell].label;
 }
 
-static void put_families(rm_json_writer *w, const rm_analysis *analysis,
-                         const rm_task_report *task)
+static void put_families(rm_json_writer *w, const rm_analysis *analysis, const rm_task_report *task)
 {
     rm_json_array(w, "families");
     for (size_t i = 0; i < task->n_families; i++) {

@@ -19,7 +19,7 @@
 
 enum { EXACT_FLIPS = 16, FEW_DIFFER = 10, TAIL = 10, MAX_RESAMPLES = 50000 };
 
-/* ---- the sign-flip test --------------------------------------------------------------------------- */
+/* ---- the sign-flip test ------------------------------------------------------------------ */
 
 static bool at_least(double sum, double observed, double scale)
 {
@@ -81,14 +81,14 @@ double rm_sign_flip(const double *d, size_t n, size_t resamples, uint64_t seed, 
     return p;
 }
 
-/* ---- one pair ---------------------------------------------------------------------------------------- */
+/* ---- one pair ---------------------------------------------------------------------------- */
 
 /* The per-problem accuracies of a pair and what follows from them. */
 typedef struct pair {
-    double *a, *b, *d;      /* [n_problems] NaN where one of the two has no result */
-    double *cluster;        /* [n_clusters] sums of d */
-    size_t n, n_differ;     /* common problems; clusters with a sum other than 0 */
-    bool binary;            /* every problem 0 or 1 and its own cluster */
+    double *a, *b, *d;  /* [n_problems] NaN where one of the two has no result */
+    double *cluster;    /* [n_clusters] sums of d */
+    size_t n, n_differ; /* common problems; clusters with a sum other than 0 */
+    bool binary;        /* every problem 0 or 1 and its own cluster */
     double both, only_a, only_b, neither;
 } pair;
 
@@ -109,9 +109,8 @@ static rm_status pair_new(const an_frame *frame, const an_column *a, const an_co
                           rm_error *err)
 {
     size_t n = frame->n_problems;
-    *x = (pair){ malloc(n * sizeof(double)), malloc(n * sizeof(double)),
-                 malloc(n * sizeof(double)), calloc(frame->n_clusters, sizeof(double)),
-                 .binary = true };
+    *x = (pair){ malloc(n * sizeof(double)), malloc(n * sizeof(double)), malloc(n * sizeof(double)),
+                 calloc(frame->n_clusters, sizeof(double)), .binary = true };
     if (!x->a || !x->b || !x->d || !x->cluster)
         return rm_fail(err, RM_E_MEMORY, "no memory to compare %zu problems", n);
     for (size_t c = 0; c < frame->n_clusters; c++) {
@@ -183,13 +182,13 @@ static void summarise(const an_frame *frame, const pair *x, const rm_analysis_op
         out->test = "exact McNemar";
     } else {
         bool exact;
-        out->p = rm_sign_flip(x->cluster, frame->n_clusters, options->resamples, options->seed,
-                              &exact);
+        out->p =
+            rm_sign_flip(x->cluster, frame->n_clusters, options->resamples, options->seed, &exact);
         out->test = exact ? "sign-flip permutation, exact" : "sign-flip permutation, Monte Carlo";
     }
 }
 
-/* ---- a family of pairs ------------------------------------------------------------------------------- */
+/* ---- a family of pairs ------------------------------------------------------------------- */
 
 /* Everything about one pair but its bootstrap intervals, for which it leaves the column of the
  * differences; with few clusters that differ the intervals are closed forms and *resample is
@@ -273,11 +272,11 @@ rm_status an_compare(const an_frame *frame, const int *cells, const int *baselin
     for (size_t c = 0; c < m && !status; c++) {
         double *of_column = replicates + c * options.resamples;
         rm_comparison *comparison = &out[of[c]];
-        comparison->difference = an_interval(frame, &columns[c], AN_MEAN, of_column,
-                                             options.resamples, options.level);
-        comparison->corrected = an_interval(frame, &columns[c], AN_MEAN, of_column,
-                                            options.resamples,
-                                            1 - (1 - options.level) / (double)n_family);
+        comparison->difference =
+            an_interval(frame, &columns[c], AN_MEAN, of_column, options.resamples, options.level);
+        comparison->corrected =
+            an_interval(frame, &columns[c], AN_MEAN, of_column, options.resamples,
+                        1 - (1 - options.level) / (double)n_family);
     }
     for (size_t i = 0; i < n && !status; i++)
         out[i].equal = rm_verdict_equal(out[i].corrected, options.margin);
@@ -330,8 +329,8 @@ rm_status rm_compare(const rm_records *records, const int *cells, const int *bas
             ;
         status = an_frame_new(records, task, &frame, err);
         if (!status)
-            status = an_compare(frame, cells + i, baselines + i, end - i, n, &options, out + i,
-                                err);
+            status =
+                an_compare(frame, cells + i, baselines + i, end - i, n, &options, out + i, err);
         an_frame_free(frame);
     }
     return status ? status : an_holm(out, n, err);

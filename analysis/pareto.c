@@ -127,7 +127,7 @@ done:
 }
 
 /* Appends the front of one class on one cost axis, if any of its cells has that cost. */
-static rm_status add_front(const an_frame *frame, rm_quantity quantity, rm_front_class class,
+static rm_status add_front(const an_frame *frame, rm_quantity quantity, rm_front_class kind,
                            const axis *cost, const axis *accuracy, size_t resamples,
                            rm_task_report *task, rm_error *err)
 {
@@ -141,7 +141,7 @@ static rm_status add_front(const an_frame *frame, rm_quantity quantity, rm_front
     if (!at || !order || !x || !y || !probability || !on)
         goto no_memory;
     for (size_t i = 0; i < n_cells; i++)
-        if (class_of(&frame->records->cells[frame->cell[i]]) == class && !isnan(cost->value[i]) &&
+        if (class_of(&frame->records->cells[frame->cell[i]]) == kind && !isnan(cost->value[i]) &&
             !isnan(accuracy->value[i])) {
             x[n] = cost->value[i];
             y[n] = accuracy->value[i];
@@ -160,7 +160,7 @@ static rm_status add_front(const an_frame *frame, rm_quantity quantity, rm_front
     for (size_t i = 0; i < n; i++)
         points[i] = (rm_front_point){ (int)at[order[i]], x[order[i]], y[order[i]], on[order[i]],
                                       probability[order[i]] };
-    task->fronts[task->n_fronts++] = (rm_front){ quantity, class, n, points };
+    task->fronts[task->n_fronts++] = (rm_front){ quantity, kind, n, points };
     goto done;
 
 no_memory:
@@ -175,8 +175,8 @@ done:
     return status;
 }
 
-rm_status an_fronts(const an_frame *frame, const rm_analysis_options *options,
-                    rm_task_report *task, rm_error *err)
+rm_status an_fronts(const an_frame *frame, const rm_analysis_options *options, rm_task_report *task,
+                    rm_error *err)
 {
     static const rm_quantity costs[] = { RM_Q_LATENCY_P50_MS, RM_Q_GENERATED_TOKENS,
                                          RM_Q_EVALUATED_TOKENS, RM_Q_FLOPS };
@@ -188,8 +188,8 @@ rm_status an_fronts(const an_frame *frame, const rm_analysis_options *options,
     rm_status status = axis_new(frame, RM_Q_ACCURACY, options, &accuracy, err);
     for (size_t c = 0; c < N_COSTS && !status; c++) {
         status = axis_new(frame, costs[c], options, &cost, err);
-        for (int class = 0; class < N_CLASSES && !status; class++)
-            status = add_front(frame, costs[c], (rm_front_class)class, &cost, &accuracy,
+        for (int kind = 0; kind < N_CLASSES && !status; kind++)
+            status = add_front(frame, costs[c], (rm_front_class)kind, &cost, &accuracy,
                                options->resamples, task, err);
         axis_free(&cost);
     }

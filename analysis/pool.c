@@ -29,13 +29,13 @@ static void classify(an_pool *pool, size_t group, const rm_sample ***order)
     for (size_t i = 0; i < n; i++)
         order[i] = &pool->sample[first + i];
     qsort(order, n, sizeof *order, by_answer);
-    int class = -1;
+    int category = -1;
     for (size_t i = 0; i < n; i++) {
         const char *answer = (*order[i])->answer;
-        if (answer && (i == 0 || !(*order[i - 1])->answer ||
-                       strcmp((*order[i - 1])->answer, answer) != 0))
-            class++;
-        pool->answer[order[i] - pool->sample] = answer ? class : -1;
+        if (answer &&
+            (i == 0 || !(*order[i - 1])->answer || strcmp((*order[i - 1])->answer, answer) != 0))
+            category++;
+        pool->answer[order[i] - pool->sample] = answer ? category : -1;
     }
 }
 
@@ -64,8 +64,7 @@ static size_t lay_out(const an_frame *frame, int cell_at, bool by_unit, an_pool 
     return n;
 }
 
-rm_status an_pool_new(const an_frame *frame, int cell_at, bool by_unit, an_pool *out,
-                      rm_error *err)
+rm_status an_pool_new(const an_frame *frame, int cell_at, bool by_unit, an_pool *out, rm_error *err)
 {
     rm_status status = RM_OK;
     an_pool pool = { .n_groups = by_unit ? frame->n_units : frame->n_problems };
@@ -119,8 +118,7 @@ double an_sample_score(const rm_sample *sample, const char *by)
     return NAN;
 }
 
-size_t an_tally(const an_pool *pool, size_t group, size_t *count, double *right,
-                size_t *n_missing)
+size_t an_tally(const an_pool *pool, size_t group, size_t *count, double *right, size_t *n_missing)
 {
     size_t classes = 0;
     *n_missing = 0;
@@ -129,17 +127,17 @@ size_t an_tally(const an_pool *pool, size_t group, size_t *count, double *right,
             ++*n_missing;
             continue;
         }
-        size_t class = (size_t)pool->answer[i];
-        for (; classes <= class; classes++) {
+        size_t category = (size_t)pool->answer[i];
+        for (; classes <= category; classes++) {
             count[classes] = 0;
             if (right)
                 right[classes] = 0;
         }
-        count[class]++;
+        count[category]++;
         if (right)
-            right[class] += pool->sample[i]->correct;
+            right[category] += pool->sample[i]->correct;
     }
-    for (size_t class = 0; right && class < classes; class++)
-        right[class] /= (double)count[class];
+    for (size_t category = 0; right && category < classes; category++)
+        right[category] /= (double)count[category];
     return classes;
 }

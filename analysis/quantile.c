@@ -19,7 +19,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* ---- independent values --------------------------------------------------------------------- */
+/* ---- independent values ------------------------------------------------------------------ */
 
 /* 1-based ranks of the ends; low 0 or high n + 1 if there is no such value. */
 void an_order_ranks(size_t n, double q, double level, size_t *low, size_t *high)
@@ -62,6 +62,9 @@ rm_status rm_quantile(const double *values, size_t n, double q, double level, rm
     if (n > 1u << 24)
         return rm_fail(err, RM_E_ARGUMENT, "at most %u values have quantiles here, not %zu",
                        1u << 24, n);
+    for (size_t i = 0; i < n; i++)
+        if (isnan(values[i]))
+            return rm_fail(err, RM_E_ARGUMENT, "value %zu of %zu is NaN and has no rank", i, n);
     double *x = malloc(n * sizeof *x);
     if (!x)
         return rm_fail(err, RM_E_MEMORY, "no memory to sort %zu values", n);
@@ -78,7 +81,7 @@ rm_status rm_quantile(const double *values, size_t n, double q, double level, rm
     return RM_OK;
 }
 
-/* ---- measurements of a cell ------------------------------------------------------------------- */
+/* ---- measurements of a cell -------------------------------------------------------------- */
 
 typedef struct measured {
     double value;
@@ -186,6 +189,8 @@ static void percentile(double *replicates, size_t n, rm_estimate *e)
     for (size_t r = 0; r < n; r++)
         if (!isnan(replicates[r]))
             replicates[valid++] = replicates[r];
+    if (valid == 0)
+        return;
     gsl_sort(replicates, 1, valid);
     e->low = sorted_quantile(replicates, valid, (1 - e->level) / 2);
     e->high = sorted_quantile(replicates, valid, (1 + e->level) / 2);

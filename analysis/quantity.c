@@ -50,7 +50,7 @@ const rm_quantity_info *rm_quantity_describe(rm_quantity quantity)
     return &describe[quantity];
 }
 
-/* ---- what one result contributes -------------------------------------------------------------- */
+/* ---- what one result contributes --------------------------------------------------------- */
 
 double an_result_accuracy(const rm_result *r, const rm_cell *cell)
 {
@@ -109,23 +109,29 @@ static double load(const rm_result *r, const rm_cell *cell)
     return r->timing == RM_TIMING_THROUGHPUT ? r->cost.load : NAN;
 }
 
-#define VALUE(name, expression)                                       \
-    static double name(const rm_result *r, const rm_cell *cell)       \
-    {                                                                 \
-        (void)cell;                                                   \
-        return (double)(expression);                                  \
+/* Samples made elsewhere may come without an account. */
+static double counted(uint64_t count)
+{
+    return count == RM_NOT_COUNTED ? NAN : (double)count;
+}
+
+#define VALUE(name, expression)                                 \
+    static double name(const rm_result *r, const rm_cell *cell) \
+    {                                                           \
+        (void)cell;                                             \
+        return (double)(expression);                            \
     }
 VALUE(failed, r->failed)
 VALUE(candidates, r->n_samples)
-VALUE(prompt_tokens, r->cost.prompt_tokens)
-VALUE(generated_tokens, r->cost.generated_tokens)
-VALUE(evaluated_tokens, r->cost.evaluated_tokens)
-VALUE(shared_tokens, r->cost.shared_tokens)
-VALUE(rounds, r->cost.rounds)
+VALUE(prompt_tokens, counted(r->cost.prompt_tokens))
+VALUE(generated_tokens, counted(r->cost.generated_tokens))
+VALUE(evaluated_tokens, counted(r->cost.evaluated_tokens))
+VALUE(shared_tokens, counted(r->cost.shared_tokens))
+VALUE(rounds, counted(r->cost.rounds))
 VALUE(flops, r->cost.flops)
 VALUE(weight_bytes, r->cost.weight_bytes)
 VALUE(kv_bytes, r->cost.kv_bytes)
-VALUE(kv_peak, r->cost.kv_peak_positions)
+VALUE(kv_peak_positions, counted(r->cost.kv_peak_positions))
 VALUE(energy_j, r->cost.energy_j)
 #undef VALUE
 
@@ -145,7 +151,7 @@ static const struct source {
     [RM_Q_FLOPS] = { flops, NULL },
     [RM_Q_WEIGHT_BYTES] = { weight_bytes, NULL },
     [RM_Q_KV_BYTES] = { kv_bytes, NULL },
-    [RM_Q_KV_PEAK] = { kv_peak, NULL },
+    [RM_Q_KV_PEAK] = { kv_peak_positions, NULL },
     [RM_Q_ENERGY_J] = { energy_j, NULL },
     [RM_Q_TOKENS_PER_CORRECT] = { generated_tokens, an_result_accuracy },
     [RM_Q_FLOPS_PER_CORRECT] = { flops, an_result_accuracy },
@@ -171,22 +177,32 @@ rm_status an_quantity_column(const an_frame *frame, int cell_at, rm_quantity qua
     return RM_OK;
 }
 
+static const struct {
+    rm_quantity quantity;
+    an_result_value *value;
+    double q;
+} quantiles[] = {
+    { RM_Q_LATENCY_P50_MS, an_result_latency, 0.50 },
+    { RM_Q_LATENCY_P95_MS, an_result_latency, 0.95 },
+    { RM_Q_TTFT_P50_MS, an_result_ttft, 0.50 },
+    { RM_Q_TTFT_P95_MS, an_result_ttft, 0.95 },
+};
+
 bool an_quantity_quantile(rm_quantity quantity, an_result_value **value, double *q)
 {
-    switch (quantity) {
-    case RM_Q_LATENCY_P50_MS: *value = an_result_latency; *q = 0.50; return true;
-    case RM_Q_LATENCY_P95_MS: *value = an_result_latency; *q = 0.95; return true;
-    case RM_Q_TTFT_P50_MS: *value = an_result_ttft; *q = 0.50; return true;
-    case RM_Q_TTFT_P95_MS: *value = an_result_ttft; *q = 0.95; return true;
-    default: return false;
-    }
+    for (size_t i = 0; i < sizeof quantiles / sizeof *quantiles; i++)
+        if (quantiles[i].quantity == quantity) {
+            *value = quantiles[i].value;
+            *q = quantiles[i].q;
+            return true;
+        }
+    return false;
 }
 
-/* ---- one quantity of one cell ------------------------------------------------------------------- */
+/* ---- one quantity of one cell ------------------------------------------------------------ */
 
 static rm_status one_diversity(const an_frame *frame, int at, rm_quantity quantity,
-                               const rm_analysis_options *options, an_column *column,
-                               rm_error *err)
+                               const rm_analysis_options *options, an_column *column, rm_error *err)
 {
     double *values[AN_N_DIVERSITY];
     rm_status status = an_diversity_new(frame, at, options, values, err);
@@ -227,8 +243,8 @@ rm_status rm_cell_quantity(const rm_records *records, int cell, rm_quantity quan
     else
         status = an_quantity_column(frame, at, quantity, &column, &has, err);
     if (!status)
-        status = an_jobs_add(&jobs, &column, describe[quantity].share ? AN_SHARE : AN_MEAN, out,
-                             err);
+        status =
+            an_jobs_add(&jobs, &column, describe[quantity].share ? AN_SHARE : AN_MEAN, out, err);
     if (!status)
         status = an_jobs_run(frame, &jobs, &options, err);
 done:

@@ -93,7 +93,7 @@ static bool sample_copy(const rm_sample *from, rm_sample *to)
     return ok;
 }
 
-/* ---- appending ---------------------------------------------------------------------------- */
+/* ---- appending --------------------------------------------------------------------------- */
 
 static rm_status no_memory(rm_error *err)
 {
@@ -225,12 +225,13 @@ void rm_records_free(rm_records *records)
 int rm_records_find_cell(const rm_records *records, const char *task, const char *label)
 {
     for (size_t i = 0; i < records->n_cells; i++)
-        if (strcmp(records->cells[i].task, task) == 0 && strcmp(records->cells[i].label, label) == 0)
+        if (strcmp(records->cells[i].task, task) == 0 &&
+            strcmp(records->cells[i].label, label) == 0)
             return (int)i;
     return -1;
 }
 
-/* ---- several runs -------------------------------------------------------------------------- */
+/* ---- several runs ------------------------------------------------------------------------ */
 
 static uint64_t problem_hash(const rm_problem_key *problem)
 {

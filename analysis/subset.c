@@ -12,7 +12,7 @@
  *              polynomials in z (votes) whose coefficient of z^i is C(n_a, i)
  *   weighted   by enumeration if the subsets are few, else by random ones
  *
- * All sums have positive terms only, so they are exact to a few units in the last place. */
+ * All sums have positive terms only, so nothing cancels; the error is that of rounding. */
 #include "analysis/internal.h"
 
 #include <gsl/gsl_sf_gamma.h>
@@ -34,7 +34,7 @@ double rm_pass_at_k(size_t n, size_t c, size_t k)
     return 1 - none;
 }
 
-/* ---- best of k --------------------------------------------------------------------------------- */
+/* ---- best of k --------------------------------------------------------------------------- */
 
 typedef struct scored {
     double score, right;
@@ -79,7 +79,7 @@ double rm_best_of_k(const double *score, const double *right, size_t n, size_t k
     return value;
 }
 
-/* ---- majority of k ------------------------------------------------------------------------------- */
+/* ---- majority of k ----------------------------------------------------------------------- */
 
 /* The vote of all n. */
 static double whole_vote(const size_t *count, const double *right, size_t n_answers)
@@ -189,8 +189,9 @@ double rm_maj_at_k(const size_t *count, const double *right, size_t n_answers, s
     double *memory = malloc((4 * cells + k + 1) * sizeof *memory);
     if (!memory)
         return NAN;
-    ballots b = { k, 1, memory, memory + cells, memory + 2 * cells, memory + 3 * cells,
-                  memory + 4 * cells };
+    ballots b = {
+        k, 1, memory, memory + cells, memory + 2 * cells, memory + 3 * cells, memory + 4 * cells
+    };
     double sum = 0;
     for (b.v = 1; b.v <= k && b.v <= most; b.v++)
         sum += won_with(&b, count, right, n_answers, n_missing);
@@ -198,16 +199,16 @@ double rm_maj_at_k(const size_t *count, const double *right, size_t n_answers, s
     return fmin(1, sum / gsl_sf_choose((unsigned)n, (unsigned)k));
 }
 
-/* ---- weighted majority of k ---------------------------------------------------------------------- */
+/* ---- weighted majority of k -------------------------------------------------------------- */
 
 typedef struct electorate {
-    const int *answer;        /* class or -1 */
+    const int *answer; /* class or -1 */
     const double *log_weight;
     const double *right;
     size_t n, n_classes;
-    double *weight;           /* [n] exp(log_weight - largest) */
-    double *sum;              /* [n_classes] scratch */
-    double *right_of;         /* [n_classes] mean correctness */
+    double *weight;   /* [n] exp(log_weight - largest) */
+    double *sum;      /* [n_classes] scratch */
+    double *right_of; /* [n_classes] mean correctness */
 } electorate;
 
 /* Weighted vote of the subset. Weights are relative to the largest of all n; a subset whose own
@@ -222,15 +223,16 @@ static double weighted_vote(const electorate *e, const size_t *subset, size_t k)
             if (e->answer[subset[i]] >= 0)
                 e->sum[e->answer[subset[i]]] = 0;
         for (size_t i = 0; i < k; i++) {
-            int class = e->answer[subset[i]];
-            if (class < 0)
+            int category = e->answer[subset[i]];
+            if (category < 0)
                 continue;
             answered = true;
             double l = e->log_weight[subset[i]];
             largest = fmax(largest, l);
-            e->sum[class] += attempt == 0 ? e->weight[subset[i]]
-                             : base == -INFINITY ? 0 : exp(l - base);
-            most = fmax(most, e->sum[class]);
+            e->sum[category] += attempt == 0        ? e->weight[subset[i]]
+                                : base == -INFINITY ? 0
+                                                    : exp(l - base);
+            most = fmax(most, e->sum[category]);
         }
         if (!answered)
             return 0;
@@ -241,12 +243,12 @@ static double weighted_vote(const electorate *e, const size_t *subset, size_t k)
         /* Every class of the subset once: its sum is marked by -1 when it has been counted. */
         double tied = 0, right = 0;
         for (size_t i = 0; i < k; i++) {
-            int class = e->answer[subset[i]];
-            if (class < 0 || e->sum[class] < most * (1 - 1e-12) || e->sum[class] < 0)
+            int category = e->answer[subset[i]];
+            if (category < 0 || e->sum[category] < most * (1 - 1e-12) || e->sum[category] < 0)
                 continue;
             tied++;
-            right += e->right_of[class];
-            e->sum[class] = -1;
+            right += e->right_of[category];
+            e->sum[category] = -1;
         }
         return right / tied;
     }
@@ -279,8 +281,8 @@ static void enumerate(const electorate *e, size_t *subset, size_t k, double *val
     *value = sum / n;
 }
 
-static void draw_subsets(const electorate *e, size_t *subset, size_t k, size_t draws,
-                         uint64_t seed, double *value, double *mc_se)
+static void draw_subsets(const electorate *e, size_t *subset, size_t k, size_t draws, uint64_t seed,
+                         double *value, double *mc_se)
 {
     static const uint32_t purpose = 0x73756273; /* "subs" */
     double mean = 0, square = 0;
@@ -352,7 +354,8 @@ rm_status rm_weighted_maj_at_k(const int *answer, const double *weight, const do
     if (k < 1 || k > n || n > UINT32_MAX / 2 || draws < 2)
         return rm_fail(err, RM_E_ARGUMENT,
                        "a vote needs 1 <= k <= n and at least 2 draws, not k = %zu, n = %zu, "
-                       "draws = %zu", k, n, draws);
+                       "draws = %zu",
+                       k, n, draws);
     double *log_weight = malloc(n * sizeof *log_weight);
     if (!log_weight)
         return rm_fail(err, RM_E_MEMORY, "no memory for a vote of %zu candidates", n);
@@ -362,8 +365,8 @@ rm_status rm_weighted_maj_at_k(const int *answer, const double *weight, const do
             (answer[i] >= 0 && (size_t)answer[i] >= n))
             status = rm_fail(err, RM_E_ARGUMENT,
                              "candidate %zu has weight %g and answer class %d; a finite weight "
-                             ">= 0 and a class in [-1, %zu) were expected", i, weight[i],
-                             answer[i], n);
+                             ">= 0 and a class in [-1, %zu) were expected",
+                             i, weight[i], answer[i], n);
         log_weight[i] = log(weight[i]);
     }
     if (!status)

@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- the document ---------------------------------------------------------------------- */
+/* ---- the document --------------------------------------------------------------------- */
 
 /* Where an item stands: offsets into the text. Sorted by address once the tree is complete. */
 typedef struct place {
@@ -87,7 +87,7 @@ static rm_status remember(parser *p, const cJSON *item, size_t value, size_t key
     return RM_OK;
 }
 
-/* ---- tokens ---------------------------------------------------------------------------- */
+/* ---- tokens --------------------------------------------------------------------------- */
 
 static bool at_byte(const parser *p, char c)
 {
@@ -264,7 +264,7 @@ static rm_status parse_string(parser *p)
     return p->scratch.failed ? out_of_memory(p) : RM_OK;
 }
 
-/* ---- values ---------------------------------------------------------------------------- */
+/* ---- values --------------------------------------------------------------------------- */
 
 static rm_status parse_value(parser *p, cJSON *parent, const char *key, size_t key_at);
 
@@ -337,7 +337,8 @@ static rm_status parse_members(parser *p, cJSON *container, char closing)
             return object ? refuse_duplicates(p, container, start) : RM_OK;
         }
         if (!at_byte(p, ','))
-            return refuse(p, p->at, object ? "expected ',' or '}' here" : "expected ',' or ']' here");
+            return refuse(p, p->at, object ? "expected ',' or '}' here"
+                                           : "expected ',' or ']' here");
         p->at++;
         if ((st = skip_space(p)))
             return st;

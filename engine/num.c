@@ -9,11 +9,14 @@ static void max_sum(const float *row, int n, double *max, double *sum)
 {
     float top = row[0];
     for (int v = 1; v < n; v++)
-        if (row[v] > top) top = row[v];
+        if (row[v] > top)
+            top = row[v];
     double lane[8] = { 0 };
-    for (int v = 0; v < n; v++) lane[v % 8] += rm_exp((double)row[v] - (double)top);
+    for (int v = 0; v < n; v++)
+        lane[v % 8] += rm_exp((double)row[v] - (double)top);
     for (int half = 4; half >= 1; half /= 2)
-        for (int j = 0; j < half; j++) lane[j] += lane[j + half];
+        for (int j = 0; j < half; j++)
+            lane[j] += lane[j + half];
     *max = (double)top;
     *sum = lane[0];
 }

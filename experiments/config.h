@@ -64,11 +64,12 @@ typedef struct rm_config {
 /* Names of files in a configuration are relative to its own directory. rm_config_parse takes the
  * text as read from `file_name`; only `file_name`'s directory matters. */
 rm_status rm_config_open(const char *file, rm_config **, rm_error *);
-rm_status rm_config_parse(const char *file_name, const char *text, size_t n, rm_config **, rm_error *);
+rm_status rm_config_parse(const char *file_name, const char *text, size_t n, rm_config **,
+                          rm_error *);
 void rm_config_free(rm_config *);
 
-/* The plan for `ramify check`, as text or as JSON: models, tasks with the first rendered prompt and its hash, cells,
- * outcomes, and estimates of generated tokens and (where `models`, [n_models], is not NULL) of
+/* The plan for `ramify check`, as text or as JSON: models, tasks with the first rendered prompt
+ * and its hash, cells, outcomes, and estimates of generated tokens and (where `models`, [n_models], is not NULL) of
  * FLOPs. Estimates take a task's typical length for every path and no sharing of samples: an upper
  * bound in most cases. `problems` 0: as the configuration says. */
 rm_status rm_config_describe(const rm_config *, const rm_model_info *const *models, int problems,

@@ -44,7 +44,7 @@ static rm_status out_of_memory(rm_error *err)
     return rm_fail(err, RM_E_MEMORY, "out of memory while reading a configuration");
 }
 
-/* ---- parameter values as text ------------------------------------------------------------------ */
+/* ---- parameter values as text --------------------------------------------------------- */
 
 static const rm_param *find_param(const rm_strategy *s, const char *name)
 {
@@ -96,9 +96,11 @@ static rm_status set_param(const builder *b, rm_params *params, const cJSON *nam
     rm_text text = { 0 };
     rm_error inner = { { 0 } };
     rm_status st;
-    if (!value_text(value, &text) || text.failed)
+    const rm_param *p = find_param(rm_params_strategy(params), named->string);
+    bool nested = cJSON_IsArray(value) && p->kind != RM_PARAM_REALS;
+    if (nested || !value_text(value, &text) || text.failed)
         st = rm_json_fail(b->err, RM_E_ARGUMENT, b->json, value,
-                          "%s.%s: expected a number, a string, true, false or a list of them",
+                          "%s.%s: expected a number, a string, true or false, or a list of them",
                           path, named->string);
     else if ((st = rm_params_set(params, named->string, text.data, &inner)))
         rm_json_fail(b->err, st, b->json, value, "%s.%s: %s", path, named->string, inner.text);
@@ -106,7 +108,7 @@ static rm_status set_param(const builder *b, rm_params *params, const cJSON *nam
     return st;
 }
 
-/* ---- one cell ------------------------------------------------------------------------------------- */
+/* ---- one cell ------------------------------------------------------------------------- */
 
 static rm_status make_params(const builder *b, const entry *e, const rm_task *task,
                              rm_params **out)
@@ -138,7 +140,8 @@ static rm_status make_params(const builder *b, const entry *e, const rm_task *ta
     return RM_OK;
 }
 
-/* Refuses a cell that cannot run: number of models, combination of parameters, needs of the strategy. */
+/* Refuses a cell that cannot run: number of models, combination of parameters, what the strategy
+ * needs of the task. */
 static rm_status check_cell(const builder *b, const entry *e, const rm_plan_cell *cell)
 {
     const rm_strategy *s = e->strategy;
@@ -232,7 +235,7 @@ static rm_status add_cell(builder *b, const entry *e, const int *models, int n_m
     return RM_OK;
 }
 
-/* ---- one entry --------------------------------------------------------------------------------------- */
+/* ---- one entry ------------------------------------------------------------------------ */
 
 /* Turns the sweeps' wheels by one; false when all combinations were there. */
 static bool next_combination(entry *e)
@@ -410,7 +413,7 @@ static rm_status add_entry(builder *b, entry *e)
     return st;
 }
 
-/* ---- all of them ---------------------------------------------------------------------------------------- */
+/* ---- all of them ---------------------------------------------------------------------- */
 
 typedef struct ranked {
     uint64_t hash;

@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Row numbers of the database and where the row went in the records; sorted by number. */
 typedef struct place {
@@ -177,26 +178,63 @@ static rm_status samples_read(rm_store *store, sqlite3_stmt *rows, int64_t outco
     return status;
 }
 
+/* Adds a score, or sets it if the sample has one of that name. */
+static bool score_set(rm_sample *sample, const char *name, double value)
+{
+    for (size_t i = 0; i < sample->n_scores; i++)
+        if (strcmp(sample->scores[i].name, name) == 0) {
+            sample->scores[i].value = value;
+            return true;
+        }
+    rm_named_score *scores =
+        realloc(sample->scores, (sample->n_scores + 1) * sizeof *sample->scores);
+    char *copy = strdup(name);
+    if (scores)
+        sample->scores = scores;
+    if (!scores || !copy) {
+        free(copy);
+        return false;
+    }
+    scores[sample->n_scores++] = (rm_named_score){ copy, value };
+    return true;
+}
+
+static double score_get(const rm_sample *sample, const char *name, double absent)
+{
+    for (size_t i = 0; i < sample->n_scores; i++)
+        if (strcmp(sample->scores[i].name, name) == 0)
+            return sample->scores[i].value;
+    return absent;
+}
+
+/* Scores of single steps reach the analysis as the three ways in which they are usually made one:
+ * the least, the last, and the product (Lightman et al. 2023, arXiv:2305.20050; Snell et al. 2024,
+ * arXiv:2408.03314). */
+static bool step_score_add(rm_sample *sample, double value)
+{
+    double least = score_get(sample, "step_scores min", INFINITY);
+    return score_set(sample, "step_scores min", value < least ? value : least) &&
+           score_set(sample, "step_scores last", value) &&
+           score_set(sample, "step_scores prod", value * score_get(sample, "step_scores prod", 1));
+}
+
 static rm_status scores_read(rm_store *store, sqlite3_stmt *rows, int64_t outcome, samples *list,
                              rm_error *err)
 {
+    static const char step[] = "step_scores[";
     rm_status status = RM_OK;
     int code = SQLITE_DONE;
     sqlite3_bind_int64(rows, 1, outcome);
     while (!status && (code = sqlite3_step(rows)) == SQLITE_ROW) {
         size_t k = (size_t)sqlite3_column_int64(rows, 0);
+        const char *name = text_at(rows, 1);
+        double value = real_at(rows, 2);
         if (k >= list->n)
             continue; /* a score without its candidate: a damaged file, but harmless */
-        rm_sample *sample = &list->items[k];
-        bool failed = false;
-        rm_named_score *scores =
-            realloc(sample->scores, (sample->n_scores + 1) * sizeof *sample->scores);
-        if (scores) {
-            sample->scores = scores;
-            scores[sample->n_scores].name = copy_at(rows, 1, &failed);
-            scores[sample->n_scores++].value = real_at(rows, 2);
-        }
-        if (!scores || failed)
+        bool fine = strncmp(name, step, sizeof step - 1) == 0
+                        ? step_score_add(&list->items[k], value)
+                        : score_set(&list->items[k], name, value);
+        if (!fine)
             status = rm_fail(err, RM_E_MEMORY, "no memory to read %s", rm_store_dir(store));
     }
     if (!status && code != SQLITE_DONE)

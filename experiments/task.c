@@ -80,7 +80,7 @@ static const rm_key common_keys[] = {
     { 0 },
 };
 
-/* ---- small things ---------------------------------------------------------------------------- */
+/* ---- small things --------------------------------------------------------------------- */
 
 static rm_status out_of_memory(rm_error *err)
 {
@@ -168,7 +168,7 @@ static bool in_split(int split, uint64_t hash)
     return true;
 }
 
-/* ---- problems ----------------------------------------------------------------------------------- */
+/* ---- problems ------------------------------------------------------------------------- */
 
 struct rm_slot {
     rm_item item; /* item.seen.task points back here */
@@ -366,8 +366,8 @@ static rm_status select_records(rm_task *task, int first, int count, rm_error *e
     size_t n = task->kind->count(task->options), begin = (size_t)first - 1;
     size_t end = count && (size_t)count < n - (begin < n ? begin : n) ? begin + (size_t)count : n;
     if (begin >= n)
-        return rm_fail(err, RM_E_ARGUMENT, "task %s: \"first\" is %d, but the file has %zu problems",
-                       task->format.name, first, n);
+        return rm_fail(err, RM_E_ARGUMENT, "task %s: \"first\" is %d, but the file has %zu "
+                       "problems", task->format.name, first, n);
     if (!(task->selected = malloc((end - begin) * sizeof *task->selected)))
         return out_of_memory(err);
     rm_hash_set ids = { 0 };
@@ -399,7 +399,7 @@ static rm_status select_records(rm_task *task, int first, int count, rm_error *e
     return st;
 }
 
-/* ---- making a task ---------------------------------------------------------------------------- */
+/* ---- making a task -------------------------------------------------------------------- */
 
 static rm_status find_kind(const rm_json *json, const cJSON *object, const char *path,
                            const rm_kind **kind, rm_error *err)
@@ -454,8 +454,8 @@ static rm_status add_rule(rm_task *task, const rm_json *json, const cJSON *item,
     return st;
 }
 
-/* What finds the answer where the configuration does not say: for texts that begin in a thought all that
- * follows it; else what the usual ways of stating an answer find. */
+/* What finds the answer where the configuration does not say: for texts that begin in a thought
+ * all that follows it; else what the usual ways of stating an answer find. */
 static rm_status default_rules(rm_task *task, rm_error *err)
 {
     static const char *const after_thought[][3] = {
@@ -650,7 +650,7 @@ void rm_task_free(rm_task *task)
     free(task);
 }
 
-/* ---- questions about a task ---------------------------------------------------------------------- */
+/* ---- questions about a task ----------------------------------------------------------- */
 
 const char *rm_task_name(const rm_task *task)
 {

@@ -13,8 +13,8 @@
 typedef struct rm_task rm_task;
 
 /* Makes a task from one object of a configuration. Files it names are relative to `folder`;
- * `path` names the object in messages ("tasks[0]"). Files are read and checked here, so that a bad line
- * stops a run before it starts. */
+ * `path` names the object in messages ("tasks[0]"). Files are read and checked here, so that a bad
+ * line stops a run before it starts. */
 rm_status rm_task_new(const rm_json *, const cJSON *object, const char *folder, const char *path,
                       rm_task **, rm_error *);
 
@@ -30,7 +30,7 @@ typedef struct rm_item {
 } rm_item;
 
 const char *rm_task_name(const rm_task *);
-const char *rm_task_kind(const rm_task *);           /* "arithmetic", "countdown", "jsonl", "game24" */
+const char *rm_task_kind(const rm_task *); /* "arithmetic", "countdown", "jsonl", "game24" */
 size_t rm_task_count(const rm_task *);               /* problems available; SIZE_MAX if unlimited */
 /* Problem i; lives as long as the task. */
 rm_status rm_task_item(rm_task *, size_t i, const rm_item **, rm_error *);

@@ -20,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FIG_K 20.0
+#define FIG_K    20.0
 #define FIG_FONT "Inter"
 enum { MAX_STROKE = 4096 }; /* points PLplot is handed at once */
 
@@ -30,8 +30,8 @@ struct fig_canvas {
     cairo_surface_t *surface; /* NULL: a dry canvas */
     cairo_t *cairo;
     PLINT stream, stream_before;
-    bool open;      /* PLplot's stream is running */
-    rm_text bytes;  /* what the surface wrote so far */
+    bool open;     /* PLplot's stream is running */
+    rm_text bytes; /* what the surface wrote so far */
 };
 
 /* ---- pages ----------------------------------------------------------------------------- */
@@ -51,7 +51,8 @@ static bool device_exists(void)
     int n = ROOM;
     plgDevs(&menu, &name, &n);
     for (int i = 0; i < n; i++)
-        if (!strcmp(name[i], "extcairo")) return true;
+        if (!strcmp(name[i], "extcairo"))
+            return true;
     return false;
 }
 
@@ -64,7 +65,8 @@ static cairo_surface_t *new_surface(fig_canvas *canvas, double dpi, const char *
         surface = cairo_pdf_surface_create_for_stream(collect, &canvas->bytes, w, h);
         cairo_pdf_surface_set_metadata(surface, CAIRO_PDF_METADATA_CREATE_DATE,
                                        "2000-01-01T00:00:00Z");
-        if (title) cairo_pdf_surface_set_metadata(surface, CAIRO_PDF_METADATA_TITLE, title);
+        if (title && rm_utf8_valid_prefix(title, strlen(title)) == strlen(title))
+            cairo_pdf_surface_set_metadata(surface, CAIRO_PDF_METADATA_TITLE, title);
         break;
     case RM_FORMAT_SVG:
         surface = cairo_svg_surface_create_for_stream(collect, &canvas->bytes, w, h);
@@ -112,7 +114,8 @@ rm_status fig_canvas_open(rm_format format, double width, double height, double 
                        "plplot-driver-cairo).");
 
     fig_canvas *canvas = calloc(1, sizeof *canvas);
-    if (!canvas) return rm_fail(err, RM_E_MEMORY, "There is no memory for a figure.");
+    if (!canvas)
+        return rm_fail(err, RM_E_MEMORY, "There is no memory for a figure.");
     canvas->width = width;
     canvas->height = height;
     canvas->format = format;
@@ -124,7 +127,8 @@ rm_status fig_canvas_open(rm_format format, double width, double height, double 
         return rm_fail(err, RM_E_MEMORY, "cairo cannot open a page of %g x %g points: %s.", width,
                        height, cairo_status_to_string(cs));
     }
-    if (format == RM_FORMAT_PNG) cairo_scale(canvas->cairo, dpi / 72, dpi / 72);
+    if (format == RM_FORMAT_PNG)
+        cairo_scale(canvas->cairo, dpi / 72, dpi / 72);
     cairo_set_source_rgb(canvas->cairo, 1, 1, 1);
     cairo_paint(canvas->cairo);
     cairo_scale(canvas->cairo, 1 / FIG_K, 1 / FIG_K);
@@ -136,7 +140,8 @@ rm_status fig_canvas_open(rm_format format, double width, double height, double 
 rm_status fig_canvas_dry(double width, double height, fig_canvas **out, rm_error *err)
 {
     fig_canvas *canvas = calloc(1, sizeof *canvas);
-    if (!canvas) return rm_fail(err, RM_E_MEMORY, "There is no memory for a figure.");
+    if (!canvas)
+        return rm_fail(err, RM_E_MEMORY, "There is no memory for a figure.");
     canvas->width = width;
     canvas->height = height;
     *out = canvas;
@@ -145,7 +150,8 @@ rm_status fig_canvas_dry(double width, double height, fig_canvas **out, rm_error
 
 static void end_plplot(fig_canvas *canvas)
 {
-    if (!canvas->open) return;
+    if (!canvas->open)
+        return;
     plsstrm(canvas->stream);
     plend1();
     plsstrm(canvas->stream_before);
@@ -166,8 +172,10 @@ static void add_svg(rm_text *out, const rm_text *svg)
         rm_text_add(out, p, (size_t)(digits - p));
         if (end != digits) {
             int i = 0;
-            while (i < n_ids && ids[i] != id) i++;
-            if (i == n_ids && n_ids < MAX_IDS) ids[n_ids++] = id;
+            while (i < n_ids && ids[i] != id)
+                i++;
+            if (i == n_ids && n_ids < MAX_IDS)
+                ids[n_ids++] = id;
             rm_text_printf(out, "%d", i);
         }
         p = end;
@@ -184,7 +192,8 @@ rm_status fig_canvas_finish(fig_canvas *canvas, rm_text *bytes, rm_error *err)
         if (cs == CAIRO_STATUS_SUCCESS && canvas->format == RM_FORMAT_PNG)
             cs = cairo_surface_write_to_png_stream(canvas->surface, collect, &canvas->bytes);
         cairo_surface_finish(canvas->surface);
-        if (cs == CAIRO_STATUS_SUCCESS) cs = cairo_surface_status(canvas->surface);
+        if (cs == CAIRO_STATUS_SUCCESS)
+            cs = cairo_surface_status(canvas->surface);
         if (canvas->bytes.failed || cs == CAIRO_STATUS_NO_MEMORY)
             st = rm_fail(err, RM_E_MEMORY, "There is no memory for the bytes of a figure.");
         else if (cs != CAIRO_STATUS_SUCCESS)
@@ -203,9 +212,11 @@ rm_status fig_canvas_finish(fig_canvas *canvas, rm_text *bytes, rm_error *err)
 
 void fig_canvas_free(fig_canvas *canvas)
 {
-    if (!canvas) return;
+    if (!canvas)
+        return;
     end_plplot(canvas);
-    if (canvas->cairo) cairo_destroy(canvas->cairo);
+    if (canvas->cairo)
+        cairo_destroy(canvas->cairo);
     if (canvas->surface) {
         cairo_surface_finish(canvas->surface);
         cairo_surface_destroy(canvas->surface);
@@ -214,8 +225,14 @@ void fig_canvas_free(fig_canvas *canvas)
     free(canvas);
 }
 
-double fig_canvas_width(const fig_canvas *canvas) { return canvas->width; }
-double fig_canvas_height(const fig_canvas *canvas) { return canvas->height; }
+double fig_canvas_width(const fig_canvas *canvas)
+{
+    return canvas->width;
+}
+double fig_canvas_height(const fig_canvas *canvas)
+{
+    return canvas->height;
+}
 
 /* ---- strokes and fills ----------------------------------------------------------------- */
 
@@ -278,15 +295,19 @@ static void stroke_dashed(const fig_point *p, size_t n, const struct pattern *pa
 void fig_line(fig_canvas *canvas, const fig_point *p, size_t n, double width, fig_dash dash,
               fig_color color)
 {
-    if (!canvas->open) return;
+    if (!canvas->open)
+        return;
     set_color(color);
     plwidth(width * FIG_K);
     for (size_t from = 0; from < n;) {
         size_t to = from;
-        while (to < n && isfinite(p[to].x) && isfinite(p[to].y)) to++;
+        while (to < n && isfinite(p[to].x) && isfinite(p[to].y))
+            to++;
         if (to - from > 1) {
-            if (dash == FIG_SOLID) stroke_solid(p + from, to - from);
-            else stroke_dashed(p + from, to - from, &dash_patterns[dash], width);
+            if (dash == FIG_SOLID)
+                stroke_solid(p + from, to - from);
+            else
+                stroke_dashed(p + from, to - from, &dash_patterns[dash], width);
         }
         from = to + 1;
     }
@@ -301,10 +322,12 @@ void fig_segment(fig_canvas *canvas, double x0, double y0, double x1, double y1,
 
 void fig_polygon(fig_canvas *canvas, const fig_point *p, size_t n, fig_color color)
 {
-    if (!canvas->open || n < 3 || n > MAX_STROKE) return;
+    if (!canvas->open || n < 3 || n > MAX_STROKE)
+        return;
     PLFLT x[MAX_STROKE], y[MAX_STROKE];
     for (size_t i = 0; i < n; i++) {
-        if (!isfinite(p[i].x) || !isfinite(p[i].y)) return;
+        if (!isfinite(p[i].x) || !isfinite(p[i].y))
+            return;
         x[i] = p[i].x;
         y[i] = p[i].y;
     }
@@ -345,14 +368,29 @@ void fig_marker_fill(fig_canvas *canvas, fig_marker marker, double x, double y, 
                      fig_color color)
 {
     switch (marker) {
-    case FIG_CIRCLE: fig_disc(canvas, x, y, r, color); break;
-    case FIG_SQUARE: corners(canvas, x, y, r * 1.28, 1, 4, 0.125, color); break;
-    case FIG_DIAMOND: corners(canvas, x, y, r * 1.32, 1, 4, 0, color); break;
-    case FIG_TRIANGLE: corners(canvas, x, y - r * 0.15, r * 1.36, 1, 3, 0.25, color); break;
-    case FIG_TRIANGLE_DOWN: corners(canvas, x, y + r * 0.15, r * 1.36, 1, 3, -0.25, color); break;
-    case FIG_PENTAGON: corners(canvas, x, y, r * 1.14, 1, 5, 0.25, color); break;
-    case FIG_STAR: corners(canvas, x, y, r * 1.5, 0.5, 5, 0.25, color); break;
-    case FIG_N_MARKERS: break;
+    case FIG_CIRCLE:
+        fig_disc(canvas, x, y, r, color);
+        break;
+    case FIG_SQUARE:
+        corners(canvas, x, y, r * 1.28, 1, 4, 0.125, color);
+        break;
+    case FIG_DIAMOND:
+        corners(canvas, x, y, r * 1.32, 1, 4, 0, color);
+        break;
+    case FIG_TRIANGLE:
+        corners(canvas, x, y - r * 0.15, r * 1.36, 1, 3, 0.25, color);
+        break;
+    case FIG_TRIANGLE_DOWN:
+        corners(canvas, x, y + r * 0.15, r * 1.36, 1, 3, -0.25, color);
+        break;
+    case FIG_PENTAGON:
+        corners(canvas, x, y, r * 1.14, 1, 5, 0.25, color);
+        break;
+    case FIG_STAR:
+        corners(canvas, x, y, r * 1.5, 0.5, 5, 0.25, color);
+        break;
+    case FIG_N_MARKERS:
+        break;
     }
 }
 
@@ -371,7 +409,8 @@ static void set_text(double size, fig_weight weight, fig_color color)
 void fig_text(fig_canvas *canvas, double x, double y, double align, double size, fig_weight weight,
               fig_color color, const char *text)
 {
-    if (!canvas->open || !*text) return;
+    if (!canvas->open || !*text)
+        return;
     set_text(size, weight, color);
     plptex(x, y + TEXT_SHIFT * size, 1, 0, align, text);
 }
@@ -379,7 +418,8 @@ void fig_text(fig_canvas *canvas, double x, double y, double align, double size,
 void fig_text_up(fig_canvas *canvas, double x, double y, double align, double size,
                  fig_weight weight, fig_color color, const char *text)
 {
-    if (!canvas->open || !*text) return;
+    if (!canvas->open || !*text)
+        return;
     set_text(size, weight, color);
     plptex(x - TEXT_SHIFT * size, y, 0, 1, align, text);
 }
@@ -396,7 +436,8 @@ static void strip_escapes(rm_text *out, const char *text)
             }
         }
         rm_text_add(out, p, 1);
-        if (p[0] == '#' && p[1] == '#') p++;
+        if (p[0] == '#' && p[1] == '#')
+            p++;
     }
 }
 
@@ -418,7 +459,8 @@ double fig_text_width(const char *text, double size, fig_weight weight)
     cairo_set_font_size(cairo, 200);
     cairo_text_extents_t extents;
     cairo_text_extents(cairo, plain.data ? plain.data : "", &extents);
-    if (cairo_status(cairo) == CAIRO_STATUS_SUCCESS) width = extents.x_advance * size / 200;
+    if (cairo_status(cairo) == CAIRO_STATUS_SUCCESS)
+        width = extents.x_advance * size / 200;
     cairo_font_options_destroy(options);
     cairo_destroy(cairo);
     cairo_surface_destroy(surface);
@@ -430,31 +472,40 @@ double fig_text_width(const char *text, double size, fig_weight weight)
 static size_t char_bytes(const char *p, size_t n)
 {
     for (size_t k = 1; k <= 4 && k <= n; k++)
-        if (rm_utf8_valid_prefix(p, k) == k) return k;
+        if (rm_utf8_valid_prefix(p, k) == k)
+            return k;
     return 0;
 }
 
 static void add_plain(rm_text *out, const char *p, size_t k)
 {
     unsigned char c = (unsigned char)*p;
-    if (k == 0) rm_text_puts(out, "\xef\xbf\xbd"); /* U+FFFD */
-    else if (c == '#') rm_text_puts(out, "##");
-    else if (c == '\n') rm_text_puts(out, "↵");
-    else if (c < 0x20 || c == 0x7f || (c == 0xc2 && (unsigned char)p[1] < 0xa0)) rm_text_puts(out, " ");
-    else rm_text_add(out, p, k);
+    if (k == 0)
+        rm_text_puts(out, "\xef\xbf\xbd"); /* U+FFFD */
+    else if (c == '#')
+        rm_text_puts(out, "##");
+    else if (c == '\n')
+        rm_text_puts(out, "↵");
+    else if (c < 0x20 || c == 0x7f || (c == 0xc2 && (unsigned char)p[1] < 0xa0))
+        rm_text_puts(out, " ");
+    else
+        rm_text_add(out, p, k);
 }
 
 /* The end of a name tells as much as its beginning: what is too long loses its middle. */
 void fig_text_plain(rm_text *out, const char *text, size_t max_chars)
 {
     size_t n = strlen(text), chars = 0;
-    for (size_t i = 0, k; i < n; i += k ? k : 1, chars++) k = char_bytes(text + i, n - i);
+    for (size_t i = 0, k; i < n; i += k ? k : 1, chars++)
+        k = char_bytes(text + i, n - i);
     size_t tail = chars > max_chars ? max_chars * 2 / 5 : 0;
     size_t head = chars > max_chars ? max_chars - 1 - tail : chars;
     for (size_t i = 0, k, at = 0; i < n; i += k ? k : 1, at++) {
         k = char_bytes(text + i, n - i);
-        if (at < head || at >= chars - tail) add_plain(out, text + i, k);
-        else if (at == head) rm_text_puts(out, "…");
+        if (at < head || at >= chars - tail)
+            add_plain(out, text + i, k);
+        else if (at == head)
+            rm_text_puts(out, "…");
     }
 }
 
@@ -466,9 +517,11 @@ void fig_text_wrap(rm_text *out, const char *text, double width, double size, fi
     for (const char *p = text; *p;) {
         size_t word = strcspn(p, " ");
         trial.length = 0;
-        if (line.length) rm_text_printf(&trial, "%s ", line.data);
+        if (line.length)
+            rm_text_printf(&trial, "%s ", line.data);
         rm_text_add(&trial, p, word);
-        if (trial.failed || line.failed || !trial.data) break;
+        if (trial.failed || line.failed || !trial.data)
+            break;
         if (line.length && fig_text_width(trial.data, size, weight) > width) {
             if (lines == max_lines) {
                 rm_text_puts(&line, "…");
@@ -484,7 +537,8 @@ void fig_text_wrap(rm_text *out, const char *text, double width, double size, fi
         }
         p += word + strspn(p + word, " ");
     }
-    if (line.length) rm_text_puts(out, line.data);
+    if (line.length)
+        rm_text_puts(out, line.data);
     rm_text_free(&line);
     rm_text_free(&trial);
 }

@@ -52,7 +52,13 @@ void fig_box(fig_canvas *, fig_rect, fig_color);
 void fig_disc(fig_canvas *, double x, double y, double radius, fig_color);
 
 typedef enum fig_marker {
-    FIG_CIRCLE, FIG_SQUARE, FIG_DIAMOND, FIG_TRIANGLE, FIG_TRIANGLE_DOWN, FIG_PENTAGON, FIG_STAR,
+    FIG_CIRCLE,
+    FIG_SQUARE,
+    FIG_DIAMOND,
+    FIG_TRIANGLE,
+    FIG_TRIANGLE_DOWN,
+    FIG_PENTAGON,
+    FIG_STAR,
     FIG_N_MARKERS
 } fig_marker;
 

@@ -13,13 +13,15 @@ size_t fig_calibrated(const fig_view *v, int *reports, size_t room)
     size_t n = 0;
     for (size_t i = 0; i < v->task->n_cells; i++) {
         const rm_cell_report *r = &v->task->cells[i];
-        if (!r->calibrated || !r->calibration.n) continue;
+        if (!r->calibrated || !r->calibration.n)
+            continue;
         double mine = r->quantities[RM_Q_CANDIDATES].value;
         size_t same = 0;
         while (same < n && strcmp(fig_cell(v, reports[same])->model, fig_cell(v, (int)i)->model))
             same++;
         if (same == n) {
-            if (n < room) reports[n++] = (int)i;
+            if (n < room)
+                reports[n++] = (int)i;
         } else if (mine > fig_quantity(v, reports[same], RM_Q_CANDIDATES)->value) {
             reports[same] = (int)i;
         }
@@ -32,19 +34,24 @@ void fig_chart_reliability(const fig_view *v, fig_page *page, fig_rect rect, int
 {
     static const fig_style style = { { 0x00, 0x72, 0xb2, 1 }, FIG_CIRCLE, false, false, FIG_SOLID };
     const rm_calibration *c = &v->task->cells[report].calibration;
-    fig_axes axes = { .title = o->title, .x_title = "Share of the votes (%)", .y_title = "Accuracy (%)",
-                      .x = { FIG_LINEAR, 0, 100, 0, 1 }, .y = { FIG_LINEAR, 0, 100, 0, 1 } };
+    fig_axes axes = { .title = o->title,
+                      .x_title = "Share of the votes (%)",
+                      .y_title = "Accuracy (%)",
+                      .x = { FIG_LINEAR, 0, 100, 0, 1 },
+                      .y = { FIG_LINEAR, 0, 100, 0, 1 } };
     fig_panel panel;
     fig_panel_open(&panel, page, rect, &axes);
     size_t most = 1;
     for (int b = 0; b < RM_RELIABILITY_BINS; b++)
-        if (c->bins[b].n > most) most = c->bins[b].n;
+        if (c->bins[b].n > most)
+            most = c->bins[b].n;
     for (int b = 0; b < RM_RELIABILITY_BINS; b++) {
         const rm_reliability_bin *bin = &c->bins[b];
         double top = 18 * (double)bin->n / (double)most; /* at most 18% of the height */
         fig_rect bar = { fig_at(&panel.x, 100 * bin->low + 0.6), panel.plot.y0,
                          fig_at(&panel.x, 100 * bin->high - 0.6), fig_at(&panel.y, top) };
-        if (bin->n) fig_box(page->canvas, bar, fig_fade(FIG_GRAY, 0.2));
+        if (bin->n)
+            fig_box(page->canvas, bar, fig_fade(FIG_GRAY, 0.2));
     }
     const double diagonal[2] = { 0, 100 };
     fig_panel_line(&panel, diagonal, diagonal, 2, 0.9, FIG_DASHED, FIG_GRAY, -1);
@@ -52,7 +59,8 @@ void fig_chart_reliability(const fig_view *v, fig_page *page, fig_rect rect, int
     size_t n = 0;
     for (int b = 0; b < RM_RELIABILITY_BINS; b++) {
         const rm_reliability_bin *bin = &c->bins[b];
-        if (!bin->n || !isfinite(bin->confidence) || !isfinite(bin->accuracy.value)) continue;
+        if (!bin->n || !isfinite(bin->confidence) || !isfinite(bin->accuracy.value))
+            continue;
         rm_estimate e = bin->accuracy;
         e.low *= 100;
         e.high *= 100;
@@ -62,7 +70,8 @@ void fig_chart_reliability(const fig_view *v, fig_page *page, fig_rect rect, int
         n++;
     }
     fig_panel_line(&panel, x, y, n, 1.2, FIG_SOLID, style.color, 0);
-    for (size_t i = 0; i < n; i++) fig_panel_marker(&panel, x[i], y[i], 2.6, &style, 0);
+    for (size_t i = 0; i < n; i++)
+        fig_panel_marker(&panel, x[i], y[i], 2.6, &style, 0);
     char text[96];
     if (isfinite(c->ece.low) && isfinite(c->ece.high))
         snprintf(text, sizeof text, "ECE %.3f [%.3f, %.3f]", c->ece.value, c->ece.low, c->ece.high);
@@ -71,7 +80,8 @@ void fig_chart_reliability(const fig_view *v, fig_page *page, fig_rect rect, int
     if (isfinite(c->ece.value)) {
         fig_panel_label(&panel, text, FIG_SIZE_LABEL, FIG_INK, 3, false, -1, NULL);
         for (int i = 0; i < 12; i++) /* anywhere along the free corners */
-            fig_panel_anchor(&panel, i < 6 ? 2 : 98, i < 6 ? 96 - 9 * i : 24 + 9 * (i - 6), 0, 0.2 * i);
+            fig_panel_anchor(&panel, i < 6 ? 2 : 98, i < 6 ? 96 - 9 * i : 24 + 9 * (i - 6), 0,
+                             0.2 * i);
     }
     fig_panel_close(&panel);
 }

@@ -14,15 +14,16 @@ enum { MAX_ROWS = 120, NAME_CHARS = 48 };
 
 typedef struct row {
     int report;
-    double order;          /* rows ascend by it */
-    double at[5];          /* quantiles 0.05, 0.25, 0.5, 0.75, 0.95, or the difference in [2] */
+    double order; /* rows ascend by it */
+    double at[5]; /* quantiles 0.05, 0.25, 0.5, 0.75, 0.95, or the difference in [2] */
     const rm_comparison *comparison;
 } row;
 
 static int by_order(const void *a, const void *b)
 {
     const row *x = a, *y = b;
-    if (x->order != y->order) return x->order < y->order ? -1 : 1;
+    if (x->order != y->order)
+        return x->order < y->order ? -1 : 1;
     return x->report - y->report;
 }
 
@@ -38,7 +39,8 @@ static const fig_style *row_style(const fig_view *v, int report)
 {
     for (size_t i = 0; i < v->n_series; i++)
         for (size_t j = 0; j < v->series[i].n; j++)
-            if (v->series[i].reports[j] == report) return &v->series[i].style;
+            if (v->series[i].reports[j] == report)
+                return &v->series[i].style;
     return &v->series[0].style;
 }
 
@@ -56,7 +58,8 @@ static void open_rows(const fig_view *v, fig_page *page, fig_rect rect, const ro
     for (size_t i = 0; i < n; i++) {
         rm_text name = { 0 };
         row_name(v, rows[i].report, &name);
-        if (!name.failed) widest = fmax(widest, fig_text_width(name.data, FIG_SIZE_LABEL, FIG_REGULAR));
+        if (!name.failed)
+            widest = fmax(widest, fig_text_width(name.data, FIG_SIZE_LABEL, FIG_REGULAR));
         rm_text_free(&name);
     }
     *plot = (fig_rect){ rect.x0 + widest + 7, rect.y0 + 3 + FIG_SIZE_TICK + FIG_SIZE_AXIS + 7,
@@ -69,7 +72,8 @@ static void open_rows(const fig_view *v, fig_page *page, fig_rect rect, const ro
     for (size_t i = 0; i < n_ticks; i++) {
         double at = fig_at(x, tick[i].value);
         bool major = tick[i].text[0];
-        if (major) fig_segment(c, at, plot->y0, at, plot->y1, 0.5, FIG_GRID);
+        if (major)
+            fig_segment(c, at, plot->y0, at, plot->y1, 0.5, FIG_GRID);
         fig_segment(c, at, plot->y0, at, plot->y0 - (major ? 3 : 1.8), 0.8, FIG_INK);
         fig_text(c, at, plot->y0 - 5 - FIG_SIZE_TICK / 2, 0.5, FIG_SIZE_TICK, FIG_REGULAR, FIG_INK,
                  tick[i].text);
@@ -117,13 +121,16 @@ static size_t distribution_rows(const fig_view *v, row *rows, double *values)
     for (size_t c = 0; c < v->task->n_cells && n < MAX_ROWS; c++) {
         size_t m = 0;
         for (size_t i = 0; i < records->n_results; i++)
-            if (records->results[i].cell == v->task->cells[c].cell && is_latency(&records->results[i]))
+            if (records->results[i].cell == v->task->cells[c].cell &&
+                is_latency(&records->results[i]))
                 values[m++] = records->results[i].cost.wall_ms;
-        if (!m) continue;
+        if (!m)
+            continue;
         qsort(values, m, sizeof *values, ascending);
         static const double q[5] = { 0.05, 0.25, 0.5, 0.75, 0.95 };
         rows[n].report = (int)c;
-        for (int k = 0; k < 5; k++) rows[n].at[k] = quantile(values, m, q[k]);
+        for (int k = 0; k < 5; k++)
+            rows[n].at[k] = quantile(values, m, q[k]);
         rows[n].order = rows[n].at[2];
         n++;
     }
@@ -137,7 +144,8 @@ size_t fig_distribution_rows(const fig_view *v)
     size_t n = 0;
     for (size_t c = 0; c < v->task->n_cells && n < MAX_ROWS; c++)
         for (size_t i = 0; i < records->n_results; i++)
-            if (records->results[i].cell == v->task->cells[c].cell && is_latency(&records->results[i])) {
+            if (records->results[i].cell == v->task->cells[c].cell &&
+                is_latency(&records->results[i])) {
                 n++;
                 break;
             }
@@ -167,7 +175,8 @@ void fig_chart_distribution(const fig_view *v, fig_page *page, fig_rect rect)
     for (size_t i = 0; i < n; i++) {
         const fig_style *style = row_style(v, rows[i].report);
         double y = row_y(&plot, i), at[5];
-        for (int k = 0; k < 5; k++) at[k] = fig_at_clamped(&x, rows[i].at[k]);
+        for (int k = 0; k < 5; k++)
+            at[k] = fig_at_clamped(&x, rows[i].at[k]);
         fig_segment(page->canvas, at[0], y, at[4], y, 0.9, style->color);
         fig_box(page->canvas, (fig_rect){ at[1], y - 2.6, at[3], y + 2.6 },
                 fig_mix(style->color, FIG_WHITE, 0.6));
@@ -184,10 +193,12 @@ static size_t difference_rows(const fig_view *v, row *rows)
     size_t n = 0;
     for (size_t i = 0; i < v->task->n_comparisons && n < MAX_ROWS; i++) {
         const rm_comparison *c = &v->task->comparisons[i];
-        if (!isfinite(c->difference.value)) continue;
+        if (!isfinite(c->difference.value))
+            continue;
         for (size_t r = 0; r < v->task->n_cells; r++)
             if (v->task->cells[r].cell == c->a)
-                rows[n++] = (row){ .report = (int)r, .order = -c->difference.value, .comparison = c };
+                rows[n++] =
+                    (row){ .report = (int)r, .order = -c->difference.value, .comparison = c };
     }
     qsort(rows, n, sizeof *rows, by_order);
     return n;
@@ -219,18 +230,21 @@ void fig_chart_differences(const fig_view *v, fig_page *page, fig_rect rect)
     fig_rect plot;
     const char *widest_value = "+00.0 [−00.0, +00.0]";
     double room = fig_text_width(widest_value, FIG_SIZE_NOTE, FIG_REGULAR) + 4;
-    open_rows(v, page, rect, rows, n, "Difference to the baseline (percentage points)", room, &x, &plot);
+    open_rows(v, page, rect, rows, n, "Difference to the baseline (percentage points)", room, &x,
+              &plot);
     if (margin > 0)
-        fig_box(page->canvas, (fig_rect){ fig_at_clamped(&x, -margin), plot.y0,
-                                          fig_at_clamped(&x, margin), plot.y1 },
-                fig_fade(FIG_GREEN, 0.12));
+        fig_box(
+            page->canvas,
+            (fig_rect){ fig_at_clamped(&x, -margin), plot.y0, fig_at_clamped(&x, margin), plot.y1 },
+            fig_fade(FIG_GREEN, 0.12));
     double zero = fig_at_clamped(&x, 0);
     fig_segment(page->canvas, zero, plot.y0, zero, plot.y1, 0.8, FIG_INK);
     for (size_t i = 0; i < n; i++) {
         const rm_comparison *c = rows[i].comparison;
         double y = row_y(&plot, i), value = 100 * c->difference.value;
         double low = 100 * c->corrected.low, high = 100 * c->corrected.high;
-        fig_style style = { .color = row_style(v, rows[i].report)->color, .marker = FIG_CIRCLE,
+        fig_style style = { .color = row_style(v, rows[i].report)->color,
+                            .marker = FIG_CIRCLE,
                             .hollow = !(low > 0 || high < 0) };
         if (!isnan(low) && !isnan(high))
             fig_segment(page->canvas, fig_at_clamped(&x, low), y, fig_at_clamped(&x, high), y, 1.2,
@@ -239,8 +253,8 @@ void fig_chart_differences(const fig_view *v, fig_page *page, fig_rect rect)
         char text[96];
         int used = snprintf(text, sizeof text, "%s%.1f", value < 0 ? "−" : "+", fabs(value));
         if (!isnan(low) && !isnan(high))
-            snprintf(text + used, sizeof text - (size_t)used, " [%s%.1f, %s%.1f]", low < 0 ? "−" : "+",
-                     fabs(low), high < 0 ? "−" : "+", fabs(high));
+            snprintf(text + used, sizeof text - (size_t)used, " [%s%.1f, %s%.1f]",
+                     low < 0 ? "−" : "+", fabs(low), high < 0 ? "−" : "+", fabs(high));
         fig_text(page->canvas, rect.x1, y, 1, FIG_SIZE_NOTE, FIG_REGULAR, FIG_INK, text);
     }
 }

@@ -18,7 +18,9 @@ enum { MAX_CURVE = 128 };
 
 static const fig_style *curve_style(const rm_subset_curve *c, size_t nth)
 {
-    static const fig_style coverage = { { 0x6a, 0x6a, 0x6a, 1 }, FIG_CIRCLE, false, false, FIG_DASHDOT };
+    static const fig_style coverage = {
+        { 0x6a, 0x6a, 0x6a, 1 }, FIG_CIRCLE, false, false, FIG_DASHDOT
+    };
     static const fig_style votes[] = {
         { { 0x00, 0x72, 0xb2, 1 }, FIG_CIRCLE, false, false, FIG_SOLID },
         { { 0x56, 0xb4, 0xe9, 1 }, FIG_TRIANGLE, false, false, FIG_SOLID },
@@ -29,18 +31,27 @@ static const fig_style *curve_style(const rm_subset_curve *c, size_t nth)
         { { 0xe6, 0x9f, 0x00, 1 }, FIG_DIAMOND, false, false, FIG_SOLID },
         { { 0xcc, 0x79, 0xa7, 1 }, FIG_PENTAGON, false, false, FIG_SOLID },
     };
-    if (c->kind == RM_PASS_AT_K) return &coverage;
+    if (c->kind == RM_PASS_AT_K)
+        return &coverage;
     return c->kind == RM_MAJ_AT_K ? &votes[nth % 3] : &bests[nth % 3];
 }
 
 static void curve_name(const rm_subset_curve *c, rm_text *name)
 {
     switch (c->kind) {
-    case RM_PASS_AT_K: rm_text_puts(name, "oracle (pass@#<italic/>k#<upright/>)"); return;
-    case RM_MAJ_AT_K: rm_text_puts(name, c->by ? "vote by " : "majority vote"); break;
-    case RM_BEST_OF_K: rm_text_puts(name, c->by ? "best of #<italic/>k#<upright/> by " : "best of #<italic/>k#<upright/>"); break;
+    case RM_PASS_AT_K:
+        rm_text_puts(name, "oracle (pass@#<italic/>k#<upright/>)");
+        return;
+    case RM_MAJ_AT_K:
+        rm_text_puts(name, c->by ? "vote by " : "majority vote");
+        break;
+    case RM_BEST_OF_K:
+        rm_text_puts(name, c->by ? "best of #<italic/>k#<upright/> by "
+                                 : "best of #<italic/>k#<upright/>");
+        break;
     }
-    if (c->by) fig_text_plain(name, c->by, 24);
+    if (c->by)
+        fig_text_plain(name, c->by, 24);
 }
 
 static void curve_values(const rm_subset_curve *c, double *k, double *value, double *low,
@@ -48,7 +59,8 @@ static void curve_values(const rm_subset_curve *c, double *k, double *value, dou
 {
     *n = 0;
     for (size_t i = 0; i < c->n_points && *n < MAX_CURVE; i++) {
-        if (!isfinite(c->value[i].value)) continue;
+        if (!isfinite(c->value[i].value))
+            continue;
         k[*n] = (double)c->k[i];
         value[*n] = 100 * c->value[i].value;
         low[*n] = 100 * c->value[i].low;
@@ -72,12 +84,14 @@ size_t fig_sample_pools(const fig_view *v, int *reports, size_t room)
     size_t n = 0;
     for (size_t i = 0; i < v->task->n_cells; i++) {
         size_t k = longest(&v->task->cells[i]);
-        if (k < 2) continue;
+        if (k < 2)
+            continue;
         size_t same = 0; /* one a model: the longest, the first of equals */
         while (same < n && strcmp(fig_cell(v, reports[same])->model, fig_cell(v, (int)i)->model))
             same++;
         if (same == n) {
-            if (n < room) reports[n++] = (int)i;
+            if (n < room)
+                reports[n++] = (int)i;
         } else if (k > longest(&v->task->cells[reports[same]])) {
             reports[same] = (int)i;
         }
@@ -108,21 +122,26 @@ static void draw_curves(fig_panel *panel, const curve *curves, size_t n)
         fig_panel_band(panel, curves[i].k, curves[i].low, curves[i].high, curves[i].n,
                        fig_fade(curves[i].style->color, opacity));
     for (size_t i = 0; i < n; i++)
-        fig_panel_line(panel, curves[i].k, curves[i].value, curves[i].n, 1.4,
-                       curves[i].style->dash, curves[i].style->color, (int)i);
+        fig_panel_line(panel, curves[i].k, curves[i].value, curves[i].n, 1.4, curves[i].style->dash,
+                       curves[i].style->color, (int)i);
     for (size_t i = 0; i < n; i++)
         for (size_t j = 0; j < curves[i].n; j++)
-            fig_panel_marker(panel, curves[i].k[j], curves[i].value[j], 2.7, curves[i].style, (int)i);
+            fig_panel_marker(panel, curves[i].k[j], curves[i].value[j], 2.7, curves[i].style,
+                             (int)i);
 }
 
 /* A compact panel shows one curve of each kind: the plain vote, the first score. */
 static bool wanted(const rm_cell_report *r, size_t i, bool compact)
 {
-    if (!compact) return true;
+    if (!compact)
+        return true;
     for (size_t j = 0; j < r->n_curves; j++) {
-        if (r->curves[j].kind != r->curves[i].kind) continue;
-        bool better = !r->curves[j].by && r->curves[i].by, equal = !r->curves[j].by == !r->curves[i].by;
-        if (better || (equal && j < i)) return false;
+        if (r->curves[j].kind != r->curves[i].kind)
+            continue;
+        bool better = !r->curves[j].by && r->curves[i].by,
+             equal = !r->curves[j].by == !r->curves[i].by;
+        if (better || (equal && j < i))
+            return false;
     }
     return true;
 }
@@ -136,13 +155,16 @@ void fig_chart_samples(const fig_view *v, fig_page *page, fig_rect rect, int rep
     const rm_cell_report *r = &v->task->cells[report];
     fig_range x = FIG_EMPTY, y = FIG_EMPTY;
     for (size_t i = 0; i < r->n_curves && n < MOST; i++) {
-        if (!wanted(r, i, o->compact)) continue;
+        if (!wanted(r, i, o->compact))
+            continue;
         curve *c = &curves[n];
         c->source = &r->curves[i];
         curve_values(c->source, c->k, c->value, c->low, c->high, &c->n);
-        if (!c->n) continue;
-        c->style = curve_style(c->source, c->source->kind == RM_MAJ_AT_K ? n_votes++ :
-                                          c->source->kind == RM_BEST_OF_K ? n_bests++ : 0);
+        if (!c->n)
+            continue;
+        c->style = curve_style(c->source, c->source->kind == RM_MAJ_AT_K    ? n_votes++
+                                          : c->source->kind == RM_BEST_OF_K ? n_bests++
+                                                                            : 0);
         for (size_t j = 0; j < c->n; j++) {
             fig_range_add(&x, FIG_LOG2, c->k[j]);
             fig_range_add(&y, FIG_LINEAR, c->value[j]);
@@ -151,8 +173,10 @@ void fig_chart_samples(const fig_view *v, fig_page *page, fig_rect rect, int rep
         }
         n++;
     }
-    fig_axes axes = { .title = o->title, .x_title = "Samples #<italic/>k#<upright/> per problem (log₂ scale)",
-                      .y_title = "Accuracy (%)", .x = fig_scale_log2(x),
+    fig_axes axes = { .title = o->title,
+                      .x_title = "Samples #<italic/>k#<upright/> per problem (log₂ scale)",
+                      .y_title = "Accuracy (%)",
+                      .x = fig_scale_log2(x),
                       .y = fig_scale_nice(y, 10, 0, 100, 5) };
     fig_panel panel;
     fig_panel_open(&panel, page, rect, &axes);
@@ -177,7 +201,8 @@ static size_t sizes_of(const fig_view *v, const fig_series *s, double *x, double
     for (size_t i = 0; i < s->n && n < MAX_CURVE; i++) {
         const rm_estimate *e = fig_quantity(v, s->reports[i], RM_Q_ACCURACY);
         double size = fig_cell(v, s->reports[i])->size;
-        if (!isfinite(e->value) || !(size > 0) || !isfinite(size)) continue;
+        if (!isfinite(e->value) || !(size > 0) || !isfinite(size))
+            continue;
         x[n] = size;
         y[n] = 100 * e->value;
         low[n] = 100 * e->low;
@@ -190,7 +215,8 @@ bool fig_has_sizes(const fig_view *v)
 {
     double x[MAX_CURVE], y[MAX_CURVE], low[MAX_CURVE], high[MAX_CURVE];
     for (size_t i = 0; i < v->n_series; i++)
-        if (sizes_of(v, &v->series[i], x, y, low, high) > 1) return true;
+        if (sizes_of(v, &v->series[i], x, y, low, high) > 1)
+            return true;
     return false;
 }
 
@@ -207,8 +233,10 @@ void fig_chart_size(const fig_view *v, fig_page *page, fig_rect rect, const fig_
             fig_range_add(&yr, FIG_LINEAR, high[j]);
         }
     }
-    fig_axes axes = { .title = o->title, .x_title = "Size: beams, samples, simulations (log₂ scale)",
-                      .y_title = "Accuracy (%)", .x = fig_scale_log2(xr),
+    fig_axes axes = { .title = o->title,
+                      .x_title = "Size: beams, samples, simulations (log₂ scale)",
+                      .y_title = "Accuracy (%)",
+                      .x = fig_scale_log2(xr),
                       .y = fig_scale_nice(yr, 10, 0, 100, 5) };
     fig_panel panel;
     fig_panel_open(&panel, page, rect, &axes);
@@ -217,15 +245,18 @@ void fig_chart_size(const fig_view *v, fig_page *page, fig_rect rect, const fig_
         for (size_t i = 0; i < v->n_series; i++) {
             const fig_style *style = &v->series[i].style;
             size_t n = sizes_of(v, &v->series[i], x, y, low, high);
-            if (n < 2) continue;
+            if (n < 2)
+                continue;
             if (layer == BANDS)
                 fig_panel_band(&panel, x, low, high, n, fig_fade(style->color, 0.13));
             if (layer == LINES)
                 fig_panel_line(&panel, x, y, n, 1.3, FIG_SOLID, style->color, (int)i);
             for (size_t j = 0; layer == MARKERS && j < n; j++)
                 fig_panel_marker(&panel, x[j], y[j], 2.7, style, (int)i);
-            if (layer == NAMES) fig_page_shows(page, fig_cell(v, v->series[i].reports[0]));
-            if (layer == NAMES) label_curve(&panel, v->series[i].name, x, y, n, style, (int)i);
+            if (layer == NAMES)
+                fig_page_shows(page, fig_cell(v, v->series[i].reports[0]));
+            if (layer == NAMES)
+                label_curve(&panel, v->series[i].name, x, y, n, style, (int)i);
         }
     fig_panel_close(&panel);
 }

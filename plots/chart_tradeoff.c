@@ -14,7 +14,7 @@ enum { MAX_POINTS = 1000 };
 typedef struct chart_point {
     int report;
     size_t series;
-    double x, y;                /* drawn units: y in percent */
+    double x, y; /* drawn units: y in percent */
     rm_estimate x_range, y_range;
     bool on_front;
 } chart_point;
@@ -41,9 +41,11 @@ static bool on_plain_front(const fig_view *v, rm_quantity cost, int report)
 {
     for (size_t f = 0; f < v->task->n_fronts; f++) {
         const rm_front *front = &v->task->fronts[f];
-        if (front->cost != cost || front->class_ != RM_FRONT_PLAIN) continue;
+        if (front->cost != cost || front->class_ != RM_FRONT_PLAIN)
+            continue;
         for (size_t i = 0; i < front->n; i++)
-            if (front->points[i].report == report) return front->points[i].on_front;
+            if (front->points[i].report == report)
+                return front->points[i].on_front;
     }
     return false;
 }
@@ -59,10 +61,17 @@ static void collect(scatter *s, const fig_view *v, rm_quantity cost, double fact
             int report = v->series[i].reports[j];
             rm_estimate x = *fig_quantity(v, report, cost);
             rm_estimate y = *fig_quantity(v, report, RM_Q_ACCURACY);
-            if (!isfinite(x.value) || !isfinite(y.value)) continue;
-            if (cost != RM_Q_DISTINCT_ANSWERS && !(x.value > 0)) continue; /* a log axis */
+            if (!isfinite(x.value) || !isfinite(y.value))
+                continue;
+            if (cost != RM_Q_DISTINCT_ANSWERS && !(x.value > 0))
+                continue; /* a log axis */
             s->points[s->n++] = (chart_point){
-                report, i, x.value * factor, y.value * 100, scaled(x, factor), scaled(y, 100),
+                report,
+                i,
+                x.value * factor,
+                y.value * 100,
+                scaled(x, factor),
+                scaled(y, 100),
                 on_plain_front(v, cost, report),
             };
         }
@@ -86,15 +95,20 @@ fig_unit fig_cost_unit(const fig_view *v, rm_quantity q)
         double largest = 0;
         for (size_t i = 0; i < v->task->n_cells; i++) {
             double ms = fig_quantity(v, (int)i, q)->value;
-            if (isfinite(ms)) largest = fmax(largest, ms);
+            if (isfinite(ms))
+                largest = fmax(largest, ms);
         }
         return largest >= 2000 ? (fig_unit){ "Median latency (s, log scale)", 1e-3 }
                                : (fig_unit){ "Median latency (ms, log scale)", 1 };
     }
-    case RM_Q_GENERATED_TOKENS: return (fig_unit){ "Tokens generated per problem", 1 };
-    case RM_Q_FLOPS: return (fig_unit){ "FLOPs per problem", 1 };
-    case RM_Q_DISTINCT_ANSWERS: return (fig_unit){ "Distinct answers per problem", 1 };
-    default: return (fig_unit){ rm_quantity_describe(q)->title, 1 };
+    case RM_Q_GENERATED_TOKENS:
+        return (fig_unit){ "Tokens generated per problem", 1 };
+    case RM_Q_FLOPS:
+        return (fig_unit){ "FLOPs per problem", 1 };
+    case RM_Q_DISTINCT_ANSWERS:
+        return (fig_unit){ "Distinct answers per problem", 1 };
+    default:
+        return (fig_unit){ rm_quantity_describe(q)->title, 1 };
     }
 }
 
@@ -102,8 +116,10 @@ fig_unit fig_cost_unit(const fig_view *v, rm_quantity q)
  * points into a corner. */
 static void add_bounded(fig_range *r, fig_scale_kind kind, double end, double value, double most)
 {
-    if (kind == FIG_LINEAR) fig_range_add(r, kind, fmin(fmax(end, value - most), value + most));
-    else fig_range_add(r, kind, fmin(fmax(end, value / most), value * most));
+    if (kind == FIG_LINEAR)
+        fig_range_add(r, kind, fmin(fmax(end, value - most), value + most));
+    else
+        fig_range_add(r, kind, fmin(fmax(end, value / most), value * most));
 }
 
 static fig_axes make_axes(const scatter *s, fig_scale_kind kind, const char *title)
@@ -112,15 +128,21 @@ static fig_axes make_axes(const scatter *s, fig_scale_kind kind, const char *tit
     for (size_t i = 0; i < s->n; i++) {
         const chart_point *p = &s->points[i];
         fig_range_add(&x, kind, p->x);
-        if (!isnan(p->x_range.low)) add_bounded(&x, kind, p->x_range.low, p->x, 3);
-        if (!isnan(p->x_range.high)) add_bounded(&x, kind, p->x_range.high, p->x, 3);
+        if (!isnan(p->x_range.low))
+            add_bounded(&x, kind, p->x_range.low, p->x, 3);
+        if (!isnan(p->x_range.high))
+            add_bounded(&x, kind, p->x_range.high, p->x, 3);
         fig_range_add(&y, FIG_LINEAR, p->y);
-        if (!isnan(p->y_range.low)) add_bounded(&y, FIG_LINEAR, p->y_range.low, p->y, 100);
-        if (!isnan(p->y_range.high)) add_bounded(&y, FIG_LINEAR, p->y_range.high, p->y, 100);
+        if (!isnan(p->y_range.low))
+            add_bounded(&y, FIG_LINEAR, p->y_range.low, p->y, 100);
+        if (!isnan(p->y_range.high))
+            add_bounded(&y, FIG_LINEAR, p->y_range.high, p->y, 100);
     }
-    fig_axes axes = { .title = title, .x_title = fig_cost_unit(s->view, s->cost).title,
+    fig_axes axes = { .title = title,
+                      .x_title = fig_cost_unit(s->view, s->cost).title,
                       .y_title = "Accuracy (%)" };
-    axes.x = kind == FIG_LINEAR ? fig_scale_nice(x, 1, 0, INFINITY, 6) : fig_scale_log(kind, x, 0.07, 4);
+    axes.x =
+        kind == FIG_LINEAR ? fig_scale_nice(x, 1, 0, INFINITY, 6) : fig_scale_log(kind, x, 0.07, 4);
     axes.y = fig_scale_nice(y, 10, 0, 100, 5);
     return axes;
 }
@@ -131,7 +153,8 @@ static size_t front_of(const scatter *s, double *x, double *y)
 {
     size_t n = 0;
     for (size_t i = 0; i < s->n; i++) {
-        if (!s->points[i].on_front) continue;
+        if (!s->points[i].on_front)
+            continue;
         size_t at = n++; /* insertion by ascending cost */
         for (; at > 0 && x[at - 1] > s->points[i].x; at--) {
             x[at] = x[at - 1];
@@ -146,12 +169,14 @@ static size_t front_of(const scatter *s, double *x, double *y)
 static void label_front(fig_panel *panel, const double *x, const double *y, size_t n,
                         double importance, fig_color color)
 {
-    if (n < 2) return;
+    if (n < 2)
+        return;
     fig_panel_label(panel, "Pareto front", FIG_SIZE_LABEL, color, importance, false, -1, NULL);
     for (size_t i = 0; i + 1 < n; i++) /* beside the corners, and the middles of long steps */
         for (int part = 1; part < 4; part++)
             fig_panel_anchor(panel, x[i] * pow(x[i + 1] / x[i], part / 4.0), y[i], 1.5, 1);
-    for (size_t i = 0; i < n; i++) fig_panel_anchor(panel, x[i], y[i], 5, 1.5);
+    for (size_t i = 0; i < n; i++)
+        fig_panel_anchor(panel, x[i], y[i], 5, 1.5);
 }
 
 static void draw_series_lines(fig_panel *panel, const scatter *s)
@@ -176,10 +201,12 @@ static void label_series(fig_panel *panel, const scatter *s, double radius)
     for (size_t i = 0; i < s->view->n_series; i++) {
         const fig_series *series = &s->view->series[i];
         bool first = true, front = false;
-        for (size_t j = 0; j < s->n; j++) front |= s->points[j].series == i && s->points[j].on_front;
+        for (size_t j = 0; j < s->n; j++)
+            front |= s->points[j].series == i && s->points[j].on_front;
         size_t of_series = 0;
         for (size_t j = 0; j < s->n; j++) {
-            if (s->points[j].series != i) continue;
+            if (s->points[j].series != i)
+                continue;
             if (first)
                 fig_panel_label(panel, series->name, FIG_SIZE_LABEL, series->style.color,
                                 front ? 1.3 : 1, true, (int)i, &series->style);
@@ -190,10 +217,12 @@ static void label_series(fig_panel *panel, const scatter *s, double radius)
         }
         for (size_t j = 0; of_series > 1 && j < s->n; j++) {
             double size = fig_cell(s->view, s->points[j].report)->size;
-            if (s->points[j].series != i || !isfinite(size)) continue;
+            if (s->points[j].series != i || !isfinite(size))
+                continue;
             char text[24];
             fig_number(size, text);
-            fig_panel_label(panel, text, FIG_SIZE_SMALL, series->style.color, 0.12, false, (int)i, NULL);
+            fig_panel_label(panel, text, FIG_SIZE_SMALL, series->style.color, 0.12, false, (int)i,
+                            NULL);
             fig_panel_anchor(panel, s->points[j].x, s->points[j].y, radius + 0.2, 0);
         }
     }
@@ -257,14 +286,17 @@ void fig_chart_frontier(const fig_view *v, fig_page *page, fig_rect rect, rm_qua
         fig_page_shows(page, fig_cell(v, p->report));
         n_marked += own->ringed;
         n_dominated += !own->ringed && !p->on_front;
-        if (!p->on_front) fig_panel_marker(&panel, p->x, p->y, 2.1, own->ringed ? own : &off, -1);
+        if (!p->on_front)
+            fig_panel_marker(&panel, p->x, p->y, 2.1, own->ringed ? own : &off, -1);
     }
     for (size_t i = 0; i < s.n; i++) {
         const chart_point *p = &s.points[i];
-        if (!p->on_front) continue;
+        if (!p->on_front)
+            continue;
         fig_panel_interval(&panel, p->x, p->y, NULL, &p->y_range, FIG_BLUE, -1);
     }
-    for (size_t i = 0; i < n; i++) fig_panel_marker(&panel, x[i], y[i], 2.9, &on, -1);
+    for (size_t i = 0; i < n; i++)
+        fig_panel_marker(&panel, x[i], y[i], 2.9, &on, -1);
     label_front(&panel, x, y, n, 1, FIG_BLUE);
     if (n_dominated) {
         fig_panel_label(&panel, "dominated", FIG_SIZE_LABEL, FIG_GRAY, 1, true, -1, &off);
@@ -273,10 +305,12 @@ void fig_chart_frontier(const fig_view *v, fig_page *page, fig_rect rect, rm_qua
                 fig_panel_anchor(&panel, s.points[i].x, s.points[i].y, 2.6, 0);
     }
     for (size_t i = 0; n_marked && i < v->n_series; i++) {
-        if (!v->series[i].style.ringed) continue;
+        if (!v->series[i].style.ringed)
+            continue;
         bool first = true;
         for (size_t j = 0; j < s.n; j++) {
-            if (s.points[j].series != i) continue;
+            if (s.points[j].series != i)
+                continue;
             if (first)
                 fig_panel_label(&panel, v->series[i].name, FIG_SIZE_LABEL, v->series[i].style.color,
                                 0.8, true, (int)i, &v->series[i].style);
@@ -294,8 +328,10 @@ void fig_chart_diversity(const fig_view *v, fig_page *page, fig_rect rect,
     collect(&s, v, RM_Q_DISTINCT_ANSWERS, 1);
     fig_axes axes = make_axes(&s, FIG_LINEAR, o->title);
     char title[96];
-    snprintf(title, sizeof title, "Distinct answers among %zu candidates", v->analysis->options.diversity_k);
-    if (v->analysis->options.diversity_k) axes.x_title = title;
+    snprintf(title, sizeof title, "Distinct answers among %zu candidates",
+             v->analysis->options.diversity_k);
+    if (v->analysis->options.diversity_k)
+        axes.x_title = title;
     fig_panel panel;
     fig_panel_open(&panel, page, rect, &axes);
     draw_series_lines(&panel, &s);

@@ -16,16 +16,16 @@
 #include <string.h>
 
 enum { MAX_SHOWN = 72, TEXT_CHARS = 30 };
-#define TITLE_ROOM 14.0
+#define TITLE_ROOM  14.0
 #define LEGEND_ROOM 22.0
 
 typedef struct shown_node {
-    size_t source;     /* index into tree->nodes */
-    int parent;        /* index into shown, -1 for the root */
+    size_t source; /* index into tree->nodes */
+    int parent;    /* index into shown, -1 for the root */
     int depth;
-    int n_children;    /* shown ones */
-    int hidden;        /* children left out */
-    double offset;     /* from the parent's row */
+    int n_children; /* shown ones */
+    int hidden;     /* children left out */
+    double offset;  /* from the parent's row */
     double row;
     fig_point at;
     double radius;
@@ -34,10 +34,10 @@ typedef struct shown_node {
 typedef struct drawing {
     const rm_tree *tree;
     shown_node shown[MAX_SHOWN];
-    int n, depth;      /* depth: of the deepest shown node */
-    double low, high;  /* rows */
+    int n, depth;     /* depth: of the deepest shown node */
+    double low, high; /* rows */
     double most_visits;
-    bool values;       /* some node has a Q */
+    bool values; /* some node has a Q */
 } drawing;
 
 /* ---- which nodes ------------------------------------------------------------------------- */
@@ -45,7 +45,8 @@ typedef struct drawing {
 static rm_status check_tree(const rm_tree *tree, rm_error *err)
 {
     if (!tree->n_nodes)
-        return rm_fail(err, RM_E_ARGUMENT, "The search tree to draw has no nodes; it needs a root.");
+        return rm_fail(err, RM_E_ARGUMENT,
+                       "The search tree to draw has no nodes; it needs a root.");
     for (size_t i = 0; i < tree->n_nodes; i++) {
         int parent = tree->nodes[i].parent;
         if (i == 0 ? parent != -1 : parent < 0 || (size_t)parent >= i)
@@ -65,8 +66,10 @@ typedef struct rank {
 static int by_rank(const void *a, const void *b)
 {
     const rank *x = a, *y = b;
-    if (x->chosen != y->chosen) return x->chosen ? -1 : 1;
-    if (x->visits != y->visits) return x->visits > y->visits ? -1 : 1;
+    if (x->chosen != y->chosen)
+        return x->chosen ? -1 : 1;
+    if (x->visits != y->visits)
+        return x->visits > y->visits ? -1 : 1;
     return x->node < y->node ? -1 : 1;
 }
 
@@ -74,9 +77,12 @@ static int by_rank(const void *a, const void *b)
 static void take(const rm_tree *tree, bool *keep, size_t node, int *left)
 {
     int need = 0;
-    for (int i = (int)node; i >= 0 && !keep[i] && need <= *left; i = tree->nodes[i].parent) need++;
-    if (need > *left) return;
-    for (int i = (int)node; i >= 0 && !keep[i]; i = tree->nodes[i].parent) keep[i] = true;
+    for (int i = (int)node; i >= 0 && !keep[i] && need <= *left; i = tree->nodes[i].parent)
+        need++;
+    if (need > *left)
+        return;
+    for (int i = (int)node; i >= 0 && !keep[i]; i = tree->nodes[i].parent)
+        keep[i] = true;
     *left -= need;
 }
 
@@ -99,11 +105,13 @@ static rm_status choose_nodes(drawing *d, rm_error *err)
     qsort(order, n, sizeof *order, by_rank);
     int left = MAX_SHOWN;
     take(tree, keep, 0, &left);
-    for (size_t i = 0; i < n && left > 0; i++) take(tree, keep, order[i].node, &left);
+    for (size_t i = 0; i < n && left > 0; i++)
+        take(tree, keep, order[i].node, &left);
     for (size_t i = 0; i < n; i++) {
         const rm_tree_node *node = &tree->nodes[i];
         if (!keep[i]) {
-            if (keep[node->parent]) d->shown[place[node->parent]].hidden++;
+            if (keep[node->parent])
+                d->shown[place[node->parent]].hidden++;
             continue;
         }
         shown_node *s = &d->shown[d->n];
@@ -112,8 +120,10 @@ static rm_status choose_nodes(drawing *d, rm_error *err)
             s->depth = d->shown[s->parent].depth + 1;
             d->shown[s->parent].n_children++;
         }
-        if (s->depth > d->depth) d->depth = s->depth;
-        if (isfinite(node->visits)) d->most_visits = fmax(d->most_visits, node->visits);
+        if (s->depth > d->depth)
+            d->depth = s->depth;
+        if (isfinite(node->visits))
+            d->most_visits = fmax(d->most_visits, node->visits);
         d->values |= isfinite(node->value);
         place[i] = d->n++;
     }
@@ -156,10 +166,12 @@ static void place_children(drawing *d, contour *contours, int parent)
     double first = 0, last = 0;
     bool any = false;
     for (int i = parent + 1; i < d->n; i++) {
-        if (d->shown[i].parent != parent) continue;
+        if (d->shown[i].parent != parent)
+            continue;
         last = append_subtree(&joined, &contours[i], !any);
         d->shown[i].offset = last;
-        if (!any) first = last;
+        if (!any)
+            first = last;
         any = true;
     }
     double middle = (first + last) / 2;
@@ -171,14 +183,17 @@ static void place_children(drawing *d, contour *contours, int parent)
         mine->last[l + 1] = joined.last[l] - middle;
     }
     for (int i = parent + 1; i < d->n; i++)
-        if (d->shown[i].parent == parent) d->shown[i].offset -= middle;
+        if (d->shown[i].parent == parent)
+            d->shown[i].offset -= middle;
 }
 
 static rm_status lay_out_rows(drawing *d, rm_error *err)
 {
     contour *contours = calloc(MAX_SHOWN, sizeof *contours);
-    if (!contours) return rm_fail(err, RM_E_MEMORY, "There is no memory to draw a tree.");
-    for (int i = d->n - 1; i >= 0; i--) place_children(d, contours, i);
+    if (!contours)
+        return rm_fail(err, RM_E_MEMORY, "There is no memory to draw a tree.");
+    for (int i = d->n - 1; i >= 0; i--)
+        place_children(d, contours, i);
     free(contours);
     for (int i = 0; i < d->n; i++) {
         shown_node *s = &d->shown[i];
@@ -199,8 +214,10 @@ static const rm_tree_node *node_of(const drawing *d, int i)
 static void set_positions(drawing *d, fig_rect area, double spacing)
 {
     /* the last column leaves room for its texts at the right */
-    double column = fmin((area.x1 - area.x0 - 62) / fmax(d->depth, 1), 110), largest = fmin(0.46 * spacing, 7.5);
-    if (d->most_visits <= 0) largest = 2.2;
+    double column = fmin((area.x1 - area.x0 - 62) / fmax(d->depth, 1), 110),
+           largest = fmin(0.46 * spacing, 7.5);
+    if (d->most_visits <= 0)
+        largest = 2.2;
     for (int i = 0; i < d->n; i++) {
         shown_node *s = &d->shown[i];
         double visits = node_of(d, i)->visits;
@@ -208,7 +225,8 @@ static void set_positions(drawing *d, fig_rect area, double spacing)
         s->at.y = area.y1 - (s->row - d->low + 0.5) * spacing;
         s->radius = d->most_visits > 0 && isfinite(visits) && visits > 0
                         ? fmax(largest * sqrt(visits / d->most_visits), 1.4)
-                        : d->most_visits > 0 ? 1.4 : largest;
+                    : d->most_visits > 0 ? 1.4
+                                         : largest;
     }
 }
 
@@ -219,7 +237,8 @@ static void draw_edge(fig_canvas *c, fig_scene *scene, const shown_node *from, c
     fig_point p[STEPS + 1];
     for (int i = 0; i <= STEPS; i++) { /* cubic Bezier with horizontal ends */
         double t = (double)i / STEPS, u = 1 - t, bend = (from->at.x + to->at.x) / 2;
-        p[i].x = u * u * u * from->at.x + 3 * u * u * t * bend + 3 * u * t * t * bend + t * t * t * to->at.x;
+        p[i].x = u * u * u * from->at.x + 3 * u * u * t * bend + 3 * u * t * t * bend +
+                 t * t * t * to->at.x;
         p[i].y = u * u * (u + 3 * t) * from->at.y + t * t * (t + 3 * u) * to->at.y;
         if (i)
             fig_scene_obstacle(scene, (fig_obstacle){ FIG_STROKE, p[i - 1].x, p[i - 1].y, p[i].x,
@@ -237,9 +256,11 @@ static void draw_node(const drawing *d, fig_canvas *c, fig_scene *scene, int i)
     fig_disc(c, s->at.x, s->at.y, s->radius + rim + 0.8, FIG_WHITE);
     fig_disc(c, s->at.x, s->at.y, s->radius + rim, node->chosen ? FIG_VERMILLION : FIG_GRAY);
     fig_disc(c, s->at.x, s->at.y, s->radius,
-             isfinite(node->value) ? fig_ramp(node->value) : d->values ? FIG_WHITE : FIG_BLUE);
-    fig_scene_obstacle(scene, (fig_obstacle){ FIG_DISC, s->at.x, s->at.y, s->radius + rim, 0,
-                                              FIG_FORBIDDEN, i });
+             isfinite(node->value) ? fig_ramp(node->value)
+             : d->values           ? FIG_WHITE
+                                   : FIG_BLUE);
+    fig_scene_obstacle(
+        scene, (fig_obstacle){ FIG_DISC, s->at.x, s->at.y, s->radius + rim, 0, FIG_FORBIDDEN, i });
 }
 
 static void add_texts(const drawing *d, fig_scene *scene)
@@ -248,15 +269,18 @@ static void add_texts(const drawing *d, fig_scene *scene)
         const shown_node *s = &d->shown[i];
         const rm_tree_node *node = node_of(d, i);
         rm_text text = { 0 };
-        if (node->text) fig_text_plain(&text, node->text + strspn(node->text, " \n\t"), TEXT_CHARS);
-        double share = d->most_visits > 0 && isfinite(node->visits) ? node->visits / d->most_visits : 0;
+        if (node->text)
+            fig_text_plain(&text, node->text + strspn(node->text, " \n\t"), TEXT_CHARS);
+        double share =
+            d->most_visits > 0 && isfinite(node->visits) ? node->visits / d->most_visits : 0;
         if (text.length && !text.failed) {
             fig_scene_label(scene, text.data, 6.2, node->chosen ? FIG_BOLD : FIG_REGULAR, FIG_INK,
                             node->chosen ? 2.5 : 0.25 + share, node->chosen, i);
             fig_scene_anchor(scene, s->at.x, s->at.y, s->radius + 0.8, 0);
         }
         rm_text_free(&text);
-        if (!s->hidden) continue;
+        if (!s->hidden)
+            continue;
         char more[24];
         snprintf(more, sizeof more, "+%d", s->hidden);
         fig_scene_label(scene, more, 5.0, FIG_REGULAR, FIG_GRAY, 0.15, false, i);
@@ -268,11 +292,13 @@ static void draw_texts(fig_canvas *c, const fig_scene *scene)
 {
     for (size_t i = 0; i < scene->n_labels; i++) {
         const fig_label *l = &scene->labels[i];
-        if (!l->placed) continue;
-        if (l->leader) fig_segment(c, l->from.x, l->from.y, l->to.x, l->to.y, 0.4, FIG_GRAY);
+        if (!l->placed)
+            continue;
+        if (l->leader)
+            fig_segment(c, l->from.x, l->from.y, l->to.x, l->to.y, 0.4, FIG_GRAY);
         fig_box(c, l->box, fig_fade(FIG_WHITE, 0.75));
-        fig_text(c, l->box.x0, l->box.y0 + FIG_TEXT_BELOW * l->size, 0, l->size, l->weight, l->color,
-                 l->text);
+        fig_text(c, l->box.x0, l->box.y0 + FIG_TEXT_BELOW * l->size, 0, l->size, l->weight,
+                 l->color, l->text);
     }
 }
 
@@ -288,7 +314,8 @@ static void draw_legend(const drawing *d, fig_canvas *c)
     if (d->values) {
         x = legend_text(c, x, y, "mean value Q  0 ") + 2;
         for (int i = 0; i < 40; i++)
-            fig_box(c, (fig_rect){ x + i, y - 2.5, x + i + 1.05, y + 2.5 }, fig_ramp((i + 0.5) / 40));
+            fig_box(c, (fig_rect){ x + i, y - 2.5, x + i + 1.05, y + 2.5 },
+                    fig_ramp((i + 0.5) / 40));
         x = legend_text(c, x + 43, y, "1") + 14;
     }
     if (d->most_visits > 0) {
@@ -301,7 +328,8 @@ static void draw_legend(const drawing *d, fig_canvas *c)
     x = legend_text(c, x + 17, y, "chosen") + 14;
     if ((size_t)d->n < d->tree->n_nodes) {
         char text[96];
-        snprintf(text, sizeof text, "%d of %zu nodes shown, the most visited", d->n, d->tree->n_nodes);
+        snprintf(text, sizeof text, "%d of %zu nodes shown, the most visited", d->n,
+                 d->tree->n_nodes);
         legend_text(c, x, y, text);
     }
 }
@@ -311,7 +339,8 @@ static double draw_heading(const drawing *d, fig_canvas *c, double width, double
 {
     rm_text title = { 0 }, question = { 0 }, lines = { 0 };
     double used = 0;
-    if (d->tree->title) fig_text_plain(&title, d->tree->title, 90);
+    if (d->tree->title)
+        fig_text_plain(&title, d->tree->title, 90);
     if (d->tree->answer && !title.failed) {
         rm_text_puts(&title, title.length ? "  →  " : "");
         fig_text_plain(&title, d->tree->answer, 40);
@@ -331,8 +360,8 @@ static double draw_heading(const drawing *d, fig_canvas *c, double width, double
         rm_text line = { 0 };
         rm_text_add(&line, p, n);
         if (!line.failed)
-            fig_text(c, 4, top - used - FIG_SIZE_LABEL / 2, 0, FIG_SIZE_LABEL, FIG_REGULAR, FIG_GRAY,
-                     line.data);
+            fig_text(c, 4, top - used - FIG_SIZE_LABEL / 2, 0, FIG_SIZE_LABEL, FIG_REGULAR,
+                     FIG_GRAY, line.data);
         rm_text_free(&line);
         used += FIG_SIZE_LABEL + 2.5;
         p += n + (p[n] == '\n');
@@ -353,10 +382,12 @@ static rm_status draw_tree(drawing *d, fig_canvas *c, double heading, double spa
         for (int i = 1; i < d->n; i++)
             if (node_of(d, i)->chosen == (chosen == 1))
                 draw_edge(c, &scene, &d->shown[d->shown[i].parent], &d->shown[i], chosen == 1);
-    for (int i = 0; i < d->n; i++) draw_node(d, c, &scene, i);
+    for (int i = 0; i < d->n; i++)
+        draw_node(d, c, &scene, i);
     add_texts(d, &scene);
     rm_status st = fig_scene_place(&scene, err);
-    if (!st) draw_texts(c, &scene);
+    if (!st)
+        draw_texts(c, &scene);
     fig_scene_free(&scene);
     draw_legend(d, c);
     return st;
@@ -366,29 +397,35 @@ rm_status rm_tree_render(const rm_tree *tree, const rm_plot_options *o, rm_forma
                          rm_text *bytes, rm_error *err)
 {
     rm_status st = check_tree(tree, err);
-    if (st) return st;
+    if (st)
+        return st;
     if ((unsigned)format > RM_FORMAT_PNG)
         return rm_fail(err, RM_E_ARGUMENT, "There is no figure format %d.", (int)format);
     drawing *d = calloc(1, sizeof *d);
-    if (!d) return rm_fail(err, RM_E_MEMORY, "There is no memory to draw a tree.");
+    if (!d)
+        return rm_fail(err, RM_E_MEMORY, "There is no memory to draw a tree.");
     d->tree = tree;
     fig_canvas *canvas = NULL;
     st = choose_nodes(d, err);
-    if (!st) st = lay_out_rows(d, err);
+    if (!st)
+        st = lay_out_rows(d, err);
 
     double width = 72 * (o && o->width_in > 0 ? o->width_in : 7), heading = 0, spacing = 11.5;
-    if (!st) st = fig_canvas_dry(width, 100, &canvas, err);
-    if (!st) heading = draw_heading(d, canvas, width, 100);
+    if (!st)
+        st = fig_canvas_dry(width, 100, &canvas, err);
+    if (!st)
+        heading = draw_heading(d, canvas, width, 100);
     fig_canvas_free(canvas);
     canvas = NULL;
     double rows = d->high - d->low + 1, room = LEGEND_ROOM + heading + 3;
     double height = room + fmax(rows * spacing, 60);
-    if (o && o->height_in > 0) height = fmax(72 * o->height_in, room + 4 * rows);
+    if (o && o->height_in > 0)
+        height = fmax(72 * o->height_in, room + 4 * rows);
     spacing = fmin((height - room) / rows, 30);
     height = room + rows * spacing;
     if (!st)
-        st = fig_canvas_open(format, width, height, o && o->dpi > 0 ? o->dpi : 300,
-                             tree->title, &canvas, err);
+        st = fig_canvas_open(format, width, height, o && o->dpi > 0 ? o->dpi : 300, tree->title,
+                             &canvas, err);
     if (!st) {
         draw_heading(d, canvas, width, height - 3);
         st = draw_tree(d, canvas, heading, spacing, err);
@@ -407,10 +444,12 @@ rm_status rm_tree_write(const rm_tree *tree, const rm_plot_options *o, const cha
 {
     rm_format format;
     rm_status st = rm_format_of_path(path, &format, err);
-    if (st) return st;
+    if (st)
+        return st;
     rm_text bytes = { 0 };
     st = rm_tree_render(tree, o, format, &bytes, err);
-    if (!st) st = rm_file_write(path, bytes.data, bytes.length, err);
+    if (!st)
+        st = rm_file_write(path, bytes.data, bytes.length, err);
     rm_text_free(&bytes);
     return st;
 }

@@ -8,7 +8,8 @@
 static size_t char_length(const char *p, size_t n)
 {
     for (size_t k = 1; k <= 4 && k <= n; k++)
-        if (rm_utf8_valid_prefix(p, k) == k) return k;
+        if (rm_utf8_valid_prefix(p, k) == k)
+            return k;
     return 0;
 }
 
@@ -40,45 +41,95 @@ static void walk(rm_text *out, const char *text, void (*one)(rm_text *, const ch
 static void html_char(rm_text *out, const char *p, size_t k)
 {
     switch (*p) {
-    case '&': rm_text_puts(out, "&amp;"); break;
-    case '<': rm_text_puts(out, "&lt;"); break;
-    case '>': rm_text_puts(out, "&gt;"); break;
-    case '"': rm_text_puts(out, "&quot;"); break;
-    case '\'': rm_text_puts(out, "&#39;"); break;
-    default: rm_text_add(out, p, k);
+    case '&':
+        rm_text_puts(out, "&amp;");
+        break;
+    case '<':
+        rm_text_puts(out, "&lt;");
+        break;
+    case '>':
+        rm_text_puts(out, "&gt;");
+        break;
+    case '"':
+        rm_text_puts(out, "&quot;");
+        break;
+    case '\'':
+        rm_text_puts(out, "&#39;");
+        break;
+    default:
+        rm_text_add(out, p, k);
     }
 }
 
-void fig_html(rm_text *out, const char *text) { walk(out, text, html_char); }
+void fig_html(rm_text *out, const char *text)
+{
+    walk(out, text, html_char);
+}
 
 static void markdown_char(rm_text *out, const char *p, size_t k)
 {
-    if (*p == '\n' || *p == '\t') rm_text_puts(out, " ");
-    else if (*p == '&') rm_text_puts(out, "&amp;");
-    else if (*p == '<') rm_text_puts(out, "&lt;");
-    else if (*p == '>') rm_text_puts(out, "&gt;");
-    else if (k == 1 && strchr("\\`*_{}[]#|~!$", *p)) rm_text_printf(out, "\\%c", *p);
-    else rm_text_add(out, p, k);
+    if (*p == '\n' || *p == '\t')
+        rm_text_puts(out, " ");
+    else if (*p == '&')
+        rm_text_puts(out, "&amp;");
+    else if (*p == '<')
+        rm_text_puts(out, "&lt;");
+    else if (*p == '>')
+        rm_text_puts(out, "&gt;");
+    else if (k == 1 && strchr("\\`*_{}[]#|~!$", *p))
+        rm_text_printf(out, "\\%c", *p);
+    else
+        rm_text_add(out, p, k);
 }
 
-void fig_markdown(rm_text *out, const char *text) { walk(out, text, markdown_char); }
+void fig_markdown(rm_text *out, const char *text)
+{
+    walk(out, text, markdown_char);
+}
 
-static const struct { const char *from, *to; } latex_table[] = {
-    { "\\", "\\textbackslash{}" }, { "{", "\\{" }, { "}", "\\}" }, { "$", "\\$" },
-    { "&", "\\&" }, { "#", "\\#" }, { "%", "\\%" }, { "_", "\\_" },
-    { "^", "\\textasciicircum{}" }, { "~", "\\textasciitilde{}" },
-    { "<", "\\textless{}" }, { ">", "\\textgreater{}" }, { "|", "\\textbar{}" },
-    { "\"", "\\textquotedbl{}" }, { "'", "'{}" }, { "`", "\\textasciigrave{}" },
-    { "-", "-{}" }, /* no "--" ligature */
-    { "\n", " " }, { "\t", " " },
-    { "−", "$-$" }, { "–", "--" }, { "—", "---" }, { "…", "\\ldots{}" }, { "†", "\\textdagger{}" },
-    { "‡", "\\textdaggerdbl{}" }, { "∞", "$\\infty$" }, { "±", "$\\pm$" }, { "×", "$\\times$" },
-    { "·", "$\\cdot$" }, { "Δ", "$\\Delta$" }, { "δ", "$\\delta$" }, { "≤", "$\\le$" },
-    { "≥", "$\\ge$" }, { "✓", "$\\checkmark$" }, { "\xc2\xa0", "~" }, { "\xef\xbf\xbd", "?" },
+static const struct {
+    const char *from, *to;
+} latex_table[] = {
+    { "\\", "\\textbackslash{}" },
+    { "{", "\\{" },
+    { "}", "\\}" },
+    { "$", "\\$" },
+    { "&", "\\&" },
+    { "#", "\\#" },
+    { "%", "\\%" },
+    { "_", "\\_" },
+    { "^", "\\textasciicircum{}" },
+    { "~", "\\textasciitilde{}" },
+    { "<", "\\textless{}" },
+    { ">", "\\textgreater{}" },
+    { "|", "\\textbar{}" },
+    { "\"", "\\char34{}" },
+    { "`", "\\textasciigrave{}" },
+    { "\n", " " },
+    { "\t", " " },
+    { "−", "$-$" },
+    { "–", "--" },
+    { "—", "---" },
+    { "…", "\\ldots{}" },
+    { "†", "\\textdagger{}" },
+    { "‡", "\\textdaggerdbl{}" },
+    { "∞", "$\\infty$" },
+    { "±", "$\\pm$" },
+    { "×", "$\\times$" },
+    { "·", "$\\cdot$" },
+    { "Δ", "$\\Delta$" },
+    { "δ", "$\\delta$" },
+    { "≤", "$\\le$" },
+    { "≥", "$\\ge$" },
+    { "\xc2\xa0", "~" },
+    { "\xef\xbf\xbd", "?" },
 };
 
 static void latex_char(rm_text *out, const char *p, size_t k)
 {
+    /* "--" and "''" would become a dash and a closing quote */
+    if ((*p == '-' || *p == '\'') && out->length && out->data[out->length - 1] == *p)
+        rm_text_puts(out, "{}");
     for (size_t i = 0; i < sizeof latex_table / sizeof *latex_table; i++)
         if (strlen(latex_table[i].from) == k && !memcmp(latex_table[i].from, p, k)) {
             rm_text_puts(out, latex_table[i].to);
@@ -105,14 +156,17 @@ void fig_markdown_block(rm_text *out, const char *info, const char *text)
     size_t longest = 2, run = 0;
     for (const char *p = text; *p; p++) {
         run = *p == '`' ? run + 1 : 0;
-        if (run > longest) longest = run;
+        if (run > longest)
+            longest = run;
     }
     for (int end = 0; end < 2; end++) {
-        for (size_t i = 0; i <= longest; i++) rm_text_puts(out, "`");
+        for (size_t i = 0; i <= longest; i++)
+            rm_text_puts(out, "`");
         if (!end) {
             rm_text_printf(out, "%s\n%s", info, text);
             size_t n = strlen(text);
-            if (!n || text[n - 1] != '\n') rm_text_puts(out, "\n");
+            if (!n || text[n - 1] != '\n')
+                rm_text_puts(out, "\n");
         }
     }
     rm_text_puts(out, "\n\n");
@@ -124,8 +178,10 @@ void fig_base64(rm_text *out, const char *bytes, size_t n)
     const unsigned char *p = (const unsigned char *)bytes;
     for (size_t i = 0; i < n; i += 3) {
         uint32_t v = (uint32_t)p[i] << 16;
-        if (i + 1 < n) v |= (uint32_t)p[i + 1] << 8;
-        if (i + 2 < n) v |= p[i + 2];
+        if (i + 1 < n)
+            v |= (uint32_t)p[i + 1] << 8;
+        if (i + 2 < n)
+            v |= p[i + 2];
         char four[4] = { digit[v >> 18], digit[v >> 12 & 63], i + 1 < n ? digit[v >> 6 & 63] : '=',
                          i + 2 < n ? digit[v & 63] : '=' };
         rm_text_add(out, four, 4);
@@ -138,8 +194,10 @@ void fig_slug(rm_text *out, const char *text)
     for (const char *p = text; *p && n < 80; p++, n++) {
         unsigned char c = (unsigned char)*p;
         char safe = c < 0x80 && (isalnum(c) || strchr("._-", c)) ? (char)c : '-';
-        if (!n && safe == '.') safe = '-'; /* no hidden files, no ".." */
+        if (!n && safe == '.')
+            safe = '-'; /* no hidden files, no ".." */
         rm_text_add(out, &safe, 1);
     }
-    if (!n) rm_text_puts(out, "-");
+    if (!n)
+        rm_text_puts(out, "-");
 }

@@ -12,7 +12,7 @@
 #include <strings.h>
 
 #define COLUMN_IN 3.35
-#define PAGE_IN 7.0
+#define PAGE_IN   7.0
 #define PANEL_GAP 13.0
 
 /* ---- layouts --------------------------------------------------------------------------- */
@@ -31,7 +31,7 @@ static fig_rect column_of(const fig_page *page, size_t i, size_t n)
 static bool has_any_cost(const fig_view *v);
 static rm_quantity main_cost(const fig_view *v)
 {
-    return fig_has_cost(v, RM_Q_LATENCY_P50_MS)    ? RM_Q_LATENCY_P50_MS
+    return fig_has_cost(v, RM_Q_LATENCY_P50_MS)     ? RM_Q_LATENCY_P50_MS
            : fig_has_cost(v, RM_Q_GENERATED_TOKENS) ? RM_Q_GENERATED_TOKENS
                                                     : RM_Q_FLOPS;
 }
@@ -49,20 +49,25 @@ static void draw_overview(const fig_view *v, fig_page *page)
     bool samples = fig_sample_pools(v, pool, 1) > 0, sizes = !samples && fig_has_sizes(v);
     rm_quantity first = main_cost(v);
     rm_quantity second = first == RM_Q_LATENCY_P50_MS && fig_has_cost(v, RM_Q_GENERATED_TOKENS)
-                             ? RM_Q_GENERATED_TOKENS : RM_Q_FLOPS;
+                             ? RM_Q_GENERATED_TOKENS
+                             : RM_Q_FLOPS;
     bool frontier = second != first && fig_has_cost(v, second);
     size_t n = (size_t)1 + (samples || sizes) + frontier, at = 0;
     char title[3][64];
     snprintf(title[0], sizeof title[0], "(a) accuracy vs. %s",
-             first == RM_Q_LATENCY_P50_MS ? "latency" : first == RM_Q_FLOPS ? "FLOPs" : "tokens");
+             first == RM_Q_LATENCY_P50_MS ? "latency"
+             : first == RM_Q_FLOPS        ? "FLOPs"
+                                          : "tokens");
     fig_chart_tradeoff(v, page, column_of(page, at, n), first,
                        &(fig_chart_options){ n > 1 ? title[0] : NULL, true });
     at++;
     if (samples || sizes) {
         snprintf(title[1], sizeof title[1], "(b) scaling with %s", samples ? "samples" : "size");
         fig_chart_options o = { title[1], true };
-        if (samples) fig_chart_samples(v, page, column_of(page, at, n), pool[0], &o);
-        else fig_chart_size(v, page, column_of(page, at, n), &o);
+        if (samples)
+            fig_chart_samples(v, page, column_of(page, at, n), pool[0], &o);
+        else
+            fig_chart_size(v, page, column_of(page, at, n), &o);
         at++;
     }
     if (frontier) {
@@ -87,13 +92,23 @@ static void draw_flops(const fig_view *v, fig_page *page)
     fig_chart_tradeoff(v, page, page->body, RM_Q_FLOPS, &(fig_chart_options){ 0 });
 }
 
-static bool has_latency(const fig_view *v) { return fig_has_cost(v, RM_Q_LATENCY_P50_MS); }
-static bool has_tokens(const fig_view *v) { return fig_has_cost(v, RM_Q_GENERATED_TOKENS); }
-static bool has_flops(const fig_view *v) { return fig_has_cost(v, RM_Q_FLOPS); }
+static bool has_latency(const fig_view *v)
+{
+    return fig_has_cost(v, RM_Q_LATENCY_P50_MS);
+}
+static bool has_tokens(const fig_view *v)
+{
+    return fig_has_cost(v, RM_Q_GENERATED_TOKENS);
+}
+static bool has_flops(const fig_view *v)
+{
+    return fig_has_cost(v, RM_Q_FLOPS);
+}
 
 /* One panel a model, headed by its name where there are several. */
 enum { MAX_MODELS = 3 };
-typedef void panel_draw(const fig_view *, fig_page *, fig_rect, int report, const fig_chart_options *);
+typedef void panel_draw(const fig_view *, fig_page *, fig_rect, int report,
+                        const fig_chart_options *);
 
 static void draw_models(const fig_view *v, fig_page *page, const int *reports, size_t n,
                         panel_draw *draw)
@@ -157,7 +172,10 @@ static void draw_diversity(const fig_view *v, fig_page *page)
     fig_chart_diversity(v, page, page->body, &(fig_chart_options){ 0 });
 }
 
-static bool has_diversity(const fig_view *v) { return fig_has_cost(v, RM_Q_DISTINCT_ANSWERS); }
+static bool has_diversity(const fig_view *v)
+{
+    return fig_has_cost(v, RM_Q_DISTINCT_ANSWERS);
+}
 
 static void draw_distribution(const fig_view *v, fig_page *page)
 {
@@ -169,8 +187,14 @@ static void draw_differences(const fig_view *v, fig_page *page)
     fig_chart_differences(v, page, page->body);
 }
 
-static bool has_distribution(const fig_view *v) { return fig_distribution_rows(v) > 0; }
-static bool has_differences(const fig_view *v) { return fig_difference_rows(v) > 0; }
+static bool has_distribution(const fig_view *v)
+{
+    return fig_distribution_rows(v) > 0;
+}
+static bool has_differences(const fig_view *v)
+{
+    return fig_difference_rows(v) > 0;
+}
 
 static void distribution_size(const fig_view *v, double *width_in, double *height_in)
 {
@@ -199,57 +223,83 @@ static const struct figure {
     figure_draw *draw;
     figure_size *size; /* NULL: a column wide, 2.6 inches high */
 } figures[RM_N_FIGURES] = {
-    [RM_FIGURE_OVERVIEW] = {
-        { "overview", "Overview",
-          "Left: accuracy against median latency, every cell with its intervals in both directions, "
-          "and the Pareto front of the cells without verifier and oracle. Middle: exact expectations "
-          "over subsets of one pool of samples. Right: the front over generated tokens." },
-        has_any_cost, draw_overview, overview_size },
-    [RM_FIGURE_LATENCY] = {
-        { "latency", "Accuracy against latency",
-          "Latency is the median over problems run one at a time, with order-statistic intervals. "
-          "The grey staircase is the Pareto front; numbers beside points are the swept size." },
-        has_latency, draw_latency, NULL },
-    [RM_FIGURE_TOKENS] = {
-        { "tokens", "Accuracy against generated tokens",
-          "Generated tokens per problem, every discarded branch included. The grey staircase is the "
-          "Pareto front; numbers beside points are the swept size." },
-        has_tokens, draw_tokens, NULL },
-    [RM_FIGURE_FLOPS] = {
-        { "flops", "Accuracy against FLOPs",
-          "Floating-point operations of the forward passes per problem, a shared prefix counted "
-          "once. The grey staircase is the Pareto front." },
-        has_flops, draw_flops, NULL },
-    [RM_FIGURE_SAMPLES] = {
-        { "samples", "Scaling with samples",
-          "Expectations over all k-subsets of the recorded samples, with bands from a bootstrap over "
-          "problems. Coverage (pass@k) is what an oracle would choose: an upper bound." },
-        has_samples, draw_samples, samples_size },
-    [RM_FIGURE_SIZE] = {
-        { "size", "Scaling with the swept size",
-          "Every cell run in full; a line joins the cells that differ only in the swept parameter." },
-        fig_has_sizes, draw_size, NULL },
-    [RM_FIGURE_DIVERSITY] = {
-        { "diversity", "Diversity and accuracy",
-          "Expected number of distinct answers among equally many candidates of every cell." },
-        has_diversity, draw_diversity, NULL },
-    [RM_FIGURE_RELIABILITY] = {
-        { "reliability", "Reliability of the vote",
-          "Accuracy of the chosen answers by the share of candidates that gave them, with Wilson "
-          "intervals; grey bars show how many results a bin holds; on the dashed line a share would "
-          "be a probability." },
-        has_reliability, draw_reliability, reliability_size },
-    [RM_FIGURE_DISTRIBUTION] = {
-        { "distribution", "Latency distributions",
-          "Per cell: the median (marker), the middle half (bar) and the middle 90% (line) of the "
-          "latencies of single problems." },
-        has_distribution, draw_distribution, distribution_size },
-    [RM_FIGURE_DIFFERENCES] = {
-        { "differences", "Differences to the baseline",
-          "Paired differences on common problems, with intervals corrected for the number of "
-          "comparisons. A filled marker: the interval excludes 0. The green band, where there is "
-          "one, is the stated margin of equivalence." },
-        has_differences, draw_differences, differences_size },
+    [RM_FIGURE_OVERVIEW] = { { "overview", "Overview",
+                               "Left: accuracy against median latency, every cell with its "
+                               "intervals in both directions, "
+                               "and the Pareto front of the cells without verifier and oracle. "
+                               "Middle: exact expectations "
+                               "over subsets of one pool of samples. Right: the front over "
+                               "generated tokens." },
+                             has_any_cost,
+                             draw_overview,
+                             overview_size },
+    [RM_FIGURE_LATENCY] = { { "latency", "Accuracy against latency",
+                              "Latency is the median over problems run one at a time, with "
+                              "order-statistic intervals. "
+                              "The grey staircase is the Pareto front; numbers beside points are "
+                              "the swept size." },
+                            has_latency,
+                            draw_latency,
+                            NULL },
+    [RM_FIGURE_TOKENS] = { { "tokens", "Accuracy against generated tokens",
+                             "Generated tokens per problem, every discarded branch included. The "
+                             "grey staircase is the "
+                             "Pareto front; numbers beside points are the swept size." },
+                           has_tokens,
+                           draw_tokens,
+                           NULL },
+    [RM_FIGURE_FLOPS] = { { "flops", "Accuracy against FLOPs",
+                            "Floating-point operations of the forward passes per problem, a shared "
+                            "prefix counted "
+                            "once. The grey staircase is the Pareto front." },
+                          has_flops,
+                          draw_flops,
+                          NULL },
+    [RM_FIGURE_SAMPLES] = { { "samples", "Scaling with samples",
+                              "Expectations over all k-subsets of the recorded samples, with bands "
+                              "from a bootstrap over "
+                              "problems. Coverage (pass@k) is what an oracle would choose: an "
+                              "upper bound." },
+                            has_samples,
+                            draw_samples,
+                            samples_size },
+    [RM_FIGURE_SIZE] = { { "size", "Scaling with the swept size",
+                           "Every cell run in full; a line joins the cells that differ only in the "
+                           "swept parameter." },
+                         fig_has_sizes,
+                         draw_size,
+                         NULL },
+    [RM_FIGURE_DIVERSITY] = { { "diversity", "Diversity and accuracy",
+                                "Expected number of distinct answers among equally many candidates "
+                                "of every cell." },
+                              has_diversity,
+                              draw_diversity,
+                              NULL },
+    [RM_FIGURE_RELIABILITY] = { { "reliability", "Reliability of the vote",
+                                  "Accuracy of the chosen answers by the share of candidates that "
+                                  "gave them, with Wilson "
+                                  "intervals; grey bars show how many results a bin holds; on the "
+                                  "dashed line a share would "
+                                  "be a probability." },
+                                has_reliability,
+                                draw_reliability,
+                                reliability_size },
+    [RM_FIGURE_DISTRIBUTION] = { { "distribution", "Latency distributions",
+                                   "Per cell: the median (marker), the middle half (bar) and the "
+                                   "middle 90% (line) of the "
+                                   "latencies of single problems." },
+                                 has_distribution,
+                                 draw_distribution,
+                                 distribution_size },
+    [RM_FIGURE_DIFFERENCES] = { { "differences", "Differences to the baseline",
+                                  "Paired differences on common problems, with intervals corrected "
+                                  "for the number of "
+                                  "comparisons. A filled marker: the interval excludes 0. The "
+                                  "green band, where there is "
+                                  "one, is the stated margin of equivalence." },
+                                has_differences,
+                                draw_differences,
+                                differences_size },
 };
 
 const rm_figure_info *rm_figure_describe(rm_figure f)
@@ -266,7 +316,8 @@ rm_status rm_figure_find(const char *name, rm_figure *out, rm_error *err)
             return RM_OK;
         }
         int distance = rm_word_distance(name, figures[i].info.name);
-        if (distance < best_distance) best = i, best_distance = distance;
+        if (distance < best_distance)
+            best = i, best_distance = distance;
     }
     return rm_fail(err, RM_E_ARGUMENT, "There is no figure \"%s\"; did you mean \"%s\"?", name,
                    figures[best].info.name);
@@ -296,8 +347,10 @@ rm_status rm_format_of_path(const char *path, rm_format *out, rm_error *err)
 /* What the reader must know of every figure: level, number of problems, the daggers. */
 static void note_of(const fig_view *v, const fig_page *page, rm_text *note)
 {
-    const char *ring = page->rings ? " (ringed)" : "", *front = page->front ? "; never on the front" : "";
-    if (page->note[0]) rm_text_puts(note, page->note);
+    const char *ring = page->rings ? " (ringed)" : "",
+               *front = page->front ? "; never on the front" : "";
+    if (page->note[0])
+        rm_text_puts(note, page->note);
     else
         rm_text_printf(note, "%.4g%% intervals; %zu problem%s.", 100 * v->analysis->options.level,
                        v->task->n_problems, v->task->n_problems == 1 ? "" : "s");
@@ -310,13 +363,15 @@ static void note_of(const fig_view *v, const fig_page *page, rm_text *note)
 static size_t count_lines(const char *text)
 {
     size_t n = *text != '\0';
-    for (; *text; text++) n += *text == '\n';
+    for (; *text; text++)
+        n += *text == '\n';
     return n;
 }
 
 static void draw_note(fig_canvas *canvas, const char *lines)
 {
-    double y = PAGE_MARGIN + FIG_SIZE_NOTE * 0.6 + (FIG_SIZE_NOTE + 2) * (double)(count_lines(lines) - 1);
+    double y =
+        PAGE_MARGIN + FIG_SIZE_NOTE * 0.6 + (FIG_SIZE_NOTE + 2) * (double)(count_lines(lines) - 1);
     for (const char *p = lines; *p; y -= FIG_SIZE_NOTE + 2) {
         size_t n = strcspn(p, "\n");
         rm_text line = { 0 };
@@ -337,7 +392,8 @@ static double draw_key(const fig_page *page, double top)
     for (size_t i = 0; i < page->n_key; i++) {
         const fig_key *k = &page->key[i];
         double width = lead + fig_text_width(k->text, FIG_SIZE_LABEL, FIG_REGULAR);
-        if (x > left && x + width > fig_canvas_width(page->canvas) - PAGE_MARGIN) x = left, y -= row;
+        if (x > left && x + width > fig_canvas_width(page->canvas) - PAGE_MARGIN)
+            x = left, y -= row;
         fig_draw_marker(page->canvas, x + 3, y, k->style.ringed ? 2.0 : 2.6, &k->style);
         fig_text(page->canvas, x + lead, y, 0, FIG_SIZE_LABEL, FIG_REGULAR, k->color, k->text);
         x += width + gap;
@@ -347,7 +403,8 @@ static double draw_key(const fig_page *page, double top)
 
 static void free_key(fig_page *page)
 {
-    for (size_t i = 0; i < page->n_key; i++) free(page->key[i].text);
+    for (size_t i = 0; i < page->n_key; i++)
+        free(page->key[i].text);
     page->n_key = 0;
 }
 
@@ -363,7 +420,8 @@ static rm_status draw_page(const fig_view *v, const struct figure *f, fig_canvas
     f->draw(v, page);
     page->key_height = draw_key(page, page->body.y0 - 4);
     free_key(page);
-    if (page->status && err) *err = page->error;
+    if (page->status && err)
+        *err = page->error;
     return page->status;
 }
 
@@ -374,9 +432,11 @@ static rm_status lay_out(const fig_view *v, const struct figure *f, double width
     fig_canvas *canvas = NULL;
     fig_page page;
     rm_status st = fig_canvas_dry(width, height, &canvas, err);
-    if (!st) st = draw_page(v, f, canvas, 0, &page, err);
+    if (!st)
+        st = draw_page(v, f, canvas, 0, &page, err);
     fig_canvas_free(canvas);
-    if (st) return st;
+    if (st)
+        return st;
     rm_text note = { 0 };
     note_of(v, &page, &note);
     if (!note.failed)
@@ -393,9 +453,12 @@ static rm_status render(const fig_view *v, const struct figure *f, const rm_plot
                         rm_format format, rm_text *bytes, rm_error *err)
 {
     double width_in = COLUMN_IN, height_in = 2.6;
-    if (f->size) f->size(v, &width_in, &height_in);
-    if (o && o->width_in > 0) width_in = o->width_in;
-    if (o && o->height_in > 0) height_in = o->height_in;
+    if (f->size)
+        f->size(v, &width_in, &height_in);
+    if (o && o->width_in > 0)
+        width_in = o->width_in;
+    if (o && o->height_in > 0)
+        height_in = o->height_in;
     double width = 72 * width_in, height = 72 * height_in, below = 0;
     if (!(width >= 100 && height >= 50))
         return rm_fail(err, RM_E_ARGUMENT,
@@ -408,7 +471,8 @@ static rm_status render(const fig_view *v, const struct figure *f, const rm_plot
     if (!st)
         st = fig_canvas_open(format, width, height + below, o && o->dpi > 0 ? o->dpi : 300,
                              f->info.title, &canvas, err);
-    if (!st) st = draw_page(v, f, canvas, below, &page, err);
+    if (!st)
+        st = draw_page(v, f, canvas, below, &page, err);
     if (!st) {
         draw_note(canvas, lines.data);
         st = fig_canvas_finish(canvas, bytes, err);
@@ -422,7 +486,8 @@ static rm_status render(const fig_view *v, const struct figure *f, const rm_plot
 bool rm_figure_has_data(const rm_analysis *analysis, size_t task, rm_figure figure)
 {
     fig_view v;
-    if ((unsigned)figure >= RM_N_FIGURES || fig_view_new(analysis, task, &v, NULL)) return false;
+    if ((unsigned)figure >= RM_N_FIGURES || fig_view_new(analysis, task, &v, NULL))
+        return false;
     bool has = figures[figure].has(&v);
     fig_view_free(&v);
     return has;
@@ -437,7 +502,8 @@ rm_status rm_figure_render(const rm_analysis *analysis, size_t task, rm_figure f
                        (int)format);
     fig_view v;
     rm_status st = fig_view_new(analysis, task, &v, err);
-    if (st) return st;
+    if (st)
+        return st;
     if (!figures[figure].has(&v))
         st = rm_fail(err, RM_E_ARGUMENT, "Task \"%s\" has no data for the figure \"%s\".",
                      v.task->task, figures[figure].info.name);
@@ -452,10 +518,12 @@ rm_status rm_figure_write(const rm_analysis *analysis, size_t task, rm_figure fi
 {
     rm_format format;
     rm_status st = rm_format_of_path(path, &format, err);
-    if (st) return st;
+    if (st)
+        return st;
     rm_text bytes = { 0 };
     st = rm_figure_render(analysis, task, figure, options, format, &bytes, err);
-    if (!st) st = rm_file_write(path, bytes.data, bytes.length, err);
+    if (!st)
+        st = rm_file_write(path, bytes.data, bytes.length, err);
     rm_text_free(&bytes);
     return st;
 }

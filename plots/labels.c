@@ -34,7 +34,8 @@ typedef struct candidate {
 
 static void *grow(fig_scene *scene, void *items, size_t *room, size_t n, size_t size)
 {
-    if (scene->failed || n < *room) return items;
+    if (scene->failed || n < *room)
+        return items;
     size_t more = *room ? *room * 2 : 64;
     void *grown = more > SIZE_MAX / size ? NULL : realloc(items, more * size);
     if (!grown) {
@@ -47,9 +48,11 @@ static void *grow(fig_scene *scene, void *items, size_t *room, size_t n, size_t 
 
 void fig_scene_obstacle(fig_scene *s, fig_obstacle o)
 {
-    if (!isfinite(o.x0) || !isfinite(o.y0) || !isfinite(o.x1) || !isfinite(o.y1)) return;
+    if (!isfinite(o.x0) || !isfinite(o.y0) || !isfinite(o.x1) || !isfinite(o.y1))
+        return;
     s->obstacles = grow(s, s->obstacles, &s->room_obstacles, s->n_obstacles, sizeof o);
-    if (!s->failed) s->obstacles[s->n_obstacles++] = o;
+    if (!s->failed)
+        s->obstacles[s->n_obstacles++] = o;
 }
 
 void fig_scene_label(fig_scene *s, const char *text, double size, fig_weight weight,
@@ -62,24 +65,33 @@ void fig_scene_label(fig_scene *s, const char *text, double size, fig_weight wei
         return;
     }
     s->labels[s->n_labels++] = (fig_label){
-        .text = copy, .width = fig_text_width(text, size, weight), .size = size,
-        .weight = weight, .color = color, .importance = importance, .may_lead = may_lead,
-        .owner = owner, .first_anchor = s->n_anchors,
+        .text = copy,
+        .width = fig_text_width(text, size, weight),
+        .size = size,
+        .weight = weight,
+        .color = color,
+        .importance = importance,
+        .may_lead = may_lead,
+        .owner = owner,
+        .first_anchor = s->n_anchors,
     };
 }
 
 void fig_scene_anchor(fig_scene *s, double x, double y, double radius, double cost)
 {
-    if (!s->n_labels || !isfinite(x) || !isfinite(y)) return;
+    if (!s->n_labels || !isfinite(x) || !isfinite(y))
+        return;
     s->anchors = grow(s, s->anchors, &s->room_anchors, s->n_anchors, sizeof *s->anchors);
-    if (s->failed) return;
+    if (s->failed)
+        return;
     s->anchors[s->n_anchors++] = (fig_anchor){ x, y, radius, cost };
     s->labels[s->n_labels - 1].n_anchors++;
 }
 
 void fig_scene_free(fig_scene *s)
 {
-    for (size_t i = 0; i < s->n_labels; i++) free(s->labels[i].text);
+    for (size_t i = 0; i < s->n_labels; i++)
+        free(s->labels[i].text);
     free(s->obstacles);
     free(s->anchors);
     free(s->labels);
@@ -102,7 +114,8 @@ double fig_segment_in_rect(fig_point a, fig_point b, fig_rect r)
     const double q[4] = { a.x - r.x0, r.x1 - a.x, a.y - r.y0, r.y1 - a.y };
     for (int i = 0; i < 4; i++) {
         if (fabs(p[i]) < 1e-12) {
-            if (q[i] < 0) return 0;
+            if (q[i] < 0)
+                return 0;
         } else if (p[i] < 0) {
             t0 = fmax(t0, q[i] / p[i]);
         } else {
@@ -144,14 +157,16 @@ static double cost_of_cover(const fig_obstacle *o, const candidate *c, int owner
     switch (o->kind) {
     case FIG_DISC: {
         double gap = distance_to_rect(o->x0, o->y0, c->box) - o->x1;
-        if (gap < 0.6) return o->cost;
+        if (gap < 0.6)
+            return o->cost;
         return o->owner != owner && gap < 3 ? 1.2 : 0; /* reads as the neighbour's name */
     }
     case FIG_STROKE: {
         double length = fig_segment_in_rect(a, b, air);
         return length > 0 ? o->cost * fmin(0.5 + length / 8, 4) : 0;
     }
-    case FIG_AREA: return fig_rects_meet(air, (fig_rect){ o->x0, o->y0, o->x1, o->y1 }, 0) ? o->cost : 0;
+    case FIG_AREA:
+        return fig_rects_meet(air, (fig_rect){ o->x0, o->y0, o->x1, o->y1 }, 0) ? o->cost : 0;
     }
     return 0;
 }
@@ -215,20 +230,24 @@ static rm_status list_candidates(const fig_scene *s, const fig_label *l, candida
     *n = 0;
     size_t rings = l->may_lead ? RINGS : 2, most = l->n_anchors * DIRECTIONS * rings;
     candidate *all = malloc((most ? most : 1) * sizeof *all);
-    if (!all) return RM_E_MEMORY;
+    if (!all)
+        return RM_E_MEMORY;
     size_t found = 0;
     for (size_t a = 0; a < l->n_anchors; a++)
         for (int ring = 0; ring < (int)rings; ring++)
             for (int d = 0; d < DIRECTIONS; d++) {
                 candidate c = make_candidate(l, &s->anchors[l->first_anchor + a], d, ring);
                 const fig_rect *in = &s->bounds;
-                if (c.box.x0 < in->x0 || c.box.x1 > in->x1 || c.box.y0 < in->y0 || c.box.y1 > in->y1)
+                if (c.box.x0 < in->x0 || c.box.x1 > in->x1 || c.box.y0 < in->y0 ||
+                    c.box.y1 > in->y1)
                     continue;
                 for (size_t i = 0; i < s->n_obstacles && c.cost < OMITTED * l->importance; i++) {
                     c.cost += cost_of_cover(&s->obstacles[i], &c, l->owner);
-                    if (c.leader) c.cost += cost_of_leader(&s->obstacles[i], &c, l->owner);
+                    if (c.leader)
+                        c.cost += cost_of_leader(&s->obstacles[i], &c, l->owner);
                 }
-                if (c.cost < OMITTED * l->importance && c.cost < FIG_FORBIDDEN) all[found++] = c;
+                if (c.cost < OMITTED * l->importance && c.cost < FIG_FORBIDDEN)
+                    all[found++] = c;
             }
     qsort(all, found, sizeof *all, by_cost);
     *n = found < KEPT ? found : KEPT;
@@ -248,16 +267,20 @@ typedef struct search {
 
 static double pair_cost(const candidate *a, const candidate *b)
 {
-    if (fig_rects_meet(a->box, b->box, 2)) return FIG_FORBIDDEN;
-    if (a->leader && fig_segment_in_rect(a->from, a->to, b->box) > 0) return FIG_FORBIDDEN;
-    if (b->leader && fig_segment_in_rect(b->from, b->to, a->box) > 0) return FIG_FORBIDDEN;
+    if (fig_rects_meet(a->box, b->box, 2))
+        return FIG_FORBIDDEN;
+    if (a->leader && fig_segment_in_rect(a->from, a->to, b->box) > 0)
+        return FIG_FORBIDDEN;
+    if (b->leader && fig_segment_in_rect(b->from, b->to, a->box) > 0)
+        return FIG_FORBIDDEN;
     return a->leader && b->leader && segments_cross(a->from, a->to, b->from, b->to) ? 8 : 0;
 }
 
 /* What label i adds to the sum if it takes candidate k, the others as they are. */
 static double cost_at(const search *s, size_t i, int k)
 {
-    if (k < 0) return OMITTED * s->scene->labels[i].importance;
+    if (k < 0)
+        return OMITTED * s->scene->labels[i].importance;
     const candidate *mine = &s->candidates[i * KEPT + (size_t)k];
     double cost = mine->cost;
     for (size_t j = 0; j < s->scene->n_labels && cost < FIG_FORBIDDEN; j++)
@@ -275,9 +298,11 @@ static void descend(search *s)
             double best_cost = cost_at(s, i, best);
             for (int k = -1; k < (int)s->n[i]; k++) {
                 double cost = cost_at(s, i, k);
-                if (cost < best_cost - 1e-9) best = k, best_cost = cost;
+                if (cost < best_cost - 1e-9)
+                    best = k, best_cost = cost;
             }
-            if (best != s->choice[i]) s->choice[i] = best, moved = 1;
+            if (best != s->choice[i])
+                s->choice[i] = best, moved = 1;
         }
     }
 }
@@ -289,10 +314,12 @@ static void anneal(search *s)
         double temperature = 6 * pow(0.02, (double)step / (double)steps);
         uint64_t bits = rm_random(1, 0x6c6162656c73u, (uint32_t)step, 0);
         size_t i = (size_t)rm_scale(bits, n);
-        if (!s->n[i]) continue;
+        if (!s->n[i])
+            continue;
         int k = (int)rm_scale(rm_random(1, 0x6c6162656c73u, (uint32_t)step, 1), s->n[i] + 1) - 1;
         double rise = cost_at(s, i, k) - cost_at(s, i, s->choice[i]);
-        if (rise > 200) continue; /* forbidden */
+        if (rise > 200)
+            continue; /* forbidden */
         if (rise <= 0 ||
             rm_unit(rm_random(1, 0x6c6162656c73u, (uint32_t)step, 2)) < exp(-rise / temperature))
             s->choice[i] = k;
@@ -304,17 +331,22 @@ rm_status fig_scene_place(fig_scene *scene, rm_error *err)
     size_t n = scene->n_labels;
     search s = { .scene = scene };
     rm_status st = RM_OK;
-    if (scene->failed) goto memory;
-    if (!n) return RM_OK;
-    if (n > SIZE_MAX / KEPT / sizeof *s.candidates) goto memory;
+    if (scene->failed)
+        goto memory;
+    if (!n)
+        return RM_OK;
+    if (n > SIZE_MAX / KEPT / sizeof *s.candidates)
+        goto memory;
     s.candidates = malloc(n * KEPT * sizeof *s.candidates);
     s.n = calloc(n, sizeof *s.n);
     s.choice = malloc(n * sizeof *s.choice);
-    if (!s.candidates || !s.n || !s.choice) goto memory;
+    if (!s.candidates || !s.n || !s.choice)
+        goto memory;
 
     for (size_t i = 0; i < n; i++) {
         s.choice[i] = -1;
-        if (list_candidates(scene, &scene->labels[i], s.candidates + i * KEPT, &s.n[i])) goto memory;
+        if (list_candidates(scene, &scene->labels[i], s.candidates + i * KEPT, &s.n[i]))
+            goto memory;
     }
     descend(&s);
     anneal(&s);
@@ -322,7 +354,8 @@ rm_status fig_scene_place(fig_scene *scene, rm_error *err)
     for (size_t i = 0; i < n; i++) {
         fig_label *l = &scene->labels[i];
         l->placed = s.choice[i] >= 0;
-        if (!l->placed) continue;
+        if (!l->placed)
+            continue;
         const candidate *c = &s.candidates[i * KEPT + (size_t)s.choice[i]];
         l->box = c->box;
         l->leader = c->leader;

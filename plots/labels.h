@@ -11,7 +11,7 @@ typedef struct fig_obstacle {
     fig_obstacle_kind kind;
     double x0, y0, x1, y1; /* disc: centre and radius in x1; stroke: ends; area: box */
     double cost;
-    int owner;             /* the series it belongs to, -1 none */
+    int owner; /* the series it belongs to, -1 none */
 } fig_obstacle;
 #define FIG_FORBIDDEN 1000.0
 
@@ -25,8 +25,8 @@ typedef struct fig_label {
     double width, size; /* points */
     fig_weight weight;
     fig_color color;
-    double importance;  /* 1 is usual; what leaving it out costs */
-    bool may_lead;      /* may stand off with a leader line */
+    double importance; /* 1 is usual; what leaving it out costs */
+    bool may_lead;     /* may stand off with a leader line */
     int owner;
     size_t first_anchor, n_anchors;
     /* the result */
@@ -42,7 +42,7 @@ typedef struct fig_scene {
     fig_label *labels;
     size_t n_obstacles, n_anchors, n_labels;
     size_t room_obstacles, room_anchors, room_labels;
-    bool failed;        /* memory ran out; nothing more is added */
+    bool failed; /* memory ran out; nothing more is added */
 } fig_scene;
 
 void fig_scene_obstacle(fig_scene *, fig_obstacle);

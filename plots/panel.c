@@ -4,9 +4,9 @@
 #include <math.h>
 #include <string.h>
 
-#define AXIS_WIDTH 0.8
+#define AXIS_WIDTH  0.8
 #define TICK_LENGTH 3.0
-#define HALO 0.9
+#define HALO        0.9
 
 void fig_page_shows(fig_page *page, const rm_cell *cell)
 {
@@ -41,7 +41,8 @@ static void draw_y_axis(fig_panel *p, const fig_tick *tick, size_t n)
     for (size_t i = 0; i < n; i++) {
         double at = fig_at(&p->y, tick[i].value);
         bool major = tick[i].text[0];
-        if (major) fig_segment(p->canvas, p->plot.x0, at, p->plot.x1, at, 0.5, FIG_GRID);
+        if (major)
+            fig_segment(p->canvas, p->plot.x0, at, p->plot.x1, at, 0.5, FIG_GRID);
         fig_segment(p->canvas, p->plot.x0 - (major ? TICK_LENGTH : 0.6 * TICK_LENGTH), at,
                     p->plot.x0, at, AXIS_WIDTH, FIG_INK);
         fig_text(p->canvas, p->plot.x0 - TICK_LENGTH - 2, at, 1, FIG_SIZE_TICK, FIG_REGULAR,
@@ -111,7 +112,8 @@ void fig_panel_band(fig_panel *p, const double *x, const double *low, const doub
             at[i] = (fig_point){ px, fig_at_clamped(&p->y, high[from + i]) };
             at[2 * m - 1 - i] = (fig_point){ px, fig_at_clamped(&p->y, low[from + i]) };
         }
-        if (m > 1) fig_polygon(p->canvas, at, 2 * m, color);
+        if (m > 1)
+            fig_polygon(p->canvas, at, 2 * m, color);
         from += m ? m : 1;
     }
 }
@@ -124,7 +126,8 @@ void fig_panel_line(fig_panel *p, const double *x, const double *y, size_t n, do
     size_t m = 0;
     for (size_t i = 0; i < n && m < sizeof at / sizeof *at; i++) {
         fig_point here = { fig_at(&p->x, x[i]), fig_at(&p->y, y[i]) };
-        if (!isfinite(here.x) || !isfinite(here.y)) continue; /* joins over what is missing */
+        if (!isfinite(here.x) || !isfinite(here.y))
+            continue; /* joins over what is missing */
         if (m)
             fig_scene_obstacle(&p->scene, (fig_obstacle){ FIG_STROKE, before.x, before.y, here.x,
                                                           here.y, 5, owner });
@@ -137,7 +140,8 @@ void fig_panel_interval(fig_panel *p, double x, double y, const rm_estimate *ex,
                         const rm_estimate *ey, fig_color color, int owner)
 {
     double px = fig_at(&p->x, x), py = fig_at(&p->y, y);
-    if (!isfinite(px) || !isfinite(py)) return;
+    if (!isfinite(px) || !isfinite(py))
+        return;
     if (ex && !isnan(ex->low) && !isnan(ex->high)) {
         double a = fig_at_clamped(&p->x, ex->low), b = fig_at_clamped(&p->x, ex->high);
         fig_segment(p->canvas, a, py, b, py, 1.0, color);
@@ -161,18 +165,21 @@ void fig_draw_marker(fig_canvas *canvas, double x, double y, double radius, cons
         fig_marker_fill(canvas, style->marker, x, y, outer, FIG_WHITE);
     }
     fig_marker_fill(canvas, style->marker, x, y, radius, style->color);
-    if (style->hollow) fig_marker_fill(canvas, style->marker, x, y, radius * 0.56, FIG_WHITE);
+    if (style->hollow)
+        fig_marker_fill(canvas, style->marker, x, y, radius * 0.56, FIG_WHITE);
 }
 
 void fig_panel_marker(fig_panel *p, double x, double y, double radius, const fig_style *style,
                       int owner)
 {
     double px = fig_at(&p->x, x), py = fig_at(&p->y, y);
-    if (!isfinite(px) || !isfinite(py)) return;
+    if (!isfinite(px) || !isfinite(py))
+        return;
     fig_draw_marker(p->canvas, px, py, radius, style);
     p->page->rings |= style->ringed;
     double extent = radius + (style->ringed ? 2.5 : 0.4);
-    fig_scene_obstacle(&p->scene, (fig_obstacle){ FIG_DISC, px, py, extent, 0, FIG_FORBIDDEN, owner });
+    fig_scene_obstacle(&p->scene,
+                       (fig_obstacle){ FIG_DISC, px, py, extent, 0, FIG_FORBIDDEN, owner });
 }
 
 void fig_panel_staircase(fig_panel *p, const double *x, const double *y, size_t n, double width,
@@ -183,14 +190,16 @@ void fig_panel_staircase(fig_panel *p, const double *x, const double *y, size_t 
     size_t m = 0;
     for (size_t i = 0; i < n && i < MOST; i++) {
         fig_point here = { fig_at(&p->x, x[i]), fig_at(&p->y, y[i]) };
-        if (!isfinite(here.x) || !isfinite(here.y)) continue;
+        if (!isfinite(here.x) || !isfinite(here.y))
+            continue;
         if (m) {
             at[m] = (fig_point){ here.x, at[m - 1].y };
             m++;
         }
         at[m++] = here;
     }
-    if (!m) return;
+    if (!m)
+        return;
     at[m] = (fig_point){ p->plot.x1, at[m - 1].y };
     m++;
     at[m] = (fig_point){ p->plot.x1, p->plot.y0 };
@@ -210,24 +219,27 @@ void fig_panel_label(fig_panel *p, const char *text, double size, fig_color colo
     size_t i = p->scene.n_labels;
     fig_scene_label(&p->scene, text, size, FIG_REGULAR, fig_readable(color), importance, may_lead,
                     owner);
-    if (i < FIG_MAX_KEY) p->key[i] = key;
+    if (i < FIG_MAX_KEY)
+        p->key[i] = key;
 }
 
 void fig_panel_anchor(fig_panel *p, double x, double y, double radius, double cost)
 {
     double px = fig_at(&p->x, x), py = fig_at(&p->y, y);
-    if (px < p->plot.x0 - 1 || px > p->plot.x1 + 1) return;
+    if (px < p->plot.x0 - 1 || px > p->plot.x1 + 1)
+        return;
     fig_scene_anchor(&p->scene, px, py, radius, cost);
 }
 
 static void draw_label(fig_panel *p, const fig_label *l)
 {
     if (l->leader)
-        fig_segment(p->canvas, l->from.x, l->from.y, l->to.x, l->to.y, 0.5, fig_fade(l->color, 0.7));
+        fig_segment(p->canvas, l->from.x, l->from.y, l->to.x, l->to.y, 0.5,
+                    fig_fade(l->color, 0.7));
     for (size_t i = 0; i < p->scene.n_obstacles; i++) {
         const fig_obstacle *o = &p->scene.obstacles[i];
-        if (o->kind == FIG_STROKE &&
-            fig_segment_in_rect((fig_point){ o->x0, o->y0 }, (fig_point){ o->x1, o->y1 }, l->box) > 0) {
+        if (o->kind == FIG_STROKE && fig_segment_in_rect((fig_point){ o->x0, o->y0 },
+                                                         (fig_point){ o->x1, o->y1 }, l->box) > 0) {
             fig_box(p->canvas, l->box, fig_fade(FIG_WHITE, 0.8));
             break;
         }
@@ -240,21 +252,27 @@ static void draw_label(fig_panel *p, const fig_label *l)
 static void add_to_key(fig_page *page, const fig_label *l, const fig_style *style)
 {
     for (size_t i = 0; i < page->n_key; i++)
-        if (!strcmp(page->key[i].text, l->text)) return;
-    if (page->n_key == FIG_MAX_KEY) return;
+        if (!strcmp(page->key[i].text, l->text))
+            return;
+    if (page->n_key == FIG_MAX_KEY)
+        return;
     char *text = strdup(l->text);
-    if (text) page->key[page->n_key++] = (fig_key){ text, *style, l->color };
+    if (text)
+        page->key[page->n_key++] = (fig_key){ text, *style, l->color };
 }
 
 void fig_panel_close(fig_panel *p)
 {
     fig_page *page = p->page;
-    if (!page->status) page->status = fig_scene_place(&p->scene, &page->error);
+    if (!page->status)
+        page->status = fig_scene_place(&p->scene, &page->error);
     if (!page->status) {
         for (size_t i = 0; i < p->scene.n_labels; i++) {
             const fig_label *l = &p->scene.labels[i];
-            if (l->placed) draw_label(p, l);
-            else if (i < FIG_MAX_KEY && p->key[i]) add_to_key(page, l, p->key[i]);
+            if (l->placed)
+                draw_label(p, l);
+            else if (i < FIG_MAX_KEY && p->key[i])
+                add_to_key(page, l, p->key[i]);
         }
     }
     /* the axes last, above whatever reaches them */

@@ -16,17 +16,17 @@
 typedef struct fig_style {
     fig_color color;
     fig_marker marker;
-    bool hollow;   /* second and further models */
-    bool ringed;   /* verifier or oracle */
+    bool hollow; /* second and further models */
+    bool ringed; /* verifier or oracle */
     fig_dash dash;
 } fig_style;
 
 /* Cells that belong to one line; a cell without a family is a series of its own. */
 typedef struct fig_series {
-    char *name;    /* drawable: fig_text_plain applied, dagger included */
+    char *name; /* drawable: fig_text_plain applied, dagger included */
     fig_style style;
     size_t n;
-    int *reports;  /* [n] indices into task->cells, by ascending size */
+    int *reports; /* [n] indices into task->cells, by ascending size */
 } fig_series;
 
 /* One task as the charts see it. */
@@ -56,12 +56,12 @@ typedef struct fig_key {
 
 typedef struct fig_page {
     fig_canvas *canvas;
-    fig_rect body;   /* what the panels may use: not the room for keys and notes below */
+    fig_rect body;            /* what the panels may use: not the room for keys and notes below */
     fig_key key[FIG_MAX_KEY]; /* names that found no place beside their data */
     size_t n_key;
-    double key_height;        /* of its rows, once drawn */
+    double key_height;                   /* of its rows, once drawn */
     bool verifier, oracle, front, rings; /* shown: the note below explains them */
-    char note[256];  /* what the chart says of itself; empty: level and number of problems */
+    char note[256];   /* what the chart says of itself; empty: level and number of problems */
     rm_status status; /* of the first failure; charts need not look at it */
     rm_error error;
 } fig_page;
@@ -74,14 +74,14 @@ void fig_page_shows(fig_page *, const rm_cell *);
 typedef struct fig_panel {
     fig_page *page;
     fig_canvas *canvas;
-    fig_rect outer, plot;  /* the panel's share of the page; the rectangle of the axes */
+    fig_rect outer, plot; /* the panel's share of the page; the rectangle of the axes */
     fig_scale x, y;
     fig_scene scene;
     const fig_style *key[FIG_MAX_KEY]; /* style of label i, where it may go into the key */
 } fig_panel;
 
 typedef struct fig_axes {
-    const char *title;     /* above the panel, bold; may be NULL */
+    const char *title; /* above the panel, bold; may be NULL */
     const char *x_title, *y_title;
     fig_scale x, y;
     bool no_x_grid;
@@ -89,11 +89,11 @@ typedef struct fig_axes {
 
 /* Text sizes in points. */
 #define FIG_SIZE_TITLE 8.0
-#define FIG_SIZE_AXIS 7.6
-#define FIG_SIZE_TICK 7.0
+#define FIG_SIZE_AXIS  7.6
+#define FIG_SIZE_TICK  7.0
 #define FIG_SIZE_LABEL 7.0
 #define FIG_SIZE_SMALL 5.6
-#define FIG_SIZE_NOTE 6.2
+#define FIG_SIZE_NOTE  6.2
 
 void fig_panel_open(fig_panel *, fig_page *, fig_rect outer, const fig_axes *);
 void fig_panel_close(fig_panel *);

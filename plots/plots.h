@@ -76,9 +76,9 @@ typedef struct rm_tree_node {
     const char *text; /* of this step; may be NULL */
     double lp;        /* of this step; NaN unknown, like the following */
     double prior;
-    double value;     /* mean value Q, in [0, 1] */
+    double value; /* mean value Q, in [0, 1] */
     double visits;
-    bool chosen;      /* on the path to the chosen candidate */
+    bool chosen; /* on the path to the chosen candidate */
 } rm_tree_node;
 
 typedef struct rm_tree {
@@ -86,15 +86,15 @@ typedef struct rm_tree {
     const char *question; /* as shown to people; may be NULL */
     const char *answer;   /* chosen; NULL: none */
     bool correct;
-    rm_tree_node *nodes;  /* [n_nodes] */
+    rm_tree_node *nodes; /* [n_nodes] */
     size_t n_nodes;
 } rm_tree;
 
 /* A layered drawing, root at the left: area by visits, colour by Q, the chosen path in bold,
  * step texts where there is room. Large trees are cut to their most visited nodes, and the
  * figure says so. RM_E_ARGUMENT if the tree is empty or a parent is not an earlier node. */
-RM_API rm_status rm_tree_render(const rm_tree *, const rm_plot_options *, rm_format,
-                                rm_text *bytes, rm_error *);
+RM_API rm_status rm_tree_render(const rm_tree *, const rm_plot_options *, rm_format, rm_text *bytes,
+                                rm_error *);
 RM_API rm_status rm_tree_write(const rm_tree *, const rm_plot_options *, const char *path,
                                rm_error *);
 
@@ -123,14 +123,14 @@ RM_API rm_status rm_table_write(const rm_analysis *, size_t task, rm_table, rm_t
 /* ---- the report ------------------------------------------------------------------------ */
 
 typedef struct rm_report_options {
-    const char *title;    /* NULL: "Ramify report" */
+    const char *title;       /* NULL: "Ramify report" */
     const char *description; /* of the experiment; may be NULL, like the following */
-    const char *command;  /* the exact command that made the run */
-    const char *manifest; /* JSON text */
-    const char *config;   /* as used */
-    const rm_tree *trees; /* [n_trees] */
+    const char *command;     /* the exact command that made the run */
+    const char *manifest;    /* JSON text */
+    const char *config;      /* as used */
+    const rm_tree *trees;    /* [n_trees] */
     size_t n_trees;
-    unsigned formats;     /* of the figure files, bits 1 << rm_format; 0: all three */
+    unsigned formats; /* of the figure files, bits 1 << rm_format; 0: all three */
 } rm_report_options;
 
 /* One self-contained HTML page: figures inline, tables, comparisons, trees, manifest, command. */
@@ -141,9 +141,10 @@ RM_API rm_status rm_report_markdown(const rm_analysis *, const rm_report_options
                                     rm_error *);
 
 /* Writes into the directory `out` (made if absent; its parent must exist)
- *     report.html, report.md, figures/TASK-FIGURE.{pdf,svg,png}, figures/tree-N.*, tables/TASK-TABLE.tex
- * TASK is the task's name with everything but letters, digits, '.', '_' and '-' replaced by '-'.
- * Figures without data are left out. Existing files of these names are replaced. */
+ *     report.html, report.md, figures/TASK-FIGURE.{pdf,svg,png}, figures/tree-N.*,
+ * tables/TASK-TABLE.tex TASK is the task's name with everything but letters, digits, '.', '_' and
+ * '-' replaced by '-'. Figures without data are left out. Existing files of these names are
+ * replaced. */
 RM_API rm_status rm_report_write(const rm_analysis *, const rm_report_options *, const char *out,
                                  rm_error *);
 

@@ -34,11 +34,16 @@ const char *fig_dagger(const rm_cell *cell)
 static size_t common_words(const char *a, const char *b, size_t n)
 {
     size_t i = 0;
-    while (i < n && a[i] && a[i] == b[i]) i++;
-    if (i == n && (!b[i] || b[i] == ' ')) return i;
-    if (!a[i] && (!b[i] || b[i] == ' ')) return i;
-    while (i > 0 && a[i - 1] != ' ') i--;
-    while (i > 0 && strchr(" ,;:=(", a[i - 1])) i--;
+    while (i < n && a[i] && a[i] == b[i])
+        i++;
+    if (i == n && (!b[i] || b[i] == ' '))
+        return i;
+    if (!a[i] && (!b[i] || b[i] == ' '))
+        return i;
+    while (i > 0 && a[i - 1] != ' ')
+        i--;
+    while (i > 0 && strchr(" ,;:=(", a[i - 1]))
+        i--;
     return i;
 }
 
@@ -46,7 +51,8 @@ static size_t common_of_series(const fig_view *v, const fig_series *s)
 {
     const char *first = fig_cell(v, s->reports[0])->label;
     size_t n = strlen(first);
-    for (size_t i = 1; i < s->n; i++) n = common_words(first, fig_cell(v, s->reports[i])->label, n);
+    for (size_t i = 1; i < s->n; i++)
+        n = common_words(first, fig_cell(v, s->reports[i])->label, n);
     return n;
 }
 
@@ -54,16 +60,19 @@ static size_t common_of_series(const fig_view *v, const fig_series *s)
  * model's name, where there is but one. No label is used up by it. */
 static size_t common_of_all(const fig_view *v)
 {
-    if (v->task->n_cells < 2) return 0;
+    if (v->task->n_cells < 2)
+        return 0;
     const char *first = fig_cell(v, 0)->label;
     size_t n = strlen(first);
     for (size_t c = 1; c < v->task->n_cells; c++) {
         const char *other = fig_cell(v, (int)c)->label;
         size_t i = 0;
-        while (i < n && other[i] == first[i]) i++;
+        while (i < n && other[i] == first[i])
+            i++;
         n = i;
     }
-    while (n > 0 && first[n - 1] != ' ') n--;
+    while (n > 0 && first[n - 1] != ' ')
+        n--;
     return n;
 }
 
@@ -72,12 +81,16 @@ static char *series_name(const fig_view *v, const fig_series *s)
     const rm_cell *first = fig_cell(v, s->reports[0]);
     size_t n = common_of_series(v, s), skip = common_of_all(v);
     rm_text raw = { 0 }, name = { 0 };
-    if (n > skip) rm_text_add(&raw, first->label + skip, n - skip);
-    else rm_text_puts(&raw, first->strategy);
-    if (!raw.failed) fig_text_plain(&name, raw.data, NAME_CHARS);
+    if (n > skip)
+        rm_text_add(&raw, first->label + skip, n - skip);
+    else
+        rm_text_puts(&raw, first->strategy);
+    if (!raw.failed)
+        fig_text_plain(&name, raw.data, NAME_CHARS);
     rm_text_puts(&name, fig_dagger(first));
     rm_text_free(&raw);
-    if (name.failed) rm_text_free(&name);
+    if (name.failed)
+        rm_text_free(&name);
     return name.data;
 }
 
@@ -100,7 +113,8 @@ enum { N_KNOWN = sizeof known / sizeof *known };
 static const look *find_look(const char *strategy)
 {
     for (size_t i = 0; i < N_KNOWN; i++)
-        if (strstr(strategy, known[i].part)) return &known[i];
+        if (strstr(strategy, known[i].part))
+            return &known[i];
     return NULL;
 }
 
@@ -112,7 +126,8 @@ static size_t order_of(const fig_view *v, size_t series, bool unknown_only,
     size_t n = 0;
     for (size_t i = 0; i < series; i++) {
         const rm_cell *cell = fig_cell(v, v->series[i].reports[0]);
-        if (!strcmp(what(cell), mine)) return n; /* i was the first with mine: n counts before it */
+        if (!strcmp(what(cell), mine))
+            return n; /* i was the first with mine: n counts before it */
         bool fresh = !(unknown_only && find_look(cell->strategy));
         for (size_t j = 0; fresh && j < i; j++)
             fresh = strcmp(what(fig_cell(v, v->series[j].reports[0])), what(cell)) != 0;
@@ -121,8 +136,14 @@ static size_t order_of(const fig_view *v, size_t series, bool unknown_only,
     return n;
 }
 
-static const char *strategy_of(const rm_cell *cell) { return cell->strategy; }
-static const char *model_of(const rm_cell *cell) { return cell->model; }
+static const char *strategy_of(const rm_cell *cell)
+{
+    return cell->strategy;
+}
+static const char *model_of(const rm_cell *cell)
+{
+    return cell->model;
+}
 
 static fig_style make_style(const fig_view *v, size_t series)
 {
@@ -130,13 +151,14 @@ static fig_style make_style(const fig_view *v, size_t series)
     const look *l = find_look(cell->strategy);
     if (!l) { /* free looks first: from the end of the table */
         static const look others[] = {
-            { NULL, &FIG_GREEN, FIG_PENTAGON },   { NULL, &FIG_PURPLE, FIG_STAR },
-            { NULL, &FIG_ORANGE, FIG_DIAMOND },   { NULL, &FIG_SKY, FIG_SQUARE },
-            { NULL, &FIG_BLUE, FIG_TRIANGLE },    { NULL, &FIG_VERMILLION, FIG_TRIANGLE_DOWN },
+            { NULL, &FIG_GREEN, FIG_PENTAGON }, { NULL, &FIG_PURPLE, FIG_STAR },
+            { NULL, &FIG_ORANGE, FIG_DIAMOND }, { NULL, &FIG_SKY, FIG_SQUARE },
+            { NULL, &FIG_BLUE, FIG_TRIANGLE },  { NULL, &FIG_VERMILLION, FIG_TRIANGLE_DOWN },
         };
         l = &others[order_of(v, series, true, strategy_of) % (sizeof others / sizeof *others)];
     }
-    fig_style style = { .color = *l->color, .marker = l->marker,
+    fig_style style = { .color = *l->color,
+                        .marker = l->marker,
                         .ringed = cell->verifier || cell->oracle };
     /* an ensemble is not "another model" but another strategy */
     if (!strstr(cell->strategy, "ensemble"))
@@ -156,7 +178,8 @@ static bool add_series(fig_view *v, const int *reports, size_t n)
 {
     fig_series *s = &v->series[v->n_series];
     *s = (fig_series){ .n = n, .reports = malloc(n * sizeof *reports) };
-    if (!s->reports) return false;
+    if (!s->reports)
+        return false;
     memcpy(s->reports, reports, n * sizeof *reports);
     s->name = series_name(v, s);
     v->n_series++;
@@ -174,17 +197,22 @@ rm_status fig_view_new(const rm_analysis *analysis, size_t task, fig_view *v, rm
     v->series = calloc(t->n_cells + t->n_families + 1, sizeof *v->series);
     bool ok = joined && v->series;
     for (size_t f = 0; ok && f < t->n_families; f++) {
-        if (t->families[f].n < 1) continue;
+        if (t->families[f].n < 1)
+            continue;
         ok = add_series(v, t->families[f].reports, t->families[f].n);
-        for (size_t i = 0; i < t->families[f].n; i++) joined[t->families[f].reports[i]] = true;
+        for (size_t i = 0; i < t->families[f].n; i++)
+            joined[t->families[f].reports[i]] = true;
     }
     for (size_t c = 0; ok && c < t->n_cells; c++) {
         int report = (int)c;
-        if (!joined[c]) ok = add_series(v, &report, 1);
+        if (!joined[c])
+            ok = add_series(v, &report, 1);
     }
-    for (size_t i = 0; ok && i < v->n_series; i++) v->series[i].style = make_style(v, i);
+    for (size_t i = 0; ok && i < v->n_series; i++)
+        v->series[i].style = make_style(v, i);
     free(joined);
-    if (ok) return RM_OK;
+    if (ok)
+        return RM_OK;
     fig_view_free(v);
     return rm_fail(err, RM_E_MEMORY, "There is no memory for the series of a figure.");
 }

@@ -56,18 +56,23 @@ fig_color fig_readable(fig_color color)
     const fig_color black = { 0, 0, 0, color.a };
     for (double t = 0; t < 1; t += 0.02) {
         fig_color darker = fig_mix(color, black, t);
-        if (fig_contrast_on_white(darker) >= 4.5) return darker;
+        if (fig_contrast_on_white(darker) >= 4.5)
+            return darker;
     }
     return black;
 }
 
 fig_color fig_ramp(double t)
 {
-    static const fig_color stop[] = { { 0x00, 0x22, 0x4e, 1 }, { 0x41, 0x4d, 0x6b, 1 },
-                                      { 0x7c, 0x7b, 0x78, 1 }, { 0xbc, 0xae, 0x6c, 1 },
+    static const fig_color stop[] = { { 0x00, 0x22, 0x4e, 1 },
+                                      { 0x41, 0x4d, 0x6b, 1 },
+                                      { 0x7c, 0x7b, 0x78, 1 },
+                                      { 0xbc, 0xae, 0x6c, 1 },
                                       { 0xfe, 0xe8, 0x38, 1 } };
-    if (!(t > 0)) return stop[0];
-    if (t >= 1) return stop[4];
+    if (!(t > 0))
+        return stop[0];
+    if (t >= 1)
+        return stop[4];
     int i = (int)(t * 4);
     return fig_mix(stop[i], stop[i + 1], t * 4 - i);
 }

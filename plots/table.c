@@ -26,8 +26,10 @@ static size_t add_column(fig_table *t, const char *head, const char *unit, bool 
 static void set_rows(fig_table *t, size_t n)
 {
     t->cells = calloc(n ? n : 1, FIG_MAX_COLUMNS * sizeof *t->cells);
-    if (t->cells) t->n_rows = n;
-    else t->failed = true;
+    if (t->cells)
+        t->n_rows = n;
+    else
+        t->failed = true;
 }
 
 /* Moves the text into a cell; takes it over. */
@@ -36,7 +38,8 @@ static void put(fig_table *t, size_t row, size_t column, rm_text *main, rm_text 
     if (t->failed || main->failed || (aside && aside->failed)) {
         t->failed = true;
         rm_text_free(main);
-        if (aside) rm_text_free(aside);
+        if (aside)
+            rm_text_free(aside);
         return;
     }
     fig_cell_text *c = cell_at(t, row, column);
@@ -63,7 +66,8 @@ void fig_amount(rm_text *out, double v)
     }
     char text[24];
     double size = fabs(v);
-    if (size >= 100 && size < 1e4) v = round(v);
+    if (size >= 100 && size < 1e4)
+        v = round(v);
     else if (size < 100 && size > 0) { /* three digits */
         double unit = pow(10, 2 - floor(log10(size)));
         v = round(v * unit) / unit;
@@ -74,7 +78,8 @@ void fig_amount(rm_text *out, double v)
 
 static void fixed(rm_text *out, double v, int digits, bool plus)
 {
-    if (!isfinite(v)) fig_amount(out, v);
+    if (!isfinite(v))
+        fig_amount(out, v);
     else {
         double tiny = 0.5 * pow(10, -digits);
         rm_text_printf(out, "%s%.*f", v <= -tiny ? "−" : plus ? "+" : "", digits, fabs(v));
@@ -86,10 +91,18 @@ typedef enum form { PERCENT, POINTS, AMOUNT, DECIMAL } form;
 static void print_form(rm_text *out, double v, form f)
 {
     switch (f) {
-    case PERCENT: fixed(out, 100 * v, 1, false); break;
-    case POINTS: fixed(out, 100 * v, 1, true); break;
-    case AMOUNT: fig_amount(out, v); break;
-    case DECIMAL: fixed(out, v, 2, false); break;
+    case PERCENT:
+        fixed(out, 100 * v, 1, false);
+        break;
+    case POINTS:
+        fixed(out, 100 * v, 1, true);
+        break;
+    case AMOUNT:
+        fig_amount(out, v);
+        break;
+    case DECIMAL:
+        fixed(out, v, 2, false);
+        break;
     }
 }
 
@@ -112,9 +125,12 @@ static void put_estimate(fig_table *t, size_t row, size_t column, const rm_estim
 static void put_p(fig_table *t, size_t row, size_t column, double p)
 {
     rm_text main = { 0 };
-    if (isnan(p)) rm_text_puts(&main, "–");
-    else if (p < 0.001) rm_text_puts(&main, "<0.001");
-    else rm_text_printf(&main, "%.3f", p);
+    if (isnan(p))
+        rm_text_puts(&main, "–");
+    else if (p < 0.001)
+        rm_text_puts(&main, "<0.001");
+    else
+        rm_text_printf(&main, "%.3f", p);
     put(t, row, column, &main, NULL);
 }
 
@@ -134,14 +150,18 @@ static void note_methods(const fig_view *v, fig_table *t, rm_quantity q, const c
     size_t n = 0;
     for (size_t i = 0; i < v->task->n_cells; i++) {
         const rm_estimate *e = fig_quantity(v, (int)i, q);
-        if (!isfinite(e->value) || isnan(e->low) || !e->method || !*e->method) continue;
+        if (!isfinite(e->value) || isnan(e->low) || !e->method || !*e->method)
+            continue;
         size_t k = 0;
-        while (k < n && strcmp(seen[k], e->method)) k++;
-        if (k == n && n < 8) seen[n++] = e->method;
+        while (k < n && strcmp(seen[k], e->method))
+            k++;
+        if (k == n && n < 8)
+            seen[n++] = e->method;
     }
     for (size_t k = 0; k < n; k++)
         rm_text_printf(&t->notes, "%s%s", k ? "; " : what, seen[k]);
-    if (n) rm_text_puts(&t->notes, ".\n");
+    if (n)
+        rm_text_puts(&t->notes, ".\n");
 }
 
 static void note_daggers(const fig_view *v, fig_table *t)
@@ -162,20 +182,24 @@ static const char *common_baseline(const fig_view *v)
 {
     const rm_task_report *t = v->task;
     for (size_t i = 1; i < t->n_comparisons; i++)
-        if (t->comparisons[i].b != t->comparisons[0].b) return NULL;
+        if (t->comparisons[i].b != t->comparisons[0].b)
+            return NULL;
     return t->n_comparisons ? v->analysis->records->cells[t->comparisons[0].b].label : NULL;
 }
 
 static void note_comparisons(const fig_view *v, fig_table *t)
 {
-    if (!v->task->n_comparisons) return;
+    if (!v->task->n_comparisons)
+        return;
     const char *baseline = common_baseline(v);
     rm_text_puts(&t->notes, "Differences are paired over common problems");
-    if (baseline) rm_text_printf(&t->notes, "; baseline: %s", baseline);
+    if (baseline)
+        rm_text_printf(&t->notes, "; baseline: %s", baseline);
     rm_text_printf(&t->notes,
                    "; intervals hold for the %zu comparison%s together (Bonferroni), p-values are "
                    "Holm-adjusted.\n",
-                   v->task->comparisons[0].n_family, v->task->comparisons[0].n_family == 1 ? "" : "s");
+                   v->task->comparisons[0].n_family,
+                   v->task->comparisons[0].n_family == 1 ? "" : "s");
 }
 
 /* ---- tables ------------------------------------------------------------------------------ */
@@ -183,14 +207,16 @@ static void note_comparisons(const fig_view *v, fig_table *t)
 static bool any_value(const fig_view *v, rm_quantity q)
 {
     for (size_t i = 0; i < v->task->n_cells; i++)
-        if (isfinite(fig_quantity(v, (int)i, q)->value)) return true;
+        if (isfinite(fig_quantity(v, (int)i, q)->value))
+            return true;
     return false;
 }
 
 static void quantity_column(const fig_view *v, fig_table *t, rm_quantity q, const char *head,
                             const char *unit, form f, bool interval)
 {
-    if (!any_value(v, q)) return;
+    if (!any_value(v, q))
+        return;
     size_t column = add_column(t, head, unit, false);
     for (size_t i = 0; i < t->n_rows; i++)
         put_estimate(t, i, column, fig_quantity(v, (int)i, q), f, interval);
@@ -199,13 +225,15 @@ static void quantity_column(const fig_view *v, fig_table *t, rm_quantity q, cons
 static const rm_comparison *comparison_of(const fig_view *v, int cell)
 {
     for (size_t i = 0; i < v->task->n_comparisons; i++)
-        if (v->task->comparisons[i].a == cell) return &v->task->comparisons[i];
+        if (v->task->comparisons[i].a == cell)
+            return &v->task->comparisons[i];
     return NULL;
 }
 
 static void difference_columns(const fig_view *v, fig_table *t)
 {
-    if (!v->task->n_comparisons) return;
+    if (!v->task->n_comparisons)
+        return;
     size_t column = add_column(t, "Δ to baseline", "pp", false);
     size_t column_p = add_column(t, "p", "Holm", false);
     for (size_t i = 0; i < t->n_rows; i++) {
@@ -226,7 +254,8 @@ static void build_results(const fig_view *v, fig_table *t)
 {
     size_t name = add_column(t, "Strategy", "", true);
     set_rows(t, v->task->n_cells);
-    for (size_t i = 0; i < t->n_rows; i++) put_name(t, i, name, fig_cell(v, (int)i));
+    for (size_t i = 0; i < t->n_rows; i++)
+        put_name(t, i, name, fig_cell(v, (int)i));
     quantity_column(v, t, RM_Q_ACCURACY, "Accuracy", "%", PERCENT, true);
     difference_columns(v, t);
     quantity_column(v, t, RM_Q_GENERATED_TOKENS, "Tokens", "", AMOUNT, false);
@@ -248,7 +277,11 @@ static void build_results(const fig_view *v, fig_table *t)
 
 static void build_cost(const fig_view *v, fig_table *t)
 {
-    static const struct { rm_quantity q; const char *head, *unit; form f; } columns[] = {
+    static const struct {
+        rm_quantity q;
+        const char *head, *unit;
+        form f;
+    } columns[] = {
         { RM_Q_CANDIDATES, "Candidates", "", AMOUNT },
         { RM_Q_PROMPT_TOKENS, "Prompt", "tokens", AMOUNT },
         { RM_Q_GENERATED_TOKENS, "Generated", "tokens", AMOUNT },
@@ -272,12 +305,14 @@ static void build_cost(const fig_view *v, fig_table *t)
     };
     size_t name = add_column(t, "Strategy", "", true);
     set_rows(t, v->task->n_cells);
-    for (size_t i = 0; i < t->n_rows; i++) put_name(t, i, name, fig_cell(v, (int)i));
+    for (size_t i = 0; i < t->n_rows; i++)
+        put_name(t, i, name, fig_cell(v, (int)i));
     for (size_t c = 0; c < sizeof columns / sizeof *columns; c++)
         quantity_column(v, t, columns[c].q, columns[c].head, columns[c].unit, columns[c].f, false);
-    rm_text_printf(&t->notes, "Means over %zu problem%s of each outcome's own account, counted as if "
-                              "it had run alone; shared: positions that forked paths did not need to "
-                              "evaluate again.\n",
+    rm_text_printf(&t->notes,
+                   "Means over %zu problem%s of each outcome's own account, counted as if "
+                   "it had run alone; shared: positions that forked paths did not need to "
+                   "evaluate again.\n",
                    v->task->n_problems, v->task->n_problems == 1 ? "" : "s");
     if (any_value(v, RM_Q_DISTINCT_ANSWERS))
         rm_text_printf(&t->notes, "Diversity of %zu candidates a problem.\n",
@@ -287,8 +322,10 @@ static void build_cost(const fig_view *v, fig_table *t)
 
 static const char *verdict_of(const rm_comparison *c)
 {
-    if (c->corrected.low > 0) return "better";
-    if (c->corrected.high < 0) return "worse";
+    if (c->corrected.low > 0)
+        return "better";
+    if (c->corrected.high < 0)
+        return "worse";
     return c->equal == RM_SUPPORTED ? "equal" : "inconclusive";
 }
 
@@ -312,7 +349,8 @@ static void build_comparisons(const fig_view *v, fig_table *t)
     for (size_t i = 0; i < t->n_rows; i++) {
         const rm_comparison *c = &v->task->comparisons[i];
         put_name(t, i, a, &cells[c->a]);
-        if (!same_baseline) put_name(t, i, b, &cells[c->b]);
+        if (!same_baseline)
+            put_name(t, i, b, &cells[c->b]);
         rm_text text = { 0 };
         rm_text_printf(&text, "%zu", c->n);
         put(t, i, n, &text, NULL);
@@ -337,8 +375,9 @@ static void build_comparisons(const fig_view *v, fig_table *t)
     if (v->analysis->options.margin > 0)
         rm_text_printf(&t->notes, " Equal: it lies inside the stated margin of ±%.4g points.",
                        100 * v->analysis->options.margin);
-    rm_text_printf(&t->notes, "\nDetectable: the smallest true difference found with a probability of "
-                              "%.4g%% at this size.\n",
+    rm_text_printf(&t->notes,
+                   "\nDetectable: the smallest true difference found with a probability of "
+                   "%.4g%% at this size.\n",
                    100 * v->analysis->options.power);
     note_daggers(v, t);
 }
@@ -347,12 +386,20 @@ rm_status fig_table_build(const fig_view *v, rm_table kind, fig_table *t, rm_err
 {
     *t = (fig_table){ 0 };
     switch (kind) {
-    case RM_TABLE_RESULTS: build_results(v, t); break;
-    case RM_TABLE_COST: build_cost(v, t); break;
-    case RM_TABLE_COMPARISONS: build_comparisons(v, t); break;
-    case RM_N_TABLES: break;
+    case RM_TABLE_RESULTS:
+        build_results(v, t);
+        break;
+    case RM_TABLE_COST:
+        build_cost(v, t);
+        break;
+    case RM_TABLE_COMPARISONS:
+        build_comparisons(v, t);
+        break;
+    case RM_N_TABLES:
+        break;
     }
-    if (!t->failed && !t->notes.failed) return RM_OK;
+    if (!t->failed && !t->notes.failed)
+        return RM_OK;
     fig_table_free(t);
     return rm_fail(err, RM_E_MEMORY, "There is no memory for a table.");
 }

@@ -11,8 +11,8 @@ typedef struct fig_cell_text {
 
 typedef struct fig_column {
     const char *head;
-    const char *unit;  /* below or after the head; "" for none */
-    bool left;         /* texts; numbers are right-aligned */
+    const char *unit; /* below or after the head; "" for none */
+    bool left;        /* texts; numbers are right-aligned */
 } fig_column;
 
 enum { FIG_MAX_COLUMNS = 24 };

@@ -16,7 +16,8 @@ static void each_note(const fig_table *t, rm_text *out, void (*one)(rm_text *, c
         size_t n = strcspn(p, "\n");
         rm_text line = { 0 };
         rm_text_add(&line, p, n);
-        if (!line.failed && n) one(out, line.data);
+        if (!line.failed && n)
+            one(out, line.data);
         rm_text_free(&line);
         p += n + (p[n] == '\n');
     }
@@ -34,12 +35,15 @@ static void latex_note(rm_text *out, const char *note)
 static void print_latex(const fig_table *t, rm_text *out)
 {
     rm_text_puts(out, "% needs \\usepackage{booktabs}\n\\begin{tabular}{@{}");
-    for (size_t c = 0; c < t->n_columns; c++) rm_text_puts(out, t->columns[c].left ? "l" : "r");
+    for (size_t c = 0; c < t->n_columns; c++)
+        rm_text_puts(out, t->columns[c].left ? "l" : "r");
     rm_text_puts(out, "@{}}\n\\toprule\n");
     for (size_t c = 0; c < t->n_columns; c++) {
-        if (c) rm_text_puts(out, " & ");
+        if (c)
+            rm_text_puts(out, " & ");
         fig_latex(out, t->columns[c].head);
-        if (!*t->columns[c].unit) continue;
+        if (!*t->columns[c].unit)
+            continue;
         rm_text_puts(out, " (");
         fig_latex(out, t->columns[c].unit);
         rm_text_puts(out, ")");
@@ -50,9 +54,12 @@ static void print_latex(const fig_table *t, rm_text *out)
         rm_text_puts(out, "{}");
         for (size_t c = 0; c < t->n_columns; c++) {
             const fig_cell_text *cell = text_at(t, r, c);
-            if (c) rm_text_puts(out, " & ");
-            if (cell->main) fig_latex(out, cell->main);
-            if (!cell->aside) continue;
+            if (c)
+                rm_text_puts(out, " & ");
+            if (cell->main)
+                fig_latex(out, cell->main);
+            if (!cell->aside)
+                continue;
             rm_text_puts(out, " {\\footnotesize ");
             fig_latex(out, cell->aside);
             rm_text_puts(out, "}");
@@ -91,7 +98,8 @@ static void print_markdown(const fig_table *t, rm_text *out)
         for (size_t c = 0; c < t->n_columns; c++) {
             const fig_cell_text *cell = text_at(t, r, c);
             rm_text_puts(out, "| ");
-            if (cell->main) fig_markdown(out, cell->main);
+            if (cell->main)
+                fig_markdown(out, cell->main);
             if (cell->aside) {
                 rm_text_puts(out, " ");
                 fig_markdown(out, cell->aside);
@@ -119,9 +127,12 @@ static void html_cell(const fig_table *t, size_t row, size_t column, rm_text *ou
     const char *tag = column == 0 ? "th scope=\"row\"" : "td";
     bool verdict = !strcmp(t->columns[column].head, "Verdict");
     rm_text_printf(out, "<%s class=\"%s\">", tag, t->columns[column].left ? "l" : "r");
-    if (verdict) rm_text_printf(out, "<span class=\"verdict %s\">", cell->main ? cell->main : "");
-    if (cell->main) fig_html(out, cell->main);
-    if (verdict) rm_text_puts(out, "</span>");
+    if (verdict)
+        rm_text_printf(out, "<span class=\"verdict %s\">", cell->main ? cell->main : "");
+    if (cell->main)
+        fig_html(out, cell->main);
+    if (verdict)
+        rm_text_puts(out, "</span>");
     if (cell->aside) {
         rm_text_puts(out, " <span class=\"ci\">");
         fig_html(out, cell->aside);
@@ -146,7 +157,8 @@ static void print_html(const fig_table *t, rm_text *out)
     rm_text_puts(out, "</tr></thead>\n<tbody>\n");
     for (size_t r = 0; r < t->n_rows; r++) {
         rm_text_puts(out, "<tr>");
-        for (size_t c = 0; c < t->n_columns; c++) html_cell(t, r, c, out);
+        for (size_t c = 0; c < t->n_columns; c++)
+            html_cell(t, r, c, out);
         rm_text_puts(out, "</tr>\n");
     }
     rm_text_puts(out, "</tbody>\n</table>\n<ul class=\"notes\">\n");
@@ -157,9 +169,15 @@ static void print_html(const fig_table *t, rm_text *out)
 void fig_table_print(const fig_table *t, rm_table_format format, rm_text *out)
 {
     switch (format) {
-    case RM_TABLE_LATEX: print_latex(t, out); break;
-    case RM_TABLE_MARKDOWN: print_markdown(t, out); break;
-    case RM_TABLE_HTML: print_html(t, out); break;
+    case RM_TABLE_LATEX:
+        print_latex(t, out);
+        break;
+    case RM_TABLE_MARKDOWN:
+        print_markdown(t, out);
+        break;
+    case RM_TABLE_HTML:
+        print_html(t, out);
+        break;
     }
 }
 
@@ -179,16 +197,19 @@ rm_status rm_table_render(const rm_analysis *analysis, size_t task, rm_table kin
                           rm_table_format format, rm_text *out, rm_error *err)
 {
     if ((unsigned)kind >= RM_N_TABLES || (unsigned)format > RM_TABLE_HTML)
-        return rm_fail(err, RM_E_ARGUMENT, "There is no table %d in format %d.", (int)kind, (int)format);
+        return rm_fail(err, RM_E_ARGUMENT, "There is no table %d in format %d.", (int)kind,
+                       (int)format);
     fig_view v;
     fig_table t;
     rm_status st = fig_view_new(analysis, task, &v, err);
-    if (st) return st;
+    if (st)
+        return st;
     st = fig_table_build(&v, kind, &t, err);
     if (!st) {
         fig_table_print(&t, format, out);
         fig_table_free(&t);
-        if (out->failed) st = rm_fail(err, RM_E_MEMORY, "There is no memory for a table.");
+        if (out->failed)
+            st = rm_fail(err, RM_E_MEMORY, "There is no memory for a table.");
     }
     fig_view_free(&v);
     return st;
@@ -199,7 +220,8 @@ rm_status rm_table_write(const rm_analysis *analysis, size_t task, rm_table kind
 {
     rm_text text = { 0 };
     rm_status st = rm_table_render(analysis, task, kind, format, &text, err);
-    if (!st) st = rm_file_write(path, text.data, text.length, err);
+    if (!st)
+        st = rm_file_write(path, text.data, text.length, err);
     rm_text_free(&text);
     return st;
 }

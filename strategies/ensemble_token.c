@@ -11,8 +11,6 @@
 #include "strategies/params.h"
 #include "strategies/samples.h"
 
-#include <math.h>
-
 static const char *const combine_names[] = { "mixture", "product", NULL };
 
 typedef struct et_params {
@@ -69,81 +67,20 @@ static rm_status et_check(const void *params, int n_models, rm_error *err)
     return RM_OK;
 }
 
-static double weight_of(const et_params *p, int model, int n_models)
+static rm_status run_samples(const rm_trial *trial, const et_params *p, const double *weights,
+                             rm_outcome *out, rm_error *err)
 {
-    return p->weights.n ? p->weights.value[model] : 1.0 / n_models;
-}
-
-/* Forks every model's prompt for sample i and fills the request. */
-static rm_status sample_request(const et_params *p, int n_models, rm_path *const *root, int i,
-                                const rm_stop *stop, rm_member *member, rm_request *request,
-                                rm_error *err)
-{
-    *request = (rm_request){ .want = RM_WANT_SPAN, .members = member, .n_members = n_models,
-                             .combine = (rm_combine)p->combine, .sampling = &p->sampling,
-                             .stop = stop, .max_new_tokens = p->max_new_tokens };
-    for (int m = 0; m < n_models; m++) {
-        member[m].weight = weight_of(p, m, n_models);
-        rm_status status = rm_path_fork(root[m], (uint32_t)i, &member[m].path, err);
-        if (status)
-            return status;
-    }
-    return RM_OK;
-}
-
-static rm_status draw(const rm_trial *trial, const et_params *p, rm_path *const *root,
-                      rm_member *member, rm_request *request, rm_outcome *out, rm_error *err)
-{
-    rm_stop stop = answer_stop(trial, false);
-    rm_status status = RM_OK;
-    for (int i = 0; i < p->n && !status; i++)
-        status = sample_request(p, trial->n_models, root, i, &stop, member + i * trial->n_models,
-                                &request[i], err);
+    sampler samples = { 0 };
+    rm_status status = run_array(trial->run, (size_t)p->n, sizeof *out->candidates,
+                                 &out->candidates, err);
     if (!status)
-        status = rm_eval(trial->run, request, p->n, err);
-    for (int i = 0; i < p->n * trial->n_models; i++)
-        rm_path_drop(member[i].path);
-    for (int i = 0; i < p->n && !status; i++) {
-        const rm_request *r = &request[i];
-        out->cut_short |= r->result.reason == RM_STOP_BUDGET;
-        if (r->result.n == 0)
-            continue;
-        rm_candidate *c = &out->candidates[out->n_candidates++];
-        *c = (rm_candidate){ .tokens = r->result.tokens, .n_tokens = r->result.n,
-                             .lp = sum_lp(r->result.lp, r->result.n), .score = NAN,
-                             .lp_sampling = p->sampling.do_sample
-                                                ? sum_lp(r->result.lp_sampling, r->result.n)
-                                                : NAN,
-                             .reason = r->result.reason };
-        status = candidate_finish(trial, c, err);
-    }
-    if (!status && out->n_candidates == 0)
-        return rm_fail(err, RM_E_BUDGET, "the token budget ended before the first token");
-    return status;
-}
-
-static rm_status run_samples(const rm_trial *trial, const et_params *p, rm_outcome *out,
-                             rm_error *err)
-{
-    size_t n = (size_t)p->n, n_models = (size_t)trial->n_models;
-    rm_path **root;
-    rm_member *member;
-    rm_request *request;
-    rm_status status = run_array(trial->run, n_models, sizeof *root, &root, err);
+        status = sampler_open(&samples, trial, trial->n_models, &p->sampling, p->max_new_tokens,
+                              p->n, err);
     if (!status)
-        status = run_array(trial->run, n * n_models, sizeof *member, &member, err);
+        status = sampler_combine(&samples, (rm_combine)p->combine, weights, err);
     if (!status)
-        status = run_array(trial->run, n > n_models ? n : n_models, sizeof *request, &request, err);
-    if (!status)
-        status = run_array(trial->run, n, sizeof *out->candidates, &out->candidates, err);
-    for (int m = 0; m < trial->n_models && !status; m++) {
-        status = prompt_path(trial, m, &root[m], err);
-        request[m] = (rm_request){ .want = RM_WANT_NOTHING, .path = root[m] };
-    }
-    if (!status)
-        status = rm_eval(trial->run, request, trial->n_models, err);
-    if (!status)
-        status = draw(trial, p, root, member, request, out, err);
+        status = sampler_draw(&samples, 0, p->n, out, err);
+    sampler_close(&samples);
     if (!status)
         out->chosen = 0;
     return status;
@@ -157,12 +94,12 @@ static rm_status et_run(const rm_trial *trial, const void *params, rm_outcome *o
         if (status)
             return status;
     }
-    if (p->beam.num_beams == 1)
-        return run_samples(trial, p, out, err);
-
     double weights[RM_MAX_REALS];
     for (int m = 0; m < trial->n_models; m++)
-        weights[m] = weight_of(p, m, trial->n_models);
+        weights[m] = p->weights.n ? p->weights.value[m] : 1.0 / trial->n_models;
+    if (p->beam.num_beams == 1)
+        return run_samples(trial, p, weights, out, err);
+
     beam_config beam = p->beam;
     beam.num_beam_groups = 1;
     beam.num_return_sequences = p->n;

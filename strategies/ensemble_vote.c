@@ -6,9 +6,10 @@
  *     log_odds    w_m = log(p_m (K - 1) / (1 - p_m)),  p_m clamped to [1/(2n'), 1 - 1/(2n')]
  *
  * p_m is model m's accuracy on n' problems disjoint from those reported (parameters `accuracy`,
- * `accuracy_n`), K >= 2 the number of distinct answers the models gave to the problem. The
- * weights are those of the maximum-likelihood vote when errors spread evenly over the K - 1 wrong
- * answers (Li & Yu 2014, arXiv:1411.4086; for K = 2 Nitzan & Paroush 1982); a model worse than chance, p_m < 1/K, counts against what it says.
+ * `accuracy_n`), K >= 2 the number of distinct answers the models gave to the problem. These are
+ * the weights of the maximum-likelihood vote when errors spread evenly over the K - 1 wrong answers
+ * (Li & Yu 2014, arXiv:1411.4086; for K = 2 Nitzan & Paroush 1982); a model worse than chance,
+ * p_m < 1/K, counts against what it says.
  *
  * Ties go to the answer whose best path has the larger lp, then to the smaller index; candidate
  * i * M + m is sample i of model m. A candidate's score is the weight its answer got. */
@@ -106,7 +107,7 @@ static rm_status ev_run(const rm_trial *trial, const void *params, rm_outcome *o
     int n = p->n * trial->n_models;
     rm_sampling sampling = p->sampling;
     sampling.do_sample = true;
-    sampler samples;
+    sampler samples = { 0 };
     ballot votes = { 0 };
     rm_status status = run_array(trial->run, (size_t)n, sizeof *out->candidates, &out->candidates, err);
     if (!status)
@@ -115,6 +116,7 @@ static rm_status ev_run(const rm_trial *trial, const void *params, rm_outcome *o
         status = sampler_open(&samples, trial, trial->n_models, &sampling, p->max_new_tokens, n, err);
     if (!status)
         status = sampler_draw(&samples, 0, n, out, err);
+    sampler_close(&samples);
     if (!status)
         vote(p, &votes, out);
     return status;

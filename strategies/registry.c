@@ -12,6 +12,7 @@ static const rm_strategy *const strategies[] = {
     &rm_beam,
     &rm_best_of_n,
     &rm_self_consistency,
+    &rm_adaptive_consistency,
     &rm_ensemble_vote,
     &rm_ensemble_token,
     &rm_mcts,
@@ -46,13 +47,14 @@ rm_status rm_pool_draw(const rm_trial *trial, const rm_sampling *sampling, int n
                        int max_new_tokens, rm_outcome *outcome, rm_error *err)
 {
     rm_outcome out = { .chosen = -1 };
-    sampler samples;
+    sampler samples = { 0 };
     rm_status status = run_array(trial->run, (size_t)n_samples, sizeof *out.candidates,
                                  &out.candidates, err);
     if (!status)
         status = sampler_open(&samples, trial, 1, sampling, max_new_tokens, n_samples, err);
     if (!status)
         status = sampler_draw(&samples, 0, n_samples, &out, err);
+    sampler_close(&samples);
     if (!status)
         *outcome = out;
     return status;

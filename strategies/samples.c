@@ -165,24 +165,65 @@ rm_status sampler_open(sampler *s, const rm_trial *trial, int n_models, const rm
     return status ? status : rm_eval(trial->run, s->request, n_models, err);
 }
 
+void sampler_close(sampler *s)
+{
+    for (int m = 0; m < s->n_models && s->root; m++)
+        rm_path_drop(s->root[m]);
+    s->root = NULL;
+}
+
+rm_status sampler_combine(sampler *s, rm_combine combine, const double *weights, rm_error *err)
+{
+    s->weights = weights;
+    s->combine = combine;
+    return run_array(s->trial->run, (size_t)s->capacity * (size_t)s->n_models, sizeof *s->member,
+                     &s->member, err);
+}
+
+/* Forks the prompt for sample j, request i of its group. */
+static rm_status fork_sample(sampler *s, int i, int j, rm_error *err)
+{
+    rm_request *r = &s->request[i];
+    if (!s->weights)
+        return rm_path_fork(s->root[j % s->n_models], (uint32_t)(j / s->n_models), &r->path, err);
+    rm_member *member = s->member + (size_t)i * (size_t)s->n_models;
+    r->members = member;
+    r->n_members = s->n_models;
+    r->combine = s->combine;
+    for (int m = 0; m < s->n_models; m++) {
+        member[m].weight = s->weights[m];
+        rm_status status = rm_path_fork(s->root[m], (uint32_t)j, &member[m].path, err);
+        if (status)
+            return status;
+    }
+    return RM_OK;
+}
+
+static void drop_sample(sampler *s, int i)
+{
+    rm_path_drop(s->request[i].path);
+    for (int m = 0; m < s->n_models && s->member; m++) {
+        rm_member *member = &s->member[(size_t)i * (size_t)s->n_models + (size_t)m];
+        rm_path_drop(member->path);
+        member->path = NULL;
+    }
+}
+
 /* Samples from .. from + n - 1 in one rm_eval; their paths are dropped again. */
 static rm_status draw_group(sampler *s, int from, int n, rm_error *err)
 {
-    const rm_trial *trial = s->trial;
-    rm_stop stop = answer_stop(trial, false);
+    rm_stop stop = answer_stop(s->trial, false);
     rm_status status = RM_OK;
-    int n_paths = 0;
-    for (; n_paths < n && !status; n_paths++) {
-        int j = from + n_paths;
-        rm_request *r = &s->request[n_paths];
-        *r = (rm_request){ .want = RM_WANT_SPAN, .sampling = &s->sampling, .stop = &stop,
-                           .max_new_tokens = s->max_new_tokens };
-        status = rm_path_fork(s->root[j % s->n_models], (uint32_t)(j / s->n_models), &r->path, err);
+    int forked = 0;
+    for (; forked < n && !status; forked++) {
+        s->request[forked] = (rm_request){ .want = RM_WANT_SPAN, .sampling = &s->sampling,
+                                           .stop = &stop, .max_new_tokens = s->max_new_tokens };
+        status = fork_sample(s, forked, from + forked, err);
     }
     if (!status)
-        status = rm_eval(trial->run, s->request, n, err);
-    for (int i = 0; i < n_paths; i++)
-        rm_path_drop(s->request[i].path);
+        status = rm_eval(s->trial->run, s->request, n, err);
+    for (int i = 0; i < forked; i++)
+        drop_sample(s, i);
     return status;
 }
 
@@ -201,7 +242,7 @@ static rm_status collect(const sampler *s, int from, int n, rm_outcome *out, rm_
                                                 ? sum_lp(r->result.lp_sampling, r->result.n)
                                                 : NAN,
                              .score = NAN, .reason = r->result.reason,
-                             .model = (from + i) % s->n_models };
+                             .model = s->weights ? 0 : (from + i) % s->n_models };
         rm_status status = candidate_finish(s->trial, c, err);
         if (status)
             return status;

@@ -40,8 +40,9 @@ double mean_lp(const rm_candidate *);
  * arXiv:2408.06195); 0 without an answer and 0 without others. */
 void agreement_shares(const rm_candidate *, int n, double *share);
 
-/* Independent samples of each of n_models models. Sample j is child j / n_models of the prompt
- * under model j % n_models, so that the first samples do not depend on how many follow. */
+/* Independent samples. The models draw apart: sample j is child j / n_models of the prompt under
+ * model j % n_models. Or together (sampler_combine): sample j is child j of every model's prompt.
+ * Either way the first samples do not depend on how many follow. */
 typedef struct sampler {
     const rm_trial *trial;
     int n_models, max_new_tokens;
@@ -50,11 +51,20 @@ typedef struct sampler {
     int group;              /* most samples at once, made smaller when the quota demands it */
     rm_request *request;    /* [capacity] */
     int capacity;
+    const double *weights;  /* [n_models] of the combined distribution; NULL: drawing apart */
+    rm_combine combine;
+    rm_member *member;      /* [capacity * n_models] of the requests, drawing together */
 } sampler;
 
 /* `capacity`: most samples asked for at once. */
 rm_status sampler_open(sampler *, const rm_trial *, int n_models, const rm_sampling *,
                        int max_new_tokens, int capacity, rm_error *);
+
+/* From here on the models draw together from one distribution. `weights` stays the caller's. */
+rm_status sampler_combine(sampler *, rm_combine, const double *weights, rm_error *);
+
+/* Gives the prompts' pages back. */
+void sampler_close(sampler *);
 
 /* Draws samples from .. from + n - 1 and appends them to the outcome, which has room. Where the
  * quota does not hold all at once they are drawn group by group, to the same bits. Ends early

@@ -18,15 +18,16 @@ static const char *const isa_names[] = {
 
 static const cpu_isa *const isas[] = { /* in the order of isa_names */
 #if defined(__x86_64__)
-    &cpu_avx512_bf16, &cpu_avx512, &cpu_avx2,
+                                       &cpu_avx512_bf16, &cpu_avx512, &cpu_avx2,
 #endif
-    &cpu_portable
+                                       &cpu_portable
 };
 
 static const cpu_isa *find_isa(const char *name)
 {
     for (int i = 0; isa_names[i]; i++)
-        if (strcmp(isa_names[i], name) == 0) return isas[i];
+        if (strcmp(isa_names[i], name) == 0)
+            return isas[i];
     return NULL;
 }
 
@@ -41,11 +42,13 @@ static void device_name(char *name, size_t size)
 {
     snprintf(name, size, "%s", "unknown processor");
     FILE *f = fopen("/proc/cpuinfo", "r");
-    if (!f) return;
+    if (!f)
+        return;
     char line[256];
     while (fgets(line, sizeof line, f)) {
         char *colon = strchr(line, ':');
-        if (strncmp(line, "model name", 10) != 0 || !colon) continue;
+        if (strncmp(line, "model name", 10) != 0 || !colon)
+            continue;
         colon += 1 + (colon[1] == ' ');
         colon[strcspn(colon, "\n")] = '\0';
         snprintf(name, size, "%s", colon);
@@ -59,17 +62,20 @@ static void device_name(char *name, size_t size)
 static void set_scratch(rm_backend *b, char *all, size_t bytes)
 {
     b->scratch_bytes = bytes;
-    for (int i = 0; i < b->options.n_threads; i++) b->workers[i].scratch = all + (size_t)i * bytes;
+    for (int i = 0; i < b->options.n_threads; i++)
+        b->workers[i].scratch = all + (size_t)i * bytes;
 }
 
 /* Workers run only inside flush, so their scratch may move while operations are enqueued. */
 static void need_scratch(rm_backend *b, size_t bytes)
 {
     bytes = round_up(bytes, 4096);
-    if (bytes <= b->scratch_bytes || b->status) return;
+    if (bytes <= b->scratch_bytes || b->status)
+        return;
     char *all = cpu_aligned_zeroed(bytes * (size_t)b->options.n_threads);
     if (!all) {
-        b->status = rm_fail(&b->error, RM_E_MEMORY, "no memory for %zu bytes of scratch per thread", bytes);
+        b->status =
+            rm_fail(&b->error, RM_E_MEMORY, "no memory for %zu bytes of scratch per thread", bytes);
         return;
     }
     free(b->workers[0].scratch);
@@ -78,13 +84,16 @@ static void need_scratch(rm_backend *b, size_t bytes)
 
 static void backend_close(rm_backend *b)
 {
-    if (!b) return;
+    if (!b)
+        return;
     cpu_executor_free(b->executor);
-    if (b->workers) free(b->workers[0].scratch);
+    if (b->workers)
+        free(b->workers[0].scratch);
     free(b->workers);
     free(b->ops);
     for (size_t i = 0; i < b->plan_capacity; i++) {
-        if (!b->plans[i]) continue;
+        if (!b->plans[i])
+            continue;
         cpu_plan_free(b->plans[i]);
         free(b->plans[i]);
     }
@@ -99,21 +108,28 @@ static rm_status backend_open(const rm_backend_options *options, rm_backend **ou
     if (options->isa) {
         isa = find_isa(options->isa);
         if (!isa)
-            return rm_fail(err, RM_E_ARGUMENT, "instruction set \"%s\" is unknown; avx512-bf16, avx512, avx2 or portable was expected",
+            return rm_fail(err, RM_E_ARGUMENT,
+                           "instruction set \"%s\" is unknown; avx512-bf16, avx512, avx2 or "
+                           "portable was expected",
                            options->isa);
         if (!isa->available())
-            return rm_fail(err, RM_E_UNSUPPORTED, "this processor or system has no %s", options->isa);
+            return rm_fail(err, RM_E_UNSUPPORTED, "this processor or system has no %s",
+                           options->isa);
     } else {
         for (size_t i = 0; !isa; i++)
-            if (isas[i]->available()) isa = isas[i];
+            if (isas[i]->available())
+                isa = isas[i];
     }
     if (options->n_threads < 1 || options->n_threads > 1024)
-        return rm_fail(err, RM_E_ARGUMENT, "%d threads; 1 to 1024 were expected", options->n_threads);
+        return rm_fail(err, RM_E_ARGUMENT, "%d threads; 1 to 1024 were expected",
+                       options->n_threads);
     if (options->max_rows < 1 || options->max_rows > 1 << 20)
-        return rm_fail(err, RM_E_ARGUMENT, "batches of %d rows; 1 to 1048576 were expected", options->max_rows);
+        return rm_fail(err, RM_E_ARGUMENT, "batches of %d rows; 1 to 1048576 were expected",
+                       options->max_rows);
 
     rm_backend *b = calloc(1, sizeof *b);
-    if (!b) return rm_fail(err, RM_E_MEMORY, "no memory for a backend");
+    if (!b)
+        return rm_fail(err, RM_E_MEMORY, "no memory for a backend");
     b->isa = isa;
     b->options = *options;
     b->program = 1;
@@ -128,7 +144,8 @@ static rm_status backend_open(const rm_backend_options *options, rm_backend **ou
         b->workers[i].index = i;
     }
     need_scratch(b, 64 * 1024);
-    rm_status st = b->status ? rm_fail(err, b->status, "%s", b->error.text) : cpu_executor_new(b, &b->executor, err);
+    rm_status st = b->status ? rm_fail(err, b->status, "%s", b->error.text)
+                             : cpu_executor_new(b, &b->executor, err);
     if (st) {
         backend_close(b);
         return st;
@@ -155,15 +172,18 @@ size_t cpu_input_stride(input_kind kind, size_t width)
     return kind == INPUT_Q8 ? (width + 31) / 32 * sizeof(q8_block) : round_up(width, 32) * 2;
 }
 
-static rm_status tensor_new(rm_backend *b, size_t rows, size_t width, rm_tensor **out, rm_error *err)
+static rm_status tensor_new(rm_backend *b, size_t rows, size_t width, rm_tensor **out,
+                            rm_error *err)
 {
     (void)b;
     rm_tensor *t = calloc(1, sizeof *t);
-    if (!t) return rm_fail(err, RM_E_MEMORY, "no memory for a tensor");
+    if (!t)
+        return rm_fail(err, RM_E_MEMORY, "no memory for a tensor");
     t->rows = rows;
     t->width = width;
     t->stride = round_up(width, LANES);
-    if (!rows || !width || width > SIZE_MAX / 16 / rows || !(t->data = cpu_aligned_zeroed(rows * t->stride * sizeof(float)))) {
+    if (!rows || !width || width > SIZE_MAX / 16 / rows ||
+        !(t->data = cpu_aligned_zeroed(rows * t->stride * sizeof(float)))) {
         free(t);
         return rm_fail(err, RM_E_MEMORY, "no memory for a tensor of %zu by %zu", rows, width);
     }
@@ -174,9 +194,11 @@ static rm_status tensor_new(rm_backend *b, size_t rows, size_t width, rm_tensor 
 static void tensor_free(rm_backend *b, rm_tensor *t)
 {
     (void)b;
-    if (!t) return;
+    if (!t)
+        return;
     free(t->data);
-    for (int i = 0; i < INPUT_KINDS; i++) free(t->input[i]);
+    for (int i = 0; i < INPUT_KINDS; i++)
+        free(t->input[i]);
     free(t);
 }
 
@@ -188,8 +210,10 @@ static op *enqueue(rm_backend *b, tile_fn *tile, size_t n_tiles)
         size_t capacity = b->op_capacity ? 2 * b->op_capacity : 512;
         op *ops = realloc(b->ops, capacity * sizeof *ops);
         if (!ops) {
-            b->status = rm_fail(&b->error, RM_E_MEMORY, "no memory for a program of %zu operations", capacity);
-            if (!b->n_ops) abort(); /* 512 operations: nothing can be reported any more */
+            b->status = rm_fail(&b->error, RM_E_MEMORY, "no memory for a program of %zu operations",
+                                capacity);
+            if (!b->n_ops)
+                abort();  /* 512 operations: nothing can be reported any more */
             b->n_ops = 0; /* the program is lost, flush says so */
         } else {
             b->ops = ops;
@@ -207,7 +231,8 @@ static void cut_rows(op *o, int rows, size_t per_row, size_t work)
     size_t per_tile = per_row ? work / per_row : 1;
     o->rows = rows;
     o->rows_per_tile = per_tile < 1 ? 1 : per_tile > (size_t)rows ? rows : (int)per_tile;
-    if (o->rows_per_tile < 1) o->rows_per_tile = 1;
+    if (o->rows_per_tile < 1)
+        o->rows_per_tile = 1;
     o->n_row_tiles = (rows + o->rows_per_tile - 1) / o->rows_per_tile;
     o->n_tiles = (size_t)o->n_row_tiles;
 }
@@ -227,9 +252,12 @@ static void writes(rm_backend *b, op *o, rm_tensor *y)
  * begin at multiples of the copy's unit. */
 static bool can_emit(const op *o, input_kind kind)
 {
-    if (o->emit) return o->emit == kind;
-    if (o->tile == tile_norm || o->tile == tile_product) return true;
-    if (o->tile != tile_attention && o->tile != tile_merge) return false;
+    if (o->emit)
+        return o->emit == kind;
+    if (o->tile == tile_norm || o->tile == tile_product)
+        return true;
+    if (o->tile != tile_attention && o->tile != tile_merge)
+        return false;
     size_t piece = o->y->width / (size_t)o->kv->shape.n_kv_heads;
     return piece % (kind == INPUT_Q8 ? 32 : LANES) == 0;
 }
@@ -237,7 +265,8 @@ static bool can_emit(const op *o, input_kind kind)
 /* Sees to it that the first `rows` rows of x exist as inputs of `kind` before the next op. */
 static void need_input(rm_backend *b, rm_tensor *x, input_kind kind, int rows)
 {
-    if (kind == INPUT_F32 || x->current[kind] >= rows) return;
+    if (kind == INPUT_F32 || x->current[kind] >= rows)
+        return;
     if (!x->input[kind]) {
         x->input[kind] = cpu_aligned_zeroed(x->rows * cpu_input_stride(kind, x->width));
         if (!x->input[kind]) {
@@ -258,18 +287,22 @@ static void need_input(rm_backend *b, rm_tensor *x, input_kind kind, int rows)
     o->emit = kind;
 }
 
-static void product(rm_backend *b, rm_tensor *y, const rm_tensor *x, const rm_weight *w, int rows, epilogue e)
+static void product(rm_backend *b, rm_tensor *y, const rm_tensor *x, const rm_weight *w, int rows,
+                    epilogue e)
 {
-    assert(w->class == WEIGHT_PANELS && w->gated == (e == GATE) && w->n == y->width && w->k == x->width);
+    assert(w->class == WEIGHT_PANELS && w->gated == (e == GATE) && w->n == y->width &&
+           w->k == x->width);
     assert(rows >= 0 && (size_t)rows <= y->rows && (size_t)rows <= x->rows && x != y);
-    if (rows < 1 || b->status) return;
+    if (rows < 1 || b->status)
+        return;
     need_input(b, (rm_tensor *)x, w->input, rows);
     need_scratch(b, ROW_BLOCK * GROUP * sizeof(float));
     op *o = enqueue(b, tile_product, 1);
     o->rows = rows;
     o->n_row_tiles = (rows + ROW_BLOCK - 1) / ROW_BLOCK;
     o->rows_per_tile = (rows + o->n_row_tiles - 1) / o->n_row_tiles;
-    if (o->n_row_tiles > 1) o->rows_per_tile = (int)round_up((size_t)o->rows_per_tile, 6);
+    if (o->n_row_tiles > 1)
+        o->rows_per_tile = (int)round_up((size_t)o->rows_per_tile, 6);
     o->n_row_tiles = (rows + o->rows_per_tile - 1) / o->rows_per_tile;
     o->n_tiles = (size_t)o->n_row_tiles * w->n_groups;
     o->x = x;
@@ -283,7 +316,8 @@ static void matmul(rm_backend *b, rm_tensor *y, const rm_tensor *x, const rm_wei
     product(b, y, x, w, rows, STORE);
 }
 
-static void matmul_add(rm_backend *b, rm_tensor *y, const rm_tensor *x, const rm_weight *w, int rows)
+static void matmul_add(rm_backend *b, rm_tensor *y, const rm_tensor *x, const rm_weight *w,
+                       int rows)
 {
     product(b, y, x, w, rows, ADD);
 }
@@ -293,10 +327,12 @@ static void swiglu(rm_backend *b, rm_tensor *y, const rm_tensor *x, const rm_wei
     product(b, y, x, w, rows, GATE);
 }
 
-static void embed(rm_backend *b, rm_tensor *y, const rm_weight *table, const int32_t *token, int rows)
+static void embed(rm_backend *b, rm_tensor *y, const rm_weight *table, const int32_t *token,
+                  int rows)
 {
     assert(table->class == WEIGHT_TABLE && table->k == y->width && (size_t)rows <= y->rows);
-    if (rows < 1 || b->status) return;
+    if (rows < 1 || b->status)
+        return;
     op *o = enqueue(b, tile_embed, 1);
     cut_rows(o, rows, y->width, SMALL_WORK);
     o->w = table;
@@ -304,10 +340,13 @@ static void embed(rm_backend *b, rm_tensor *y, const rm_weight *table, const int
     writes(b, o, y);
 }
 
-static void rms_norm(rm_backend *b, rm_tensor *y, const rm_tensor *x, const rm_weight *w, float eps, int rows)
+static void rms_norm(rm_backend *b, rm_tensor *y, const rm_tensor *x, const rm_weight *w, float eps,
+                     int rows)
 {
-    assert(w->class == WEIGHT_VECTOR && w->n == y->width && x->width == y->width && (size_t)rows <= y->rows);
-    if (rows < 1 || b->status) return;
+    assert(w->class == WEIGHT_VECTOR && w->n == y->width && x->width == y->width &&
+           (size_t)rows <= y->rows);
+    if (rows < 1 || b->status)
+        return;
     op *o = enqueue(b, tile_norm, 1);
     cut_rows(o, rows, y->width, SMALL_WORK / 2);
     o->x = x;
@@ -316,10 +355,12 @@ static void rms_norm(rm_backend *b, rm_tensor *y, const rm_tensor *x, const rm_w
     writes(b, o, y);
 }
 
-static void copy_rows(rm_backend *b, rm_tensor *y, const int32_t *to, const rm_tensor *x, const int32_t *from, int n)
+static void copy_rows(rm_backend *b, rm_tensor *y, const int32_t *to, const rm_tensor *x,
+                      const int32_t *from, int n)
 {
     assert(x->width == y->width);
-    if (n < 1 || b->status) return;
+    if (n < 1 || b->status)
+        return;
     op *o = enqueue(b, tile_copy_rows, 1);
     cut_rows(o, n, y->width, SMALL_WORK);
     o->x = x;
@@ -331,7 +372,8 @@ static void copy_rows(rm_backend *b, rm_tensor *y, const int32_t *to, const rm_t
 static void kv_copy_page(rm_backend *b, rm_kv *kv, int32_t to, int32_t from)
 {
     assert(to >= 0 && from >= 0 && (size_t)to < kv->n_pages && (size_t)from < kv->n_pages);
-    if (b->status) return;
+    if (b->status)
+        return;
     op *o = enqueue(b, tile_copy_page, (size_t)kv->shape.n_layers);
     o->kv = kv;
     o->rows = to;
@@ -340,7 +382,8 @@ static void kv_copy_page(rm_backend *b, rm_kv *kv, int32_t to, int32_t from)
 
 static void batch(rm_backend *b, rm_kv *kv, const rm_batch *batch)
 {
-    if (b->status) return;
+    if (b->status)
+        return;
     if (b->n_plans == b->plan_capacity) {
         size_t capacity = b->plan_capacity ? 2 * b->plan_capacity : 4;
         batch_plan **plans = realloc(b->plans, capacity * sizeof *plans);
@@ -352,13 +395,16 @@ static void batch(rm_backend *b, rm_kv *kv, const rm_batch *batch)
     }
     batch_plan *p = NULL;
     if (b->n_plans < b->plan_capacity) {
-        if (!b->plans[b->n_plans]) b->plans[b->n_plans] = calloc(1, sizeof *p);
+        if (!b->plans[b->n_plans])
+            b->plans[b->n_plans] = calloc(1, sizeof *p);
         p = b->plans[b->n_plans];
     }
     int room = batch->n_rows > b->options.max_rows ? batch->n_rows : b->options.max_rows;
-    if (room < batch->n_seqs) room = batch->n_seqs;
+    if (room < batch->n_seqs)
+        room = batch->n_seqs;
     if (!p || !cpu_plan_grow(p, room)) {
-        b->status = rm_fail(&b->error, RM_E_MEMORY, "no memory for the plan of a batch of %d rows", batch->n_rows);
+        b->status = rm_fail(&b->error, RM_E_MEMORY, "no memory for the plan of a batch of %d rows",
+                            batch->n_rows);
         return;
     }
     b->n_plans++;
@@ -367,7 +413,8 @@ static void batch(rm_backend *b, rm_kv *kv, const rm_batch *batch)
 
 static void rope_store(rm_backend *b, rm_tensor *qkv, rm_kv *kv, int layer, int n_heads)
 {
-    if (b->status) return;
+    if (b->status)
+        return;
     const batch_plan *p = b->plans[b->n_plans - 1];
     assert(b->n_plans && p->kv == kv && layer >= 0 && layer < kv->shape.n_layers);
     assert(qkv->width == (size_t)(n_heads + 2 * kv->shape.n_kv_heads) * (size_t)kv->shape.head_dim);
@@ -383,12 +430,16 @@ static void rope_store(rm_backend *b, rm_tensor *qkv, rm_kv *kv, int layer, int 
 /* Room for partial results: at first use already what the longest single sequence needs. */
 static bool need_partial(rm_backend *b, const rm_kv *kv, int rows, int n_heads, int chunks)
 {
-    size_t per_row = (size_t)n_heads * ((size_t)kv->padded_dim + 2) + (size_t)kv->shape.n_kv_heads * LANES;
-    size_t all = per_row * (size_t)((kv->max_positions + RM_CHUNK - 1) / RM_CHUNK), least = (size_t)1 << 20;
-    if (all < least) all = least;
+    size_t per_row =
+        (size_t)n_heads * ((size_t)kv->padded_dim + 2) + (size_t)kv->shape.n_kv_heads * LANES;
+    size_t all = per_row * (size_t)((kv->max_positions + RM_CHUNK - 1) / RM_CHUNK),
+           least = (size_t)1 << 20;
+    if (all < least)
+        all = least;
     if (b->partial_floats < all) {
         float *partial = aligned_alloc(64, round_up(all * sizeof *partial, 64));
-        if (!partial) return b->partial_floats > 0;
+        if (!partial)
+            return b->partial_floats > 0;
         free(b->partial);
         b->partial = partial;
         b->partial_floats = all;
@@ -396,16 +447,20 @@ static bool need_partial(rm_backend *b, const rm_kv *kv, int rows, int n_heads, 
     return per_row * (size_t)rows * (size_t)chunks <= b->partial_floats;
 }
 
-static void attention(rm_backend *b, rm_tensor *y, const rm_tensor *qkv, rm_kv *kv, int layer, int n_heads)
+static void attention(rm_backend *b, rm_tensor *y, const rm_tensor *qkv, rm_kv *kv, int layer,
+                      int n_heads)
 {
-    if (b->status) return;
+    if (b->status)
+        return;
     const batch_plan *p = b->plans[b->n_plans - 1];
     int G = kv->shape.n_kv_heads, per_kv = n_heads / G, rows = p->batch.n_rows;
-    assert(b->n_plans && p->kv == kv && n_heads % G == 0 && y->width == (size_t)n_heads * (size_t)kv->shape.head_dim);
+    assert(b->n_plans && p->kv == kv && n_heads % G == 0 &&
+           y->width == (size_t)n_heads * (size_t)kv->shape.head_dim);
     op *o = enqueue(b, tile_attention, 1);
     o->rows = rows;
     o->rows_per_tile = per_kv < QUERY_TILE ? QUERY_TILE / per_kv : 1;
-    if (o->rows_per_tile > rows) o->rows_per_tile = rows;
+    if (o->rows_per_tile > rows)
+        o->rows_per_tile = rows;
     o->n_row_tiles = (rows + o->rows_per_tile - 1) / o->rows_per_tile;
     o->n_tiles = (size_t)o->n_row_tiles * (size_t)G;
     o->x = qkv;
@@ -414,9 +469,10 @@ static void attention(rm_backend *b, rm_tensor *y, const rm_tensor *qkv, rm_kv *
     o->layer = layer;
     o->n_heads = n_heads;
     size_t threads = (size_t)b->options.n_threads;
-    o->split = threads > 1 && o->n_tiles < 2 * threads && o->n_tiles % threads != 0 && p->n_chunks >= 4 &&
-               need_partial(b, kv, rows, n_heads, p->n_chunks);
-    need_scratch(b, cpu_attention_scratch_bytes(o->rows_per_tile * per_kv, kv->shape.head_dim, kv->padded_dim));
+    o->split = threads > 1 && o->n_tiles < 2 * threads && o->n_tiles % threads != 0 &&
+               p->n_chunks >= 4 && need_partial(b, kv, rows, n_heads, p->n_chunks);
+    need_scratch(b, cpu_attention_scratch_bytes(o->rows_per_tile * per_kv, kv->shape.head_dim,
+                                                kv->padded_dim));
     if (o->split) {
         o->n_tiles *= (size_t)p->n_chunks;
         o->partial = b->partial;
@@ -431,8 +487,10 @@ static void attention(rm_backend *b, rm_tensor *y, const rm_tensor *qkv, rm_kv *
 
 static void pick(rm_backend *b, const rm_pick *picks, int n)
 {
-    if (n < 1 || b->status) return;
-    for (int i = 0; i < n; i++) need_scratch(b, rm_pick_scratch_bytes(picks[i].n_vocab));
+    if (n < 1 || b->status)
+        return;
+    for (int i = 0; i < n; i++)
+        need_scratch(b, rm_pick_scratch_bytes(picks[i].n_vocab));
     op *o = enqueue(b, tile_pick, (size_t)n);
     o->picks = picks;
 }
@@ -442,8 +500,10 @@ static rm_status flush(rm_backend *b, rm_error *err)
     if (!b->status && !cpu_executor_reserve(b->executor, b->n_ops))
         b->status = rm_fail(&b->error, RM_E_MEMORY, "no memory to run %zu operations", b->n_ops);
     rm_status st = b->status;
-    if (st) rm_fail(err, st, "%s", b->error.text);
-    else cpu_executor_run(b->executor, b->ops, b->n_ops);
+    if (st)
+        rm_fail(err, st, "%s", b->error.text);
+    else
+        cpu_executor_run(b->executor, b->ops, b->n_ops);
     b->status = RM_OK;
     b->n_ops = b->n_plans = 0;
     b->program++;

@@ -25,11 +25,11 @@
 #include "engine/pick.h"
 
 enum {
-    LANES = 16,              /* floats of one vector of the contract */
-    GROUP_VECTORS = 4,       /* vectors of one weight group */
+    LANES = 16,        /* floats of one vector of the contract */
+    GROUP_VECTORS = 4, /* vectors of one weight group */
     GROUP = LANES * GROUP_VECTORS,
-    ROW_BLOCK = 48,          /* most rows one product tile computes */
-    QUERY_TILE = 32,         /* queries (rows x heads) of one attention tile */
+    ROW_BLOCK = 48,             /* most rows one product tile computes */
+    QUERY_TILE = 32,            /* queries (rows x heads) of one attention tile */
     CHUNK_PAGES = RM_CHUNK / 16 /* most pages of one chunk */
 };
 
@@ -61,14 +61,14 @@ struct rm_weight {
     weight_class class;
     panel_kind kind;
     input_kind input;
-    bool gated;              /* the first half of a group's vectors are gates, the second ups */
-    size_t n, k;             /* outputs (of swiglu: F), inputs */
+    bool gated;  /* the first half of a group's vectors are gates, the second ups */
+    size_t n, k; /* outputs (of swiglu: F), inputs */
     size_t n_groups;
-    int last_vectors;        /* vectors of the last group */
-    size_t group_bytes;      /* of a full group */
-    size_t bytes;            /* of all groups */
-    void *data;              /* groups, or the values of a vector */
-    float *bias;             /* [n_groups 64] in the order of the lanes, or NULL */
+    int last_vectors;   /* vectors of the last group */
+    size_t group_bytes; /* of a full group */
+    size_t bytes;       /* of all groups */
+    void *data;         /* groups, or the values of a vector */
+    float *bias;        /* [n_groups 64] in the order of the lanes, or NULL */
     rm_matrix table;
 };
 
@@ -84,7 +84,7 @@ struct rm_tensor {
     size_t rows, width, stride; /* stride: floats from row to row */
     void *input[INPUT_KINDS];   /* copies as inputs of products, made at first need */
     int current[INPUT_KINDS];   /* leading rows in which the copy says what data says */
-    uint64_t program;           /* the program that last wrote the tensor, and its operation there */
+    uint64_t program; /* the program that last wrote the tensor, and its operation there */
     size_t writer;
 };
 
@@ -98,36 +98,36 @@ size_t cpu_input_stride(input_kind, size_t width);
  * Keys are transposed so that the lanes of a score are positions; Cp is C padded to 16. */
 struct rm_kv {
     rm_kv_shape shape;
-    int padded_dim;              /* Cp */
+    int padded_dim; /* Cp */
     size_t element_bytes;
-    size_t key_bytes, head_bytes;     /* in a page: keys of a head; keys and values of a head */
+    size_t key_bytes, head_bytes; /* in a page: keys of a head; keys and values of a head */
     size_t layer_bytes, page_bytes;
-    uint8_t **page;              /* [n_pages] */
+    uint8_t **page; /* [n_pages] */
     size_t n_pages, page_capacity;
-    void **slab;                 /* what kv_reserve allocated, to be freed */
+    void **slab; /* what kv_reserve allocated, to be freed */
     size_t n_slabs, slab_capacity;
 
     int rope_dims, max_positions, rope_ready; /* positions whose angles are computed */
     bool interleaved;
     double rope_scale;
-    double *frequency;           /* [rope_dims / 2] */
-    float *cosine, *sine;        /* [max_positions][rope_dims]; sine signed for its partner */
+    double *frequency;    /* [rope_dims / 2] */
+    float *cosine, *sine; /* [max_positions][rope_dims]; sine signed for its partner */
 };
 
 /* One batch as the operations see it; see kv.c. */
 typedef struct batch_plan {
     rm_batch batch;
     rm_kv *kv;
-    int capacity;        /* rows the arrays below are sized for */
-    int *order;          /* [R] rows, those that share pages side by side */
-    int *common;         /* [R] leading chunks order[i] shares with order[i - 1] */
-    int *sequence;       /* [n_seqs] scratch of the sort, twice */
-    int *first, *count;  /* [n_seqs] first row and number of rows */
-    int n_chunks;        /* of the longest row */
+    int capacity;       /* rows the arrays below are sized for */
+    int *order;         /* [R] rows, those that share pages side by side */
+    int *common;        /* [R] leading chunks order[i] shares with order[i - 1] */
+    int *sequence;      /* [n_seqs] scratch of the sort, twice */
+    int *first, *count; /* [n_seqs] first row and number of rows */
+    int n_chunks;       /* of the longest row */
 } batch_plan;
 
-rm_status cpu_kv_new(rm_backend *, const rm_kv_shape *, const rm_rope *, int max_positions, rm_kv **,
-                 rm_error *);
+rm_status cpu_kv_new(rm_backend *, const rm_kv_shape *, const rm_rope *, int max_positions,
+                     rm_kv **, rm_error *);
 void cpu_kv_free(rm_backend *, rm_kv *);
 size_t cpu_kv_page_bytes(const rm_kv *);
 rm_status cpu_kv_reserve(rm_backend *, rm_kv *, size_t n_pages, rm_error *);
@@ -146,10 +146,10 @@ typedef enum epilogue { STORE, ADD, GATE } epilogue;
 
 typedef struct product_args {
     const rm_weight *w;
-    const void *x;         /* rows of w->input */
-    size_t x_stride;       /* bytes */
+    const void *x;   /* rows of w->input */
+    size_t x_stride; /* bytes */
     float *y;
-    size_t y_stride;       /* floats */
+    size_t y_stride; /* floats */
     epilogue epilogue;
 } product_args;
 
@@ -157,7 +157,7 @@ typedef struct product_args {
 typedef struct attend_args {
     int n_queries, head_dim, padded_dim, page_positions;
     rm_dtype type;
-    const float *q;                  /* [Q][q_stride], already divided by sqrt(C) */
+    const float *q; /* [Q][q_stride], already divided by sqrt(C) */
     size_t q_stride;
     const int *valid;                /* [Q] positions of the chunk the query sees, 1 .. 64 */
     const void *keys[CHUNK_PAGES];   /* [C][page_positions] */
@@ -180,8 +180,8 @@ typedef struct cpu_isa {
     void (*embed)(const rm_matrix *, size_t row, float *y);
     void (*scale)(float *y, const float *x, float by, size_t n);
     void (*rope)(float *head, const float *cosine, const float *sine, int n_dims, bool interleaved);
-    void (*store_kv)(rm_dtype, const float *k, const float *v, int dim, int positions,
-                     void *keys, void *values); /* to one position of a head's page */
+    void (*store_kv)(rm_dtype, const float *k, const float *v, int dim, int positions, void *keys,
+                     void *values); /* to one position of a head's page */
     void (*attend)(const attend_args *);
     void (*merge)(float *max, float *sum, float *out, float max2, float sum2, const float *out2,
                   size_t n);
@@ -199,7 +199,7 @@ extern const cpu_isa cpu_avx2, cpu_avx512, cpu_avx512_bf16;
 typedef struct worker {
     rm_backend *backend;
     int index;
-    void *scratch;               /* backend->scratch_bytes, 64-byte aligned */
+    void *scratch; /* backend->scratch_bytes, 64-byte aligned */
 } worker;
 
 typedef struct op op;
@@ -214,14 +214,14 @@ struct op {
     const rm_weight *w;
     rm_kv *kv;
     const batch_plan *plan;
-    const int32_t *index, *to;   /* tokens, or rows of copy_rows */
+    const int32_t *index, *to; /* tokens, or rows of copy_rows */
     const rm_pick *picks;
-    input_kind emit;             /* y's copy that the tiles also write */
+    input_kind emit; /* y's copy that the tiles also write */
     epilogue epilogue;
     float eps;
     int rows, layer, n_heads, n;
     int rows_per_tile, n_row_tiles;
-    bool split;                  /* attention: a tile is one chunk, partial results go to memory */
+    bool split; /* attention: a tile is one chunk, partial results go to memory */
     float *partial;
 };
 
@@ -233,17 +233,17 @@ struct rm_backend {
     rm_backend_options options;
     char device[128];
     executor *executor;
-    arena_block *arena;          /* see memory.c */
-    worker *workers;             /* [n_threads] */
+    arena_block *arena; /* see memory.c */
+    worker *workers;    /* [n_threads] */
     size_t scratch_bytes;
-    op *ops;                     /* the program being enqueued */
+    op *ops; /* the program being enqueued */
     size_t n_ops, op_capacity;
-    uint64_t program;            /* its number, from 1 */
-    batch_plan **plans;          /* those of this program, then unused ones */
+    uint64_t program;   /* its number, from 1 */
+    batch_plan **plans; /* those of this program, then unused ones */
     size_t n_plans, plan_capacity;
-    float *partial;              /* attention's partial results */
+    float *partial; /* attention's partial results */
     size_t partial_floats;
-    rm_status status;            /* of enqueueing: reported by flush */
+    rm_status status; /* of enqueueing: reported by flush */
     rm_error error;
 };
 
@@ -252,10 +252,10 @@ void cpu_executor_free(executor *);
 bool cpu_executor_reserve(executor *, size_t n_ops);
 void cpu_executor_run(executor *, const op *, size_t n_ops);
 
-rm_status cpu_weight_new(rm_backend *, const rm_matrix *, const float *const *bias, int n, rm_compute,
-                     rm_weight **, rm_error *);
+rm_status cpu_weight_new(rm_backend *, const rm_matrix *, const float *const *bias, int n,
+                         rm_compute, rm_weight **, rm_error *);
 rm_status cpu_weight_new_gated(rm_backend *, const rm_matrix *gate, const rm_matrix *up, rm_compute,
-                           rm_weight **, rm_error *);
+                               rm_weight **, rm_error *);
 rm_status cpu_table_new(rm_backend *, const rm_matrix *, rm_weight **, rm_error *);
 rm_status cpu_vector_new(rm_backend *, const float *values, size_t n, rm_weight **, rm_error *);
 void cpu_weight_free(rm_backend *, rm_weight *);

@@ -37,16 +37,16 @@ typedef struct progress {
 struct executor {
     _Alignas(64) _Atomic uint64_t stage;
     _Alignas(64) atomic_int sleepers;
-    atomic_int inside;       /* workers that may be looking at claims */
+    atomic_int inside; /* workers that may be looking at claims */
     atomic_bool quit;
     rm_backend *backend;
-    const op *ops;           /* of the current program; read only with a claimed tile in hand */
+    const op *ops; /* of the current program; read only with a claimed tile in hand */
     size_t n_ops;
-    claim *claims;           /* [capacity][n_threads] */
-    progress *progress;      /* [capacity] */
+    claim *claims;      /* [capacity][n_threads] */
+    progress *progress; /* [capacity] */
     size_t capacity;
     int n_threads;
-    pthread_t *threads;      /* [n_threads - 1] */
+    pthread_t *threads; /* [n_threads - 1] */
     int n_started;
 };
 
@@ -54,9 +54,18 @@ static uint64_t stage_word(uint32_t epoch, uint16_t at, uint16_t program)
 {
     return (uint64_t)program << 48 | (uint64_t)at << 32 | epoch;
 }
-static uint32_t stage_epoch(uint64_t s) { return (uint32_t)s; }
-static uint16_t stage_op(uint64_t s) { return (uint16_t)(s >> 32); }
-static uint16_t stage_program(uint64_t s) { return (uint16_t)(s >> 48); }
+static uint32_t stage_epoch(uint64_t s)
+{
+    return (uint32_t)s;
+}
+static uint16_t stage_op(uint64_t s)
+{
+    return (uint16_t)(s >> 32);
+}
+static uint16_t stage_program(uint64_t s)
+{
+    return (uint16_t)(s >> 48);
+}
 
 static void relax(void)
 {
@@ -68,20 +77,23 @@ static void relax(void)
 static void wake(executor *e)
 {
     if (atomic_load(&e->sleepers))
-        syscall(SYS_futex, (uint32_t *)(void *)&e->stage, FUTEX_WAKE_PRIVATE, e->n_threads, NULL, NULL, 0);
+        syscall(SYS_futex, (uint32_t *)(void *)&e->stage, FUTEX_WAKE_PRIVATE, e->n_threads, NULL,
+                NULL, 0);
 }
 
 /* Returns once `stage` is no longer `seen`. */
 static void wait_step(executor *e, uint64_t seen)
 {
     for (int i = 0; i < SPINS; i++) {
-        if (atomic_load_explicit(&e->stage, memory_order_acquire) != seen) return;
+        if (atomic_load_explicit(&e->stage, memory_order_acquire) != seen)
+            return;
         relax();
     }
     atomic_fetch_add(&e->sleepers, 1);
     while (atomic_load(&e->stage) == seen && !atomic_load(&e->quit))
         /* the epoch is the low half of the word: little-endian */
-        syscall(SYS_futex, (uint32_t *)(void *)&e->stage, FUTEX_WAIT_PRIVATE, stage_epoch(seen), NULL, NULL, 0);
+        syscall(SYS_futex, (uint32_t *)(void *)&e->stage, FUTEX_WAIT_PRIVATE, stage_epoch(seen),
+                NULL, NULL, 0);
     atomic_fetch_sub(&e->sleepers, 1);
 }
 
@@ -89,7 +101,8 @@ static void wait_step(executor *e, uint64_t seen)
 static void advance(executor *e, worker *w, uint64_t seen, size_t at)
 {
     for (at++; at < e->n_ops && e->ops[at].n_tiles <= 1; at++)
-        if (e->ops[at].n_tiles) e->ops[at].tile(&e->ops[at], w, 0);
+        if (e->ops[at].n_tiles)
+            e->ops[at].tile(&e->ops[at], w, 0);
     uint16_t next = at < e->n_ops ? (uint16_t)at : NONE;
     atomic_store(&e->stage, stage_word(stage_epoch(seen) + 1, next, stage_program(seen)));
     wake(e);
@@ -100,7 +113,8 @@ static bool take(claim *c, uint16_t program, size_t *tile)
     uint64_t word = atomic_load_explicit(&c->word, memory_order_acquire);
     for (;;) {
         uint64_t end = word >> 40, next = word >> 16 & 0xffffff;
-        if ((uint16_t)word != program || next >= end) return false;
+        if ((uint16_t)word != program || next >= end)
+            return false;
         if (atomic_compare_exchange_weak_explicit(&c->word, &word, word + 0x10000,
                                                   memory_order_acq_rel, memory_order_acquire)) {
             *tile = next;
@@ -122,9 +136,11 @@ static void help(executor *e, worker *w, uint64_t seen)
             n_done++;
         }
     }
-    if (!n_done) return;
+    if (!n_done)
+        return;
     size_t total = e->ops[at].n_tiles; /* the program cannot end before our tiles are counted */
-    if (atomic_fetch_add_explicit(&e->progress[at].done, n_done, memory_order_acq_rel) + n_done == total)
+    if (atomic_fetch_add_explicit(&e->progress[at].done, n_done, memory_order_acq_rel) + n_done ==
+        total)
         advance(e, w, seen, at);
 }
 
@@ -134,11 +150,13 @@ static void *work(void *arg)
     executor *e = w->backend->executor;
     for (;;) {
         uint64_t seen = atomic_load(&e->stage);
-        if (atomic_load(&e->quit)) return NULL;
+        if (atomic_load(&e->quit))
+            return NULL;
         if (stage_op(seen) != NONE) {
             atomic_fetch_add(&e->inside, 1);
             /* reserve() looks at `inside` only while the stage is idle: look again */
-            if (atomic_load(&e->stage) == seen) help(e, w, seen);
+            if (atomic_load(&e->stage) == seen)
+                help(e, w, seen);
             atomic_fetch_sub(&e->inside, 1);
         }
         wait_step(e, seen);
@@ -147,7 +165,8 @@ static void *work(void *arg)
 
 bool cpu_executor_reserve(executor *e, size_t n_ops)
 {
-    if (n_ops <= e->capacity) return true;
+    if (n_ops <= e->capacity)
+        return true;
     size_t capacity = round_up(n_ops, 256);
     claim *claims = cpu_aligned_zeroed(capacity * (size_t)e->n_threads * sizeof *claims);
     progress *done = cpu_aligned_zeroed(capacity * sizeof *done);
@@ -156,7 +175,8 @@ bool cpu_executor_reserve(executor *e, size_t n_ops)
         free(done);
         return false;
     }
-    while (atomic_load(&e->inside)) sched_yield(); /* late workers leave on their own */
+    while (atomic_load(&e->inside))
+        sched_yield(); /* late workers leave on their own */
     free(e->claims);
     free(e->progress);
     e->claims = claims;
@@ -178,19 +198,23 @@ static void run_piece(executor *e, const op *ops, size_t n_ops)
         assert(n < 1 << 24);
         atomic_store_explicit(&e->progress[i].done, 0, memory_order_relaxed);
         for (size_t t = 0; t < threads; t++) {
-            uint64_t word = (uint64_t)(n * (t + 1) / threads) << 40 | (uint64_t)(n * t / threads) << 16 | program;
+            uint64_t word = (uint64_t)(n * (t + 1) / threads) << 40 |
+                            (uint64_t)(n * t / threads) << 16 | program;
             atomic_store_explicit(&e->claims[i * threads + t].word, word, memory_order_release);
         }
     }
     size_t at = 0;
     for (; at < n_ops && ops[at].n_tiles <= 1; at++)
-        if (ops[at].n_tiles) ops[at].tile(&ops[at], self, 0);
-    if (at == n_ops) return;
+        if (ops[at].n_tiles)
+            ops[at].tile(&ops[at], self, 0);
+    if (at == n_ops)
+        return;
     atomic_store(&e->stage, stage_word(stage_epoch(idle) + 1, (uint16_t)at, program));
     wake(e);
     for (;;) {
         uint64_t seen = atomic_load(&e->stage);
-        if (stage_op(seen) == NONE) return;
+        if (stage_op(seen) == NONE)
+            return;
         help(e, self, seen);
         wait_step(e, seen);
     }
@@ -200,7 +224,8 @@ void cpu_executor_run(executor *e, const op *ops, size_t n_ops)
 {
     while (n_ops) {
         size_t n = n_ops < e->capacity ? n_ops : e->capacity;
-        if (n > NONE - 1) n = NONE - 1;
+        if (n > NONE - 1)
+            n = NONE - 1;
         run_piece(e, ops, n);
         ops += n;
         n_ops -= n;
@@ -210,7 +235,8 @@ void cpu_executor_run(executor *e, const op *ops, size_t n_ops)
 rm_status cpu_executor_new(rm_backend *backend, executor **out, rm_error *err)
 {
     executor *e = cpu_aligned_zeroed(sizeof *e);
-    if (!e) return rm_fail(err, RM_E_MEMORY, "no memory for the worker threads' state");
+    if (!e)
+        return rm_fail(err, RM_E_MEMORY, "no memory for the worker threads' state");
     e->backend = backend;
     e->n_threads = backend->options.n_threads;
     e->threads = calloc((size_t)e->n_threads, sizeof *e->threads);
@@ -223,8 +249,9 @@ rm_status cpu_executor_new(rm_backend *backend, executor **out, rm_error *err)
     for (int i = 1; i < e->n_threads; i++) {
         int code = pthread_create(&e->threads[i - 1], NULL, work, &backend->workers[i]);
         if (code) {
-            rm_status st = rm_fail(err, RM_E_MEMORY, "worker thread %d of %d could not be started: %s",
-                                   i + 1, e->n_threads, strerror(code));
+            rm_status st =
+                rm_fail(err, RM_E_MEMORY, "worker thread %d of %d could not be started: %s", i + 1,
+                        e->n_threads, strerror(code));
             cpu_executor_free(e);
             return st;
         }
@@ -236,12 +263,14 @@ rm_status cpu_executor_new(rm_backend *backend, executor **out, rm_error *err)
 
 void cpu_executor_free(executor *e)
 {
-    if (!e) return;
+    if (!e)
+        return;
     uint64_t idle = atomic_load(&e->stage);
     atomic_store(&e->quit, true);
     atomic_store(&e->stage, stage_word(stage_epoch(idle) + 1, NONE, stage_program(idle)));
     wake(e);
-    for (int i = 0; i < e->n_started; i++) pthread_join(e->threads[i], NULL);
+    for (int i = 0; i < e->n_started; i++)
+        pthread_join(e->threads[i], NULL);
     free(e->threads);
     free(e->claims);
     free(e->progress);

@@ -15,12 +15,16 @@
 
 static rm_status rope_new(rm_kv *kv, const rm_rope *rope, int max_positions, rm_error *err)
 {
-    if (!rope || !rope->n_dims) return RM_OK;
+    if (!rope || !rope->n_dims)
+        return RM_OK;
     if (rope->n_dims < 0 || rope->n_dims % 2 || rope->n_dims > kv->shape.head_dim)
-        return rm_fail(err, RM_E_FORMAT, "rotary embedding of %d dimensions in heads of %d; an even number up to that was expected",
+        return rm_fail(err, RM_E_FORMAT,
+                       "rotary embedding of %d dimensions in heads of %d; an even number up to "
+                       "that was expected",
                        rope->n_dims, kv->shape.head_dim);
     if (!(rope->theta > 0.0) || !(rope->theta < 1e300))
-        return rm_fail(err, RM_E_FORMAT, "rotary frequency base %g; a positive number was expected", rope->theta);
+        return rm_fail(err, RM_E_FORMAT, "rotary frequency base %g; a positive number was expected",
+                       rope->theta);
     int half = rope->n_dims / 2;
     kv->rope_dims = rope->n_dims;
     kv->interleaved = rope->interleaved;
@@ -31,16 +35,18 @@ static rm_status rope_new(rm_kv *kv, const rm_rope *rope, int max_positions, rm_
     kv->cosine = aligned_alloc(64, bytes);
     kv->sine = aligned_alloc(64, bytes);
     if (!kv->frequency || !kv->cosine || !kv->sine)
-        return rm_fail(err, RM_E_MEMORY, "no memory for the rotary table of %d positions", max_positions);
+        return rm_fail(err, RM_E_MEMORY, "no memory for the rotary table of %d positions",
+                       max_positions);
     for (int i = 0; i < half; i++) {
         kv->frequency[i] = rm_pow(rope->theta, -2.0 * i / rope->n_dims);
-        if (rope->factors) kv->frequency[i] /= (double)rope->factors[i];
+        if (rope->factors)
+            kv->frequency[i] /= (double)rope->factors[i];
     }
     return RM_OK;
 }
 
-rm_status cpu_kv_new(rm_backend *b, const rm_kv_shape *shape, const rm_rope *rope, int max_positions,
-                     rm_kv **out, rm_error *err)
+rm_status cpu_kv_new(rm_backend *b, const rm_kv_shape *shape, const rm_rope *rope,
+                     int max_positions, rm_kv **out, rm_error *err)
 {
     int P = shape->page_positions;
     if (P != 16 && P != 32 && P != 64)
@@ -49,16 +55,19 @@ rm_status cpu_kv_new(rm_backend *b, const rm_kv_shape *shape, const rm_rope *rop
         return rm_fail(err, RM_E_ARGUMENT, "keys and values can be stored as f32 or bf16 only");
     if (shape->n_layers < 1 || shape->n_kv_heads < 1 || shape->head_dim < 1 || max_positions < 1 ||
         shape->n_layers > 1 << 14 || shape->n_kv_heads > 1 << 14 || shape->head_dim > 1 << 14)
-        return rm_fail(err, RM_E_ARGUMENT, "a cache of %d layers, %d heads of %d for %d positions is impossible",
+        return rm_fail(err, RM_E_ARGUMENT,
+                       "a cache of %d layers, %d heads of %d for %d positions is impossible",
                        shape->n_layers, shape->n_kv_heads, shape->head_dim, max_positions);
     rm_kv *kv = calloc(1, sizeof *kv);
-    if (!kv) return rm_fail(err, RM_E_MEMORY, "no memory for a cache");
+    if (!kv)
+        return rm_fail(err, RM_E_MEMORY, "no memory for a cache");
     kv->shape = *shape;
     kv->max_positions = max_positions;
     kv->padded_dim = (int)round_up((size_t)shape->head_dim, LANES);
     kv->element_bytes = shape->type == RM_F32 ? 4 : 2;
     kv->key_bytes = (size_t)P * kv->element_bytes * (size_t)shape->head_dim;
-    kv->head_bytes = round_up(kv->key_bytes + (size_t)P * kv->element_bytes * (size_t)kv->padded_dim, 64);
+    kv->head_bytes =
+        round_up(kv->key_bytes + (size_t)P * kv->element_bytes * (size_t)kv->padded_dim, 64);
     kv->layer_bytes = kv->head_bytes * (size_t)shape->n_kv_heads;
     kv->page_bytes = kv->layer_bytes * (size_t)shape->n_layers;
     rm_status st = rope_new(kv, rope, max_positions, err);
@@ -72,8 +81,10 @@ rm_status cpu_kv_new(rm_backend *b, const rm_kv_shape *shape, const rm_rope *rop
 
 void cpu_kv_free(rm_backend *b, rm_kv *kv)
 {
-    if (!kv) return;
-    for (size_t i = 0; i < kv->n_slabs; i++) cpu_arena_free(b, kv->slab[i]);
+    if (!kv)
+        return;
+    for (size_t i = 0; i < kv->n_slabs; i++)
+        cpu_arena_free(b, kv->slab[i]);
     free(kv->slab);
     free(kv->page);
     free(kv->frequency);
@@ -89,21 +100,24 @@ size_t cpu_kv_page_bytes(const rm_kv *kv)
 
 rm_status cpu_kv_reserve(rm_backend *b, rm_kv *kv, size_t n_pages, rm_error *err)
 {
-    if (n_pages <= kv->n_pages) return RM_OK;
+    if (n_pages <= kv->n_pages)
+        return RM_OK;
     size_t more = n_pages - kv->n_pages;
     if (n_pages > SIZE_MAX / sizeof(void *) / 2 || more > SIZE_MAX / 2 / kv->page_bytes)
         return rm_fail(err, RM_E_MEMORY, "no memory for %zu cache pages", n_pages);
     if (n_pages > kv->page_capacity) {
         size_t capacity = n_pages > 2 * kv->page_capacity ? n_pages : 2 * kv->page_capacity;
         uint8_t **page = realloc(kv->page, capacity * sizeof *page);
-        if (!page) return rm_fail(err, RM_E_MEMORY, "no memory for %zu cache pages", n_pages);
+        if (!page)
+            return rm_fail(err, RM_E_MEMORY, "no memory for %zu cache pages", n_pages);
         kv->page = page;
         kv->page_capacity = capacity;
     }
     if (kv->n_slabs == kv->slab_capacity) {
         size_t capacity = kv->slab_capacity ? 2 * kv->slab_capacity : 16;
         void **slab = realloc(kv->slab, capacity * sizeof *slab);
-        if (!slab) return rm_fail(err, RM_E_MEMORY, "no memory for %zu cache pages", n_pages);
+        if (!slab)
+            return rm_fail(err, RM_E_MEMORY, "no memory for %zu cache pages", n_pages);
         kv->slab = slab;
         kv->slab_capacity = capacity;
     }
@@ -111,9 +125,11 @@ rm_status cpu_kv_reserve(rm_backend *b, rm_kv *kv, size_t n_pages, rm_error *err
      * but they must not be undefined. */
     uint8_t *slab = cpu_arena_alloc(b, more * kv->page_bytes);
     if (!slab)
-        return rm_fail(err, RM_E_MEMORY, "no memory for %zu cache pages of %zu bytes", more, kv->page_bytes);
+        return rm_fail(err, RM_E_MEMORY, "no memory for %zu cache pages of %zu bytes", more,
+                       kv->page_bytes);
     kv->slab[kv->n_slabs++] = slab;
-    for (size_t i = 0; i < more; i++) kv->page[kv->n_pages++] = slab + i * kv->page_bytes;
+    for (size_t i = 0; i < more; i++)
+        kv->page[kv->n_pages++] = slab + i * kv->page_bytes;
     return RM_OK;
 }
 
@@ -121,11 +137,14 @@ rm_status cpu_kv_reserve(rm_backend *b, rm_kv *kv, size_t n_pages, rm_error *err
 static void rope_extend(rm_kv *kv, int position)
 {
     int n = kv->rope_dims, half = n / 2;
-    if (!n || position < kv->rope_ready) return;
+    if (!n || position < kv->rope_ready)
+        return;
     int to = position / 64 * 64 + 64;
-    if (to > kv->max_positions) to = kv->max_positions;
+    if (to > kv->max_positions)
+        to = kv->max_positions;
     for (int p = kv->rope_ready; p < to; p++) {
-        float *cosine = kv->cosine + (size_t)p * (size_t)n, *sine = kv->sine + (size_t)p * (size_t)n;
+        float *cosine = kv->cosine + (size_t)p * (size_t)n,
+              *sine = kv->sine + (size_t)p * (size_t)n;
         for (int i = 0; i < half; i++) {
             double s, c;
             rm_sincos((double)p * kv->rope_scale * kv->frequency[i], &s, &c);
@@ -148,9 +167,11 @@ void cpu_plan_free(batch_plan *p)
 
 bool cpu_plan_grow(batch_plan *p, int rows)
 {
-    if (rows <= p->capacity) return true;
+    if (rows <= p->capacity)
+        return true;
     int *all = malloc((size_t)rows * 6 * sizeof *all);
-    if (!all) return false;
+    if (!all)
+        return false;
     free(p->order);
     p->order = all;
     p->common = all + rows;
@@ -170,9 +191,11 @@ static int pages_of(const batch_plan *p, int row)
 static int compare(const batch_plan *p, int s, int t)
 {
     const int32_t *a = p->batch.pages[s], *b = p->batch.pages[t];
-    int n = pages_of(p, p->first[s] + p->count[s] - 1), m = pages_of(p, p->first[t] + p->count[t] - 1);
+    int n = pages_of(p, p->first[s] + p->count[s] - 1),
+        m = pages_of(p, p->first[t] + p->count[t] - 1);
     for (int i = 0; i < n && i < m; i++)
-        if (a[i] != b[i]) return a[i] < b[i] ? -1 : 1;
+        if (a[i] != b[i])
+            return a[i] < b[i] ? -1 : 1;
     return n - m;
 }
 
@@ -182,13 +205,16 @@ static int *sort_sequences(const batch_plan *p, int n)
 {
     int *from = p->sequence, *to = p->sequence + p->capacity;
     bool sorted = true;
-    for (int i = 1; i < n && sorted; i++) sorted = compare(p, from[i - 1], from[i]) <= 0;
-    if (sorted) return from;
+    for (int i = 1; i < n && sorted; i++)
+        sorted = compare(p, from[i - 1], from[i]) <= 0;
+    if (sorted)
+        return from;
     for (int width = 1; width < n; width *= 2) {
         for (int lo = 0; lo < n; lo += 2 * width) {
             int mid = lo + width < n ? lo + width : n, hi = lo + 2 * width < n ? lo + 2 * width : n;
             for (int i = lo, j = mid, k = lo; k < hi; k++)
-                to[k] = j == hi || (i < mid && compare(p, from[i], from[j]) <= 0) ? from[i++] : from[j++];
+                to[k] = j == hi || (i < mid && compare(p, from[i], from[j]) <= 0) ? from[i++]
+                                                                                  : from[j++];
         }
         int *swap = from;
         from = to;
@@ -202,15 +228,18 @@ static int common_chunks(const batch_plan *p, int a, int b)
 {
     const rm_batch *batch = &p->batch;
     int na = row_chunks(p, a), nb = row_chunks(p, b), chunks = na < nb ? na : nb;
-    if (batch->seq[a] == batch->seq[b]) return chunks;
+    if (batch->seq[a] == batch->seq[b])
+        return chunks;
     const int32_t *x = batch->pages[batch->seq[a]], *y = batch->pages[batch->seq[b]];
     int per_chunk = RM_CHUNK / p->kv->shape.page_positions;
     int pa = pages_of(p, a), pb = pages_of(p, b);
     for (int c = 0; c < chunks; c++) {
         int end = (c + 1) * per_chunk, ea = pa < end ? pa : end, eb = pb < end ? pb : end;
-        if (ea != eb) return c;
+        if (ea != eb)
+            return c;
         for (int i = c * per_chunk; i < ea; i++)
-            if (x[i] != y[i]) return c;
+            if (x[i] != y[i])
+                return c;
     }
     return chunks;
 }
@@ -222,7 +251,8 @@ void cpu_plan_make(batch_plan *p, rm_kv *kv, const rm_batch *batch)
     p->kv = kv;
     for (int r = 0; r < R; r++) {
         assert(batch->position[r] >= 0 && batch->position[r] < kv->max_positions);
-        if (batch->position[r] > most) most = batch->position[r];
+        if (batch->position[r] > most)
+            most = batch->position[r];
         if (!r || batch->seq[r] != batch->seq[r - 1]) {
             p->sequence[n++] = batch->seq[r];
             p->first[batch->seq[r]] = r;

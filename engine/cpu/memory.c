@@ -14,27 +14,31 @@ enum { HUGE_PAGE = 2 << 20, BLOCK = 32 << 20 };
 
 struct arena_block {
     arena_block *next;
-    char *map, *base;        /* as mapped; aligned to a huge page */
+    char *map, *base; /* as mapped; aligned to a huge page */
     size_t map_bytes, size, used;
-    size_t live;             /* allocations not yet given back */
+    size_t live; /* allocations not yet given back */
 };
 
 void *cpu_aligned_zeroed(size_t bytes)
 {
     size_t rounded = round_up(bytes ? bytes : 1, 64);
-    if (rounded < bytes) return NULL;
+    if (rounded < bytes)
+        return NULL;
     void *p = aligned_alloc(64, rounded);
-    if (p) memset(p, 0, rounded);
+    if (p)
+        memset(p, 0, rounded);
     return p;
 }
 
 static arena_block *block_new(size_t size)
 {
     arena_block *block = calloc(1, sizeof *block);
-    if (!block) return NULL;
+    if (!block)
+        return NULL;
     block->size = size;
     block->map_bytes = size + HUGE_PAGE;
-    block->map = mmap(NULL, block->map_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    block->map =
+        mmap(NULL, block->map_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (block->map == MAP_FAILED) {
         free(block);
         return NULL;
@@ -47,11 +51,13 @@ static arena_block *block_new(size_t size)
 void *cpu_arena_alloc(rm_backend *b, size_t bytes)
 {
     size_t need = round_up(bytes ? bytes : 1, 64);
-    if (need < bytes || need > SIZE_MAX / 2) return NULL;
+    if (need < bytes || need > SIZE_MAX / 2)
+        return NULL;
     arena_block *block = b->arena;
     if (!block || block->size - block->used < need) {
         block = block_new(need > BLOCK ? round_up(need, HUGE_PAGE) : BLOCK);
-        if (!block) return NULL;
+        if (!block)
+            return NULL;
         block->next = b->arena;
         b->arena = block;
     }
@@ -63,10 +69,12 @@ void *cpu_arena_alloc(rm_backend *b, size_t bytes)
 
 void cpu_arena_free(rm_backend *b, void *p)
 {
-    if (!p) return;
+    if (!p)
+        return;
     for (arena_block **at = &b->arena; *at; at = &(*at)->next) {
         arena_block *block = *at;
-        if ((char *)p < block->base || (char *)p >= block->base + block->size) continue;
+        if ((char *)p < block->base || (char *)p >= block->base + block->size)
+            continue;
         if (--block->live == 0) {
             *at = block->next;
             munmap(block->map, block->map_bytes);
@@ -74,5 +82,5 @@ void cpu_arena_free(rm_backend *b, void *p)
         }
         return;
     }
-    assert(!"not of this arena");
+    assert(false && "not an allocation of this arena");
 }

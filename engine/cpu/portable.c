@@ -1,8 +1,8 @@
 /* portable.c - the variant that defines the bits: plain C, no instruction-set extensions. */
-#include "engine/cpu/cpu.h"
-#include "engine/cpu/vec_portable.h"
-#include "engine/cpu/kernels.inc"
 #include "engine/cpu/attention.inc"
+#include "engine/cpu/cpu.h"
+#include "engine/cpu/kernels.inc"
+#include "engine/cpu/vec_portable.h"
 
 static bool available(void)
 {
@@ -10,6 +10,8 @@ static bool available(void)
 }
 
 const cpu_isa cpu_portable = {
-    .name = "portable", .available = available, KERNELS,
+    .name = "portable",
+    .available = available,
+    KERNELS,
     .rows = &rm_row_kernels_portable,
 };

@@ -16,7 +16,8 @@ static char *input_row(const rm_tensor *t, input_kind kind, int row)
 }
 
 /* Columns [from, from + n) of a row as inputs of a product; `from` is a multiple of 32. */
-static void convert(const cpu_isa *isa, const rm_tensor *t, input_kind kind, int row, size_t from, size_t n)
+static void convert(const cpu_isa *isa, const rm_tensor *t, input_kind kind, int row, size_t from,
+                    size_t n)
 {
     char *to = input_row(t, kind, row);
     to += kind == INPUT_Q8 ? from / 32 * sizeof(q8_block) : from * 2;
@@ -43,7 +44,8 @@ void tile_norm(const op *o, worker *w, size_t tile)
     int r, end;
     for (rows_of(o, tile, &r, &end); r < end; r++) {
         isa->norm(row_of(o->y, r), row_of(o->x, r), o->w->data, o->eps, o->y->width);
-        if (o->emit) convert(isa, o->y, o->emit, r, 0, o->y->width);
+        if (o->emit)
+            convert(isa, o->y, o->emit, r, 0, o->y->width);
     }
 }
 
@@ -60,14 +62,19 @@ void tile_product(const op *o, worker *w, size_t tile)
     size_t group = tile / (size_t)o->n_row_tiles;
     int r, end;
     rows_of(o, tile % (size_t)o->n_row_tiles, &r, &end);
-    product_args p = { .w = o->w, .y = o->y->data, .y_stride = o->y->stride, .epilogue = o->epilogue };
+    product_args p = {
+        .w = o->w, .y = o->y->data, .y_stride = o->y->stride, .epilogue = o->epilogue
+    };
     p.x = o->w->input ? o->x->input[o->w->input] : (void *)o->x->data;
-    p.x_stride = o->w->input ? cpu_input_stride(o->w->input, o->x->width) : o->x->stride * sizeof(float);
+    p.x_stride =
+        o->w->input ? cpu_input_stride(o->w->input, o->x->width) : o->x->stride * sizeof(float);
     isa->product(&p, group, r, end, w->scratch);
-    if (!o->emit) return;
+    if (!o->emit)
+        return;
     size_t columns = o->w->gated ? GROUP / 2 : GROUP, from = group * columns;
     size_t n = o->y->width - from < columns ? o->y->width - from : columns;
-    for (; r < end; r++) convert(isa, o->y, o->emit, r, from, n);
+    for (; r < end; r++)
+        convert(isa, o->y, o->emit, r, from, n);
 }
 
 void tile_rope_store(const op *o, worker *w, size_t tile)
@@ -78,7 +85,8 @@ void tile_rope_store(const op *o, worker *w, size_t tile)
     size_t C = (size_t)s->head_dim, P = (size_t)s->page_positions;
     int r, end;
     for (rows_of(o, tile, &r, &end); r < end; r++) {
-        float *q = row_of(o->y, r), *k = q + (size_t)o->n_heads * C, *v = k + (size_t)s->n_kv_heads * C;
+        float *q = row_of(o->y, r), *k = q + (size_t)o->n_heads * C,
+              *v = k + (size_t)s->n_kv_heads * C;
         int position = o->plan->batch.position[r];
         if (kv->rope_dims) {
             const float *cosine = kv->cosine + (size_t)position * (size_t)kv->rope_dims;
@@ -106,15 +114,16 @@ void tile_rope_store(const op *o, worker *w, size_t tile)
 
 size_t cpu_attention_scratch_bytes(int n_queries, int head_dim, int padded_dim)
 {
-    return (size_t)n_queries * ((size_t)head_dim + RM_CHUNK + (size_t)padded_dim + 2 + 1) * sizeof(float);
+    return (size_t)n_queries * ((size_t)head_dim + RM_CHUNK + (size_t)padded_dim + 2 + 1) *
+           sizeof(float);
 }
 
 typedef struct attention_tile {
     const op *o;
     const cpu_isa *isa;
-    int g, per_kv;        /* kv head, query heads of it */
-    int from, to;         /* rows, as places in the plan's order */
-    attend_args args;     /* what does not change from chunk to chunk; pointers at the first query */
+    int g, per_kv;    /* kv head, query heads of it */
+    int from, to;     /* rows, as places in the plan's order */
+    attend_args args; /* what does not change from chunk to chunk; pointers at the first query */
     int *valid;
 } attention_tile;
 
@@ -123,14 +132,24 @@ static void tile_begin(attention_tile *t, const op *o, worker *w, int g, int row
 {
     const rm_kv *kv = o->kv;
     int C = kv->shape.head_dim;
-    *t = (attention_tile){ .o = o, .isa = w->backend->isa, .g = g, .per_kv = o->n_heads / kv->shape.n_kv_heads };
+    *t = (attention_tile){
+        .o = o, .isa = w->backend->isa, .g = g, .per_kv = o->n_heads / kv->shape.n_kv_heads
+    };
     rows_of(o, (size_t)row_tile, &t->from, &t->to);
     int n = (t->to - t->from) * t->per_kv;
-    float *q = w->scratch, *scores = q + n * C, *out = scores + n * RM_CHUNK, *max = out + n * kv->padded_dim;
+    float *q = w->scratch, *scores = q + n * C, *out = scores + n * RM_CHUNK,
+          *max = out + n * kv->padded_dim;
     t->valid = (int *)(void *)(max + 2 * n);
-    t->args = (attend_args){ .head_dim = C, .padded_dim = kv->padded_dim, .page_positions = kv->shape.page_positions,
-                             .type = kv->shape.type, .q = q, .q_stride = (size_t)C, .max = max, .sum = max + n,
-                             .out = out, .scores = scores };
+    t->args = (attend_args){ .head_dim = C,
+                             .padded_dim = kv->padded_dim,
+                             .page_positions = kv->shape.page_positions,
+                             .type = kv->shape.type,
+                             .q = q,
+                             .q_stride = (size_t)C,
+                             .max = max,
+                             .sum = max + n,
+                             .out = out,
+                             .scores = scores };
     float scale = 1.0f / __builtin_sqrtf((float)C);
     size_t width = (size_t)t->per_kv * (size_t)C;
     for (int i = t->from; i < t->to; i++, q += width)
@@ -142,10 +161,12 @@ static int chunk_pages(const attention_tile *t, int chunk, int row, const void *
 {
     const batch_plan *p = t->o->plan;
     const rm_kv *kv = t->o->kv;
-    int P = kv->shape.page_positions, page0 = chunk * RM_CHUNK / P, page1 = p->batch.position[row] / P, n = 0;
+    int P = kv->shape.page_positions, page0 = chunk * RM_CHUNK / P,
+        page1 = p->batch.position[row] / P, n = 0;
     const int32_t *pages = p->batch.pages[p->batch.seq[row]];
     size_t at = (size_t)t->o->layer * kv->layer_bytes + (size_t)t->g * kv->head_bytes;
-    for (; n < RM_CHUNK / P && page0 + n <= page1; n++) heads[n] = kv->page[pages[page0 + n]] + at;
+    for (; n < RM_CHUNK / P && page0 + n <= page1; n++)
+        heads[n] = kv->page[pages[page0 + n]] + at;
     return n;
 }
 
@@ -162,7 +183,8 @@ static void tile_chunk(attention_tile *t, int chunk)
         int end = i, longest = p->order[i];
         do {
             int row = p->order[end], n = p->batch.position[row] + 1 - chunk * RM_CHUNK;
-            if (p->batch.position[row] > p->batch.position[longest]) longest = row;
+            if (p->batch.position[row] > p->batch.position[longest])
+                longest = row;
             for (int h = 0; h < t->per_kv; h++)
                 t->valid[(end - t->from) * t->per_kv + h] = n < RM_CHUNK ? n : RM_CHUNK;
             end++;
@@ -179,7 +201,8 @@ static void tile_chunk(attention_tile *t, int chunk)
         a.out += first * (size_t)a.padded_dim;
         a.scores += first * RM_CHUNK;
         int n = chunk_pages(t, chunk, longest, a.keys);
-        for (int j = 0; j < n; j++) a.values[j] = (const char *)a.keys[j] + kv->key_bytes;
+        for (int j = 0; j < n; j++)
+            a.values[j] = (const char *)a.keys[j] + kv->key_bytes;
         if (end < t->to && row_chunks(p, p->order[end]) > chunk)
             chunk_pages(t, chunk, p->order[end], a.next);
         a.next_bytes = (int)kv->head_bytes;
@@ -215,13 +238,16 @@ void tile_attention(const op *o, worker *w, size_t tile)
         tile_chunk(&t, only);
         return;
     }
-    for (int chunk = 0; chunk < chunks; chunk++) tile_chunk(&t, chunk);
+    for (int chunk = 0; chunk < chunks; chunk++)
+        tile_chunk(&t, chunk);
     size_t C = (size_t)t.args.head_dim, width = (size_t)t.per_kv * C;
     for (int i = t.from, n = 0; i < t.to; i++) {
         float *y = row_of(o->y, o->plan->order[i]) + (size_t)t.g * width;
         for (int h = 0; h < t.per_kv; h++, n++)
-            t.isa->finish(y + (size_t)h * C, t.args.out + (size_t)n * (size_t)t.args.padded_dim, t.args.sum[n], C);
-        if (o->emit) convert(t.isa, o->y, o->emit, o->plan->order[i], (size_t)t.g * width, width);
+            t.isa->finish(y + (size_t)h * C, t.args.out + (size_t)n * (size_t)t.args.padded_dim,
+                          t.args.sum[n], C);
+        if (o->emit)
+            convert(t.isa, o->y, o->emit, o->plan->order[i], (size_t)t.g * width, width);
     }
 }
 
@@ -229,7 +255,8 @@ void tile_attention(const op *o, worker *w, size_t tile)
 void tile_merge(const op *o, worker *w, size_t tile)
 {
     const cpu_isa *isa = w->backend->isa;
-    int G = o->kv->shape.n_kv_heads, g = (int)(tile % (size_t)G), i = (int)(tile / (size_t)G), per_kv = o->n_heads / G;
+    int G = o->kv->shape.n_kv_heads, g = (int)(tile % (size_t)G), i = (int)(tile / (size_t)G),
+        per_kv = o->n_heads / G;
     int row = o->plan->order[i];
     size_t C = (size_t)o->kv->shape.head_dim, padded = (size_t)o->kv->padded_dim;
     size_t n = (size_t)o->rows * (size_t)per_kv;
@@ -238,7 +265,8 @@ void tile_merge(const op *o, worker *w, size_t tile)
         size_t at = (size_t)i * (size_t)per_kv + (size_t)h;
         float max = 0.0f, sum = 0.0f;
         for (int c = 0; c < row_chunks(o->plan, row); c++) {
-            const float *from = partial_of(o, c, g), *o2 = from + round_up(n * 2, LANES) + at * padded;
+            const float *from = partial_of(o, c, g),
+                        *o2 = from + round_up(n * 2, LANES) + at * padded;
             if (c == 0) {
                 max = from[at];
                 sum = from[n + at];
@@ -249,10 +277,12 @@ void tile_merge(const op *o, worker *w, size_t tile)
         }
         isa->finish(y + (size_t)h * C, out, sum, C);
     }
-    if (o->emit) convert(isa, o->y, o->emit, row, (size_t)g * (size_t)per_kv * C, (size_t)per_kv * C);
+    if (o->emit)
+        convert(isa, o->y, o->emit, row, (size_t)g * (size_t)per_kv * C, (size_t)per_kv * C);
 }
 
-/* ---- the rest --------------------------------------------------------------------------------- */
+/* ---- the rest ---------------------------------------------------------------------------------
+ */
 
 void tile_copy_rows(const op *o, worker *w, size_t tile)
 {
@@ -273,6 +303,7 @@ void tile_pick(const op *o, worker *w, size_t tile)
 {
     const rm_pick *p = &o->picks[tile];
     const float *rows[RM_MAX_MEMBERS] = { NULL };
-    for (int m = 0; m < p->n_members; m++) rows[m] = row_of(p->member[m].logits, p->member[m].row);
+    for (int m = 0; m < p->n_members; m++)
+        rows[m] = row_of(p->member[m].logits, p->member[m].row);
     rm_pick_serve(p, rows, w->backend->isa->rows, w->scratch);
 }

@@ -6,26 +6,68 @@
 
 #include "engine/num.h"
 
-#define VEC_REGISTER_ROWS 6
+#define VEC_REGISTER_ROWS    6
 #define VEC_REGISTER_VECTORS 1
 
-typedef struct vf { __m256 a, b; } vf;
-typedef struct vi { __m256i a, b; } vi;
+typedef struct vf {
+    __m256 a, b;
+} vf;
+typedef struct vi {
+    __m256i a, b;
+} vi;
 
 #define VF2(f, x, y) ((vf){ f((x).a, (y).a), f((x).b, (y).b) })
 
-static inline float sf_fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
-static inline vf vf_set(float a) { return (vf){ _mm256_set1_ps(a), _mm256_set1_ps(a) }; }
-static inline vf vf_zero(void) { return (vf){ _mm256_setzero_ps(), _mm256_setzero_ps() }; }
-static inline vf vf_load(const float *p) { return (vf){ _mm256_loadu_ps(p), _mm256_loadu_ps(p + 8) }; }
-static inline void vf_store(float *p, vf x) { _mm256_storeu_ps(p, x.a); _mm256_storeu_ps(p + 8, x.b); }
-static inline vf vf_add(vf x, vf y) { return VF2(_mm256_add_ps, x, y); }
-static inline vf vf_sub(vf x, vf y) { return VF2(_mm256_sub_ps, x, y); }
-static inline vf vf_mul(vf x, vf y) { return VF2(_mm256_mul_ps, x, y); }
-static inline vf vf_div(vf x, vf y) { return VF2(_mm256_div_ps, x, y); }
-static inline vf vf_fma(vf x, vf y, vf z) { return (vf){ _mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b) }; }
-static inline vf vf_max(vf x, vf y) { return VF2(_mm256_max_ps, x, y); }
-static inline vf vf_abs(vf x) { vf m = { _mm256_set1_ps(-0.0f), _mm256_set1_ps(-0.0f) }; return VF2(_mm256_andnot_ps, m, x); }
+static inline float sf_fma(float a, float b, float c)
+{
+    return __builtin_fmaf(a, b, c);
+}
+static inline vf vf_set(float a)
+{
+    return (vf){ _mm256_set1_ps(a), _mm256_set1_ps(a) };
+}
+static inline vf vf_zero(void)
+{
+    return (vf){ _mm256_setzero_ps(), _mm256_setzero_ps() };
+}
+static inline vf vf_load(const float *p)
+{
+    return (vf){ _mm256_loadu_ps(p), _mm256_loadu_ps(p + 8) };
+}
+static inline void vf_store(float *p, vf x)
+{
+    _mm256_storeu_ps(p, x.a);
+    _mm256_storeu_ps(p + 8, x.b);
+}
+static inline vf vf_add(vf x, vf y)
+{
+    return VF2(_mm256_add_ps, x, y);
+}
+static inline vf vf_sub(vf x, vf y)
+{
+    return VF2(_mm256_sub_ps, x, y);
+}
+static inline vf vf_mul(vf x, vf y)
+{
+    return VF2(_mm256_mul_ps, x, y);
+}
+static inline vf vf_div(vf x, vf y)
+{
+    return VF2(_mm256_div_ps, x, y);
+}
+static inline vf vf_fma(vf x, vf y, vf z)
+{
+    return (vf){ _mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b) };
+}
+static inline vf vf_max(vf x, vf y)
+{
+    return VF2(_mm256_max_ps, x, y);
+}
+static inline vf vf_abs(vf x)
+{
+    vf m = { _mm256_set1_ps(-0.0f), _mm256_set1_ps(-0.0f) };
+    return VF2(_mm256_andnot_ps, m, x);
+}
 
 static inline vf vf_where_less(vf x, vf limit, vf yes, vf no)
 {
@@ -50,9 +92,13 @@ static inline vf vf_first(int n, vf x, vf y)
 
 static inline __m256 scale2(__m256 a, __m256 biased)
 {
-    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a), _mm256_slli_epi32(_mm256_castps_si256(biased), 23)));
+    return _mm256_castsi256_ps(_mm256_add_epi32(
+        _mm256_castps_si256(a), _mm256_slli_epi32(_mm256_castps_si256(biased), 23)));
 }
-static inline vf vf_scale2(vf x, vf biased) { return VF2(scale2, x, biased); }
+static inline vf vf_scale2(vf x, vf biased)
+{
+    return VF2(scale2, x, biased);
+}
 
 static inline float vf_fold_add(vf x)
 {
@@ -70,7 +116,10 @@ static inline float vf_fold_max(vf x)
     return _mm_cvtss_f32(_mm_max_ss(t, _mm_movehdup_ps(t)));
 }
 
-static inline vf vf_swap_pairs(vf x) { return (vf){ _mm256_permute_ps(x.a, 0xB1), _mm256_permute_ps(x.b, 0xB1) }; }
+static inline vf vf_swap_pairs(vf x)
+{
+    return (vf){ _mm256_permute_ps(x.a, 0xB1), _mm256_permute_ps(x.b, 0xB1) };
+}
 
 static inline vf vf_from_f16(const uint16_t *p)
 {
@@ -80,9 +129,13 @@ static inline vf vf_from_f16(const uint16_t *p)
 
 static inline __m256 widen8(const uint16_t *p)
 {
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)), 16));
+    return _mm256_castsi256_ps(
+        _mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)), 16));
 }
-static inline vf vf_from_bf16(const uint16_t *p) { return (vf){ widen8(p), widen8(p + 8) }; }
+static inline vf vf_from_bf16(const uint16_t *p)
+{
+    return (vf){ widen8(p), widen8(p + 8) };
+}
 
 static inline __m256 even8(const uint16_t *p)
 {
@@ -90,16 +143,24 @@ static inline __m256 even8(const uint16_t *p)
 }
 static inline __m256 odd8(const uint16_t *p)
 {
-    return _mm256_castsi256_ps(_mm256_and_si256(_mm256_loadu_si256((const __m256i *)p), _mm256_set1_epi32((int)0xffff0000)));
+    return _mm256_castsi256_ps(_mm256_and_si256(_mm256_loadu_si256((const __m256i *)p),
+                                                _mm256_set1_epi32((int)0xffff0000)));
 }
-static inline vf vf_pair_even(const uint16_t *p) { return (vf){ even8(p), even8(p + 16) }; }
-static inline vf vf_pair_odd(const uint16_t *p) { return (vf){ odd8(p), odd8(p + 16) }; }
+static inline vf vf_pair_even(const uint16_t *p)
+{
+    return (vf){ even8(p), even8(p + 16) };
+}
+static inline vf vf_pair_odd(const uint16_t *p)
+{
+    return (vf){ odd8(p), odd8(p + 16) };
+}
 
 static inline __m256i round_bf16(__m256 x)
 {
     __m256i u = _mm256_castps_si256(x), hi = _mm256_srli_epi32(u, 16);
     __m256i odd = _mm256_and_si256(hi, _mm256_set1_epi32(1));
-    __m256i r = _mm256_srli_epi32(_mm256_add_epi32(_mm256_add_epi32(u, _mm256_set1_epi32(0x7fff)), odd), 16);
+    __m256i r = _mm256_srli_epi32(
+        _mm256_add_epi32(_mm256_add_epi32(u, _mm256_set1_epi32(0x7fff)), odd), 16);
     __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q));
     return _mm256_blendv_epi8(r, _mm256_or_si256(hi, _mm256_set1_epi32(0x40)), nan);
 }
@@ -122,16 +183,43 @@ static inline int vf_to_i8(int8_t *p, vf x)
 }
 
 /* Eight doubles, for what follows the logits. */
-typedef struct vd { __m256d a, b; } vd;
-static inline vd vd_set(double x) { return (vd){ _mm256_set1_pd(x), _mm256_set1_pd(x) }; }
-static inline vd vd_load_float(const float *p) { return (vd){ _mm256_cvtps_pd(_mm_loadu_ps(p)), _mm256_cvtps_pd(_mm_loadu_ps(p + 4)) }; }
-static inline void vd_store(double *p, vd x) { _mm256_storeu_pd(p, x.a); _mm256_storeu_pd(p + 4, x.b); }
+typedef struct vd {
+    __m256d a, b;
+} vd;
+static inline vd vd_set(double x)
+{
+    return (vd){ _mm256_set1_pd(x), _mm256_set1_pd(x) };
+}
+static inline vd vd_load_float(const float *p)
+{
+    return (vd){ _mm256_cvtps_pd(_mm_loadu_ps(p)), _mm256_cvtps_pd(_mm_loadu_ps(p + 4)) };
+}
+static inline void vd_store(double *p, vd x)
+{
+    _mm256_storeu_pd(p, x.a);
+    _mm256_storeu_pd(p + 4, x.b);
+}
 #define VD2(f, x, y) ((vd){ f((x).a, (y).a), f((x).b, (y).b) })
-static inline vd vd_add(vd x, vd y) { return VD2(_mm256_add_pd, x, y); }
-static inline vd vd_sub(vd x, vd y) { return VD2(_mm256_sub_pd, x, y); }
-static inline vd vd_mul(vd x, vd y) { return VD2(_mm256_mul_pd, x, y); }
-static inline vd vd_div(vd x, vd y) { return VD2(_mm256_div_pd, x, y); }
-static inline vd vd_fma(vd x, vd y, vd z) { return (vd){ _mm256_fmadd_pd(x.a, y.a, z.a), _mm256_fmadd_pd(x.b, y.b, z.b) }; }
+static inline vd vd_add(vd x, vd y)
+{
+    return VD2(_mm256_add_pd, x, y);
+}
+static inline vd vd_sub(vd x, vd y)
+{
+    return VD2(_mm256_sub_pd, x, y);
+}
+static inline vd vd_mul(vd x, vd y)
+{
+    return VD2(_mm256_mul_pd, x, y);
+}
+static inline vd vd_div(vd x, vd y)
+{
+    return VD2(_mm256_div_pd, x, y);
+}
+static inline vd vd_fma(vd x, vd y, vd z)
+{
+    return (vd){ _mm256_fmadd_pd(x.a, y.a, z.a), _mm256_fmadd_pd(x.b, y.b, z.b) };
+}
 static inline vd vd_where_less(vd x, vd limit, vd yes, vd no)
 {
     return (vd){ _mm256_blendv_pd(no.a, yes.a, _mm256_cmp_pd(x.a, limit.a, _CMP_LT_OQ)),
@@ -144,9 +232,13 @@ static inline vd vd_keep_nan(vd x, vd y)
 }
 static inline __m256d scale2d(__m256d a, __m256d biased)
 {
-    return _mm256_castsi256_pd(_mm256_add_epi64(_mm256_castpd_si256(a), _mm256_slli_epi64(_mm256_castpd_si256(biased), 52)));
+    return _mm256_castsi256_pd(_mm256_add_epi64(
+        _mm256_castpd_si256(a), _mm256_slli_epi64(_mm256_castpd_si256(biased), 52)));
 }
-static inline vd vd_scale2(vd x, vd biased) { return VD2(scale2d, x, biased); }
+static inline vd vd_scale2(vd x, vd biased)
+{
+    return VD2(scale2d, x, biased);
+}
 static inline void store_rounded4(uint64_t *p, __m256d x)
 {
     __m256d sum = _mm256_add_pd(x, _mm256_set1_pd(0x1p52));
@@ -155,17 +247,28 @@ static inline void store_rounded4(uint64_t *p, __m256d x)
     _mm256_storeu_si256((__m256i *)p, u);
 }
 /* Nearest integers of 0 <= a < 2^52; 0 for what is not a number. */
-static inline void vd_store_rounded(uint64_t *p, vd x) { store_rounded4(p, x.a); store_rounded4(p + 4, x.b); }
+static inline void vd_store_rounded(uint64_t *p, vd x)
+{
+    store_rounded4(p, x.a);
+    store_rounded4(p + 4, x.b);
+}
 
-static inline vi vi_set(int32_t a) { return (vi){ _mm256_set1_epi32(a), _mm256_set1_epi32(a) }; }
-static inline vf vf_from_i32(vi x) { return (vf){ _mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b) }; }
+static inline vi vi_set(int32_t a)
+{
+    return (vi){ _mm256_set1_epi32(a), _mm256_set1_epi32(a) };
+}
+static inline vf vf_from_i32(vi x)
+{
+    return (vf){ _mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b) };
+}
 
 /* vpmaddubsw saturates at 16 bits, so unsigned times signed will not do: |w - 128| times x with
  * the sign of w - 128 stays below 2 * 128 * 127 < 2^15. What the contract's sum has beside that,
  * 128 times the sum of the four x, is added back. */
 static inline __m256i dot8(__m256i acc, const uint8_t *w, __m256i x, __m256i x128)
 {
-    __m256i s = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)w), _mm256_set1_epi8((char)-128));
+    __m256i s =
+        _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)w), _mm256_set1_epi8((char)-128));
     __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(s), _mm256_sign_epi8(x, s));
     __m256i sums = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
     return _mm256_add_epi32(acc, _mm256_add_epi32(sums, x128));

@@ -10,11 +10,15 @@
 #include "engine/dtype.h"
 #include "engine/num.h"
 
-#define VEC_REGISTER_ROWS 2    /* rows of a product tile */
+#define VEC_REGISTER_ROWS    2 /* rows of a product tile */
 #define VEC_REGISTER_VECTORS 1 /* and vectors */
 
-typedef struct vf { float v[16]; } vf;
-typedef struct vi { int32_t v[16]; } vi;
+typedef struct vf {
+    float v[16];
+} vf;
+typedef struct vi {
+    int32_t v[16];
+} vi;
 
 #define EACH(j, n) for (int j = 0; j < (n); j++)
 
@@ -36,45 +40,144 @@ static inline float sf_fma(float a, float b, float c)
 #endif
 }
 
-static inline vf vf_set(float a) { vf r; EACH(j, 16) r.v[j] = a; return r; }
-static inline vf vf_zero(void) { return vf_set(0.0f); }
-static inline vf vf_load(const float *p) { vf r; memcpy(&r, p, sizeof r); return r; }
-static inline void vf_store(float *p, vf a) { memcpy(p, &a, sizeof a); }
-static inline vf vf_add(vf a, vf b) { EACH(j, 16) a.v[j] += b.v[j]; return a; }
-static inline vf vf_sub(vf a, vf b) { EACH(j, 16) a.v[j] -= b.v[j]; return a; }
-static inline vf vf_mul(vf a, vf b) { EACH(j, 16) a.v[j] *= b.v[j]; return a; }
-static inline vf vf_div(vf a, vf b) { EACH(j, 16) a.v[j] /= b.v[j]; return a; }
-static inline vf vf_fma(vf a, vf b, vf c) { EACH(j, 16) c.v[j] = sf_fma(a.v[j], b.v[j], c.v[j]); return c; }
+static inline vf vf_set(float a)
+{
+    vf r;
+    EACH(j, 16) r.v[j] = a;
+    return r;
+}
+static inline vf vf_zero(void)
+{
+    return vf_set(0.0f);
+}
+static inline vf vf_load(const float *p)
+{
+    vf r;
+    memcpy(&r, p, sizeof r);
+    return r;
+}
+static inline void vf_store(float *p, vf a)
+{
+    memcpy(p, &a, sizeof a);
+}
+static inline vf vf_add(vf a, vf b)
+{
+    EACH(j, 16) a.v[j] += b.v[j];
+    return a;
+}
+static inline vf vf_sub(vf a, vf b)
+{
+    EACH(j, 16) a.v[j] -= b.v[j];
+    return a;
+}
+static inline vf vf_mul(vf a, vf b)
+{
+    EACH(j, 16) a.v[j] *= b.v[j];
+    return a;
+}
+static inline vf vf_div(vf a, vf b)
+{
+    EACH(j, 16) a.v[j] /= b.v[j];
+    return a;
+}
+static inline vf vf_fma(vf a, vf b, vf c)
+{
+    EACH(j, 16) c.v[j] = sf_fma(a.v[j], b.v[j], c.v[j]);
+    return c;
+}
 /* The second where neither is larger, as the instruction does it. */
-static inline vf vf_max(vf a, vf b) { EACH(j, 16) a.v[j] = a.v[j] > b.v[j] ? a.v[j] : b.v[j]; return a; }
-static inline vf vf_abs(vf a) { EACH(j, 16) a.v[j] = rm_from_bitsf(rm_bitsf(a.v[j]) & 0x7fffffff); return a; }
+static inline vf vf_max(vf a, vf b)
+{
+    EACH(j, 16) a.v[j] = a.v[j] > b.v[j] ? a.v[j] : b.v[j];
+    return a;
+}
+static inline vf vf_abs(vf a)
+{
+    EACH(j, 16) a.v[j] = rm_from_bitsf(rm_bitsf(a.v[j]) & 0x7fffffff);
+    return a;
+}
 /* yes where x < limit, else no. */
-static inline vf vf_where_less(vf x, vf limit, vf yes, vf no) { EACH(j, 16) no.v[j] = x.v[j] < limit.v[j] ? yes.v[j] : no.v[j]; return no; }
+static inline vf vf_where_less(vf x, vf limit, vf yes, vf no)
+{
+    EACH(j, 16) no.v[j] = x.v[j] < limit.v[j] ? yes.v[j] : no.v[j];
+    return no;
+}
 /* x where x is not a number, else y. */
-static inline vf vf_keep_nan(vf x, vf y) { EACH(j, 16) y.v[j] = x.v[j] != x.v[j] ? x.v[j] : y.v[j]; return y; }
+static inline vf vf_keep_nan(vf x, vf y)
+{
+    EACH(j, 16) y.v[j] = x.v[j] != x.v[j] ? x.v[j] : y.v[j];
+    return y;
+}
 /* a in lanes below n, else b. */
-static inline vf vf_first(int n, vf a, vf b) { EACH(j, 16) b.v[j] = j < n ? a.v[j] : b.v[j]; return b; }
+static inline vf vf_first(int n, vf a, vf b)
+{
+    EACH(j, 16) b.v[j] = j < n ? a.v[j] : b.v[j];
+    return b;
+}
 /* The bits of `a` plus those of `biased` shifted into the exponent. */
-static inline vf vf_scale2(vf a, vf biased) { EACH(j, 16) a.v[j] = rm_from_bitsf(rm_bitsf(a.v[j]) + (rm_bitsf(biased.v[j]) << 23)); return a; }
+static inline vf vf_scale2(vf a, vf biased)
+{
+    EACH(j, 16) a.v[j] = rm_from_bitsf(rm_bitsf(a.v[j]) + (rm_bitsf(biased.v[j]) << 23));
+    return a;
+}
 /* Lanes folded 8, 4, 2, 1. */
-static inline float vf_fold_add(vf a) { for (int h = 8; h; h /= 2) EACH(j, h) a.v[j] += a.v[j + h]; return a.v[0]; }
-static inline float vf_fold_max(vf a) { for (int h = 8; h; h /= 2) EACH(j, h) a.v[j] = a.v[j] > a.v[j + h] ? a.v[j] : a.v[j + h]; return a.v[0]; }
+static inline float vf_fold_add(vf a)
+{
+    for (int h = 8; h; h /= 2)
+        EACH(j, h) a.v[j] += a.v[j + h];
+    return a.v[0];
+}
+static inline float vf_fold_max(vf a)
+{
+    for (int h = 8; h; h /= 2)
+        EACH(j, h) a.v[j] = a.v[j] > a.v[j + h] ? a.v[j] : a.v[j + h];
+    return a.v[0];
+}
 /* Neighbours exchanged: lanes 2i and 2i+1. */
-static inline vf vf_swap_pairs(vf a) { vf r; EACH(j, 16) r.v[j] = a.v[j ^ 1]; return r; }
+static inline vf vf_swap_pairs(vf a)
+{
+    vf r;
+    EACH(j, 16) r.v[j] = a.v[j ^ 1];
+    return r;
+}
 
-static inline vf vf_from_f16(const uint16_t *p) { vf r; EACH(j, 16) r.v[j] = rm_f16_to_f32(p[j]); return r; }
-static inline vf vf_from_bf16(const uint16_t *p) { vf r; EACH(j, 16) r.v[j] = rm_from_bitsf((uint32_t)p[j] << 16); return r; }
+static inline vf vf_from_f16(const uint16_t *p)
+{
+    vf r;
+    EACH(j, 16) r.v[j] = rm_f16_to_f32(p[j]);
+    return r;
+}
+static inline vf vf_from_bf16(const uint16_t *p)
+{
+    vf r;
+    EACH(j, 16) r.v[j] = rm_from_bitsf((uint32_t)p[j] << 16);
+    return r;
+}
 /* Pairs of bf16: the even (low) and the odd (high) halves of 16 words. */
-static inline vf vf_pair_even(const uint16_t *p) { vf r; EACH(j, 16) r.v[j] = rm_from_bitsf((uint32_t)p[2 * j] << 16); return r; }
-static inline vf vf_pair_odd(const uint16_t *p) { vf r; EACH(j, 16) r.v[j] = rm_from_bitsf((uint32_t)p[2 * j + 1] << 16); return r; }
+static inline vf vf_pair_even(const uint16_t *p)
+{
+    vf r;
+    EACH(j, 16) r.v[j] = rm_from_bitsf((uint32_t)p[2 * j] << 16);
+    return r;
+}
+static inline vf vf_pair_odd(const uint16_t *p)
+{
+    vf r;
+    EACH(j, 16) r.v[j] = rm_from_bitsf((uint32_t)p[2 * j + 1] << 16);
+    return r;
+}
 
-static inline void vf_to_bf16(uint16_t *p, vf a) { EACH(j, 16) p[j] = rm_f32_to_bf16(a.v[j]); }
+static inline void vf_to_bf16(uint16_t *p, vf a)
+{
+    EACH(j, 16) p[j] = rm_f32_to_bf16(a.v[j]);
+}
 
 /* To int8 by rounding to nearest even; |a| <= 127. Returns the sum of the 16. */
 static inline int vf_to_i8(int8_t *p, vf a)
 {
     int sum = 0;
-    EACH(j, 16) {
+    EACH(j, 16)
+    {
         int q = (int)(rm_bitsf(a.v[j] + RM_ROUNDF) - rm_bitsf(RM_ROUNDF));
         p[j] = (int8_t)q;
         sum += p[j];
@@ -82,12 +185,23 @@ static inline int vf_to_i8(int8_t *p, vf a)
     return sum;
 }
 
-static inline vi vi_set(int32_t a) { vi r; EACH(j, 16) r.v[j] = a; return r; }
-static inline vf vf_from_i32(vi a) { vf r; EACH(j, 16) r.v[j] = (float)a.v[j]; return r; }
+static inline vi vi_set(int32_t a)
+{
+    vi r;
+    EACH(j, 16) r.v[j] = a;
+    return r;
+}
+static inline vf vf_from_i32(vi a)
+{
+    vf r;
+    EACH(j, 16) r.v[j] = (float)a.v[j];
+    return r;
+}
 /* acc += sum over 4 of (unsigned w) * (signed x): w [16][4], x the same 4 for all lanes. */
 static inline vi vi_dot(vi acc, const uint8_t *w, const int8_t *x)
 {
-    EACH(j, 16) acc.v[j] += w[4 * j] * x[0] + w[4 * j + 1] * x[1] + w[4 * j + 2] * x[2] + w[4 * j + 3] * x[3];
+    EACH(j, 16)
+    acc.v[j] += w[4 * j] * x[0] + w[4 * j + 1] * x[1] + w[4 * j + 2] * x[2] + w[4 * j + 3] * x[3];
     return acc;
 }
 

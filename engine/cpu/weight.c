@@ -12,12 +12,14 @@ static rm_status check_matrix(const rm_matrix *m, rm_compute compute, rm_error *
     if (!m->data || !m->n_out || !m->n_in || m->type >= RM_DTYPE_COUNT)
         return rm_fail(err, RM_E_ARGUMENT, "a weight matrix is empty or of unknown type");
     if (m->type == RM_Q8_0 && m->n_in % 32)
-        return rm_fail(err, RM_E_FORMAT, "a q8_0 matrix has %zu columns; a multiple of 32 was expected", m->n_in);
+        return rm_fail(err, RM_E_FORMAT,
+                       "a q8_0 matrix has %zu columns; a multiple of 32 was expected", m->n_in);
     if (compute == RM_COMPUTE_Q8 && m->type != RM_Q8_0)
         return rm_fail(err, RM_E_UNSUPPORTED, "compute type q8 needs weights stored as q8_0");
     if (m->n_in > SIZE_MAX / 8 / (m->n_out + GROUP))
-        return rm_fail(err, RM_E_FORMAT, "a weight matrix of %zu by %zu does not fit the address space",
-                       m->n_out, m->n_in);
+        return rm_fail(err, RM_E_FORMAT,
+                       "a weight matrix of %zu by %zu does not fit the address space", m->n_out,
+                       m->n_in);
     return RM_OK;
 }
 
@@ -26,7 +28,7 @@ static rm_status check_matrix(const rm_matrix *m, rm_compute compute, rm_error *
 typedef struct packing {
     const cpu_isa *isa;
     rm_weight *w;
-    float *row;              /* scratch [k padded] */
+    float *row; /* scratch [k padded] */
 } packing;
 
 /* Puts row `row` of `m` into lane `lane` (0 .. 63) of a group. */
@@ -38,18 +40,21 @@ static void pack_row(packing *p, const rm_matrix *m, size_t row, size_t group, s
     switch (w->kind) {
     case PANEL_F16: {
         const char *from = (const char *)m->data + row * rm_dtype_bytes(m->type, K);
-        for (size_t k = 0; k < K; k++) memcpy(panel + 2 * (k * lanes + lane), from + 2 * k, 2);
+        for (size_t k = 0; k < K; k++)
+            memcpy(panel + 2 * (k * lanes + lane), from + 2 * k, 2);
         break;
     }
     case PANEL_F32:
         p->isa->embed(m, row, p->row);
-        for (size_t k = 0; k < K; k++) ((float *)(void *)panel)[k * lanes + lane] = p->row[k];
+        for (size_t k = 0; k < K; k++)
+            ((float *)(void *)panel)[k * lanes + lane] = p->row[k];
         break;
     case PANEL_BF16:
     case PANEL_BF16_WIDE:
         p->isa->embed(m, row, p->row);
         for (size_t k = 0; k < K; k++)
-            ((uint16_t *)(void *)panel)[(k / 2 * lanes + lane) * 2 + k % 2] = rm_f32_to_bf16(p->row[k]);
+            ((uint16_t *)(void *)panel)[(k / 2 * lanes + lane) * 2 + k % 2] =
+                rm_f32_to_bf16(p->row[k]);
         break;
     case PANEL_Q8: {
         const uint8_t *from = (const uint8_t *)m->data + row * rm_dtype_bytes(m->type, K);
@@ -68,29 +73,37 @@ static void pack_row(packing *p, const rm_matrix *m, size_t row, size_t group, s
 static panel_kind choose_kind(rm_dtype type, rm_compute compute)
 {
     switch (compute) {
-    case RM_COMPUTE_BF16: return PANEL_BF16;
-    case RM_COMPUTE_Q8: return PANEL_Q8;
-    default: return type == RM_F16 ? PANEL_F16 : type == RM_BF16 ? PANEL_BF16_WIDE : PANEL_F32;
+    case RM_COMPUTE_BF16:
+        return PANEL_BF16;
+    case RM_COMPUTE_Q8:
+        return PANEL_Q8;
+    default:
+        return type == RM_F16 ? PANEL_F16 : type == RM_BF16 ? PANEL_BF16_WIDE : PANEL_F32;
     }
 }
 
 static size_t lane_bytes(panel_kind kind, size_t k)
 {
     switch (kind) {
-    case PANEL_F32: return 4 * k;
-    case PANEL_F16: return 2 * k;
-    case PANEL_Q8: return k / 32 * 34;
-    default: return 4 * ((k + 1) / 2);
+    case PANEL_F32:
+        return 4 * k;
+    case PANEL_F16:
+        return 2 * k;
+    case PANEL_Q8:
+        return k / 32 * 34;
+    default:
+        return 4 * ((k + 1) / 2);
     }
 }
 
 /* A weight of n outputs with room for its panels; `per_group` outputs make a full group. */
-static rm_status allocate(rm_backend *b, size_t n, size_t k, bool gated, panel_kind kind, bool bias, rm_weight **out,
-                          rm_error *err)
+static rm_status allocate(rm_backend *b, size_t n, size_t k, bool gated, panel_kind kind, bool bias,
+                          rm_weight **out, rm_error *err)
 {
     size_t per_group = gated ? GROUP / 2 : GROUP;
     rm_weight *w = calloc(1, sizeof *w);
-    if (!w) return rm_fail(err, RM_E_MEMORY, "no memory for a weight");
+    if (!w)
+        return rm_fail(err, RM_E_MEMORY, "no memory for a weight");
     w->class = WEIGHT_PANELS;
     w->kind = kind;
     w->input = kind == PANEL_Q8 ? INPUT_Q8 : kind == PANEL_BF16 ? INPUT_BF16 : INPUT_F32;
@@ -101,12 +114,15 @@ static rm_status allocate(rm_backend *b, size_t n, size_t k, bool gated, panel_k
     size_t rest = n - (w->n_groups - 1) * per_group;
     w->last_vectors = (int)((rest + LANES - 1) / LANES) * (gated ? 2 : 1);
     w->group_bytes = lane_bytes(kind, k) * GROUP;
-    w->bytes = (w->n_groups - 1) * w->group_bytes + lane_bytes(kind, k) * LANES * (size_t)w->last_vectors;
+    w->bytes =
+        (w->n_groups - 1) * w->group_bytes + lane_bytes(kind, k) * LANES * (size_t)w->last_vectors;
     w->data = cpu_arena_alloc(b, w->bytes);
-    if (bias) w->bias = cpu_aligned_zeroed(w->n_groups * GROUP * sizeof(float));
+    if (bias)
+        w->bias = cpu_aligned_zeroed(w->n_groups * GROUP * sizeof(float));
     if (!w->data || (bias && !w->bias)) {
         cpu_weight_free(b, w);
-        return rm_fail(err, RM_E_MEMORY, "no memory for the packed form of a matrix of %zu by %zu", n, k);
+        return rm_fail(err, RM_E_MEMORY, "no memory for the packed form of a matrix of %zu by %zu",
+                       n, k);
     }
     *out = w;
     return RM_OK;
@@ -120,17 +136,22 @@ rm_status cpu_weight_new(rm_backend *b, const rm_matrix *m, const float *const *
     bool any_bias = false;
     for (int i = 0; i < n; i++) {
         rm_status st = check_matrix(&m[i], compute, err);
-        if (st) return st;
+        if (st)
+            return st;
         if (m[i].n_in != m[0].n_in)
-            return rm_fail(err, RM_E_FORMAT, "stacked matrices have %zu and %zu columns; equal numbers were expected",
+            return rm_fail(err, RM_E_FORMAT,
+                           "stacked matrices have %zu and %zu columns; equal numbers were expected",
                            m[0].n_in, m[i].n_in);
         n_out += m[i].n_out;
-        if (m[i].type != type) type = RM_F32; /* mixed types meet in the widest */
+        if (m[i].type != type)
+            type = RM_F32; /* mixed types meet in the widest */
         any_bias |= bias && bias[i];
     }
     rm_weight *w = NULL;
-    rm_status st = allocate(b, n_out, m[0].n_in, false, choose_kind(type, compute), any_bias, &w, err);
-    if (st) return st;
+    rm_status st =
+        allocate(b, n_out, m[0].n_in, false, choose_kind(type, compute), any_bias, &w, err);
+    if (st)
+        return st;
     packing p = { b->isa, w, cpu_aligned_zeroed(round_up(w->k, LANES) * sizeof(float)) };
     if (!p.row) {
         cpu_weight_free(b, w);
@@ -140,7 +161,8 @@ rm_status cpu_weight_new(rm_backend *b, const rm_matrix *m, const float *const *
     for (int i = 0; i < n; i++)
         for (size_t row = 0; row < m[i].n_out; row++, at++) {
             pack_row(&p, &m[i], row, at / GROUP, at % GROUP);
-            if (bias && bias[i]) w->bias[at] = bias[i][row];
+            if (bias && bias[i])
+                w->bias[at] = bias[i][row];
         }
     free(p.row);
     *out = w;
@@ -151,15 +173,19 @@ rm_status cpu_weight_new_gated(rm_backend *b, const rm_matrix *gate, const rm_ma
                                rm_compute compute, rm_weight **out, rm_error *err)
 {
     rm_status st = check_matrix(gate, compute, err);
-    if (!st) st = check_matrix(up, compute, err);
-    if (st) return st;
+    if (!st)
+        st = check_matrix(up, compute, err);
+    if (st)
+        return st;
     if (gate->n_in != up->n_in || gate->n_out != up->n_out)
-        return rm_fail(err, RM_E_FORMAT, "gate is %zu by %zu, up is %zu by %zu; equal shapes were expected",
+        return rm_fail(err, RM_E_FORMAT,
+                       "gate is %zu by %zu, up is %zu by %zu; equal shapes were expected",
                        gate->n_out, gate->n_in, up->n_out, up->n_in);
     rm_dtype type = gate->type == up->type ? gate->type : RM_F32;
     rm_weight *w = NULL;
     st = allocate(b, gate->n_out, gate->n_in, true, choose_kind(type, compute), false, &w, err);
-    if (st) return st;
+    if (st)
+        return st;
     packing p = { b->isa, w, cpu_aligned_zeroed(round_up(w->k, LANES) * sizeof(float)) };
     if (!p.row) {
         cpu_weight_free(b, w);
@@ -180,9 +206,11 @@ rm_status cpu_table_new(rm_backend *b, const rm_matrix *m, rm_weight **out, rm_e
 {
     (void)b;
     rm_status st = check_matrix(m, RM_COMPUTE_F32, err);
-    if (st) return st;
+    if (st)
+        return st;
     rm_weight *w = calloc(1, sizeof *w);
-    if (!w) return rm_fail(err, RM_E_MEMORY, "no memory for a weight");
+    if (!w)
+        return rm_fail(err, RM_E_MEMORY, "no memory for a weight");
     w->class = WEIGHT_TABLE;
     w->table = *m; /* read in place */
     w->n = m->n_out;
@@ -192,11 +220,13 @@ rm_status cpu_table_new(rm_backend *b, const rm_matrix *m, rm_weight **out, rm_e
     return RM_OK;
 }
 
-rm_status cpu_vector_new(rm_backend *b, const float *values, size_t n, rm_weight **out, rm_error *err)
+rm_status cpu_vector_new(rm_backend *b, const float *values, size_t n, rm_weight **out,
+                         rm_error *err)
 {
     (void)b;
     rm_weight *w = calloc(1, sizeof *w);
-    if (w) w->data = cpu_aligned_zeroed(round_up(n, LANES) * sizeof(float));
+    if (w)
+        w->data = cpu_aligned_zeroed(round_up(n, LANES) * sizeof(float));
     if (!w || !w->data) {
         free(w);
         return rm_fail(err, RM_E_MEMORY, "no memory for a vector of %zu values", n);
@@ -211,9 +241,12 @@ rm_status cpu_vector_new(rm_backend *b, const float *values, size_t n, rm_weight
 
 void cpu_weight_free(rm_backend *b, rm_weight *w)
 {
-    if (!w) return;
-    if (w->class == WEIGHT_PANELS) cpu_arena_free(b, w->data);
-    else free(w->data);
+    if (!w)
+        return;
+    if (w->class == WEIGHT_PANELS)
+        cpu_arena_free(b, w->data);
+    else
+        free(w->data);
     free(w->bias);
     free(w);
 }

@@ -14,6 +14,8 @@
  * honour, refuses the file: a wrong number would be worse than none. */
 #include "engine/model/hyper.h"
 
+#include "engine/model/quote.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -29,10 +31,9 @@ static rm_status check_arch(const rm_gguf *g, rm_error *err)
         return st;
     if (!arch.bytes)
         return rm_fail(err, RM_E_FORMAT, "%s: general.architecture is missing", rm_gguf_file(g));
-    size_t shown = rm_utf8_valid_prefix(arch.bytes, arch.n < 40 ? arch.n : 40);
     if (arch.n != strlen(ARCH) || memcmp(arch.bytes, ARCH, arch.n))
-        return rm_fail(err, RM_E_UNSUPPORTED, "%s: general.architecture is \"%.*s\", supported is "
-                       ARCH, rm_gguf_file(g), (int)shown, arch.bytes);
+        return rm_fail(err, RM_E_UNSUPPORTED, "%s: general.architecture is \"%s\", supported is "
+                       ARCH, rm_gguf_file(g), rm_quoted(&(rm_quote){ 0 }, arch.bytes, arch.n));
     return RM_OK;
 }
 
@@ -102,11 +103,10 @@ static rm_status read_rope_scaling(const rm_gguf *g, rm_hyper *h, rm_error *err)
         return st;
     bool none = type.n == 4 && memcmp(type.bytes, "none", 4) == 0;
     bool linear = type.n == 6 && memcmp(type.bytes, "linear", 6) == 0;
-    size_t shown = rm_utf8_valid_prefix(type.bytes, type.n < 40 ? type.n : 40);
     if (!none && !linear)
-        return rm_fail(err, RM_E_UNSUPPORTED, "%s: " ARCH ".rope.scaling.type is \"%.*s\", "
+        return rm_fail(err, RM_E_UNSUPPORTED, "%s: " ARCH ".rope.scaling.type is \"%s\", "
                        "supported are none, linear, and stored factors (rope_freqs.weight)",
-                       rm_gguf_file(g), (int)shown, type.bytes);
+                       rm_gguf_file(g), rm_quoted(&(rm_quote){ 0 }, type.bytes, type.n));
     /* a factor without a type is linear (as the older key is); 0 means none */
     bool named_none = none && rm_gguf_find(g, ARCH ".rope.scaling.type");
     h->rope_scale = named_none || factor == 0 ? 1 : 1 / factor;
@@ -129,7 +129,7 @@ static rm_status read_rope(const rm_gguf *g, rm_hyper *h, rm_error *err)
 
 static rm_status read_heads(const rm_gguf *g, rm_hyper *h, rm_error *err)
 {
-    int value_dim;
+    int value_dim = 0;
     rm_status st;
     if ((st = read_count(g, "attention.head_count", 1, 65536, MISSING, &h->n_heads, err)) ||
         (st = read_count(g, "attention.head_count_kv", 1, 65536, h->n_heads, &h->n_kv_heads, err)))

@@ -16,6 +16,8 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "engine/model/pretokenizer.h"
 
+#include "engine/model/quote.h"
+
 #include <pcre2.h>
 #include <stdlib.h>
 #include <string.h>
@@ -121,8 +123,10 @@ static rm_status unknown_name(const char *name, rm_error *err)
     rm_text known = { 0 };
     for (size_t i = 0; i < sizeof specs / sizeof specs[0]; i++)
         rm_text_puts(&known, specs[i].names);
-    rm_status st = rm_fail(err, RM_E_UNSUPPORTED, "pre-tokenizer \"%.64s\" is not supported; known: %s",
-                           name, known.data ? known.data : "");
+    rm_status st = rm_fail(err, RM_E_UNSUPPORTED,
+                           "pre-tokenizer \"%s\" is not supported; known: %s",
+                           rm_quoted(&(rm_quote){ 0 }, name, strlen(name)),
+                           known.data ? known.data : "");
     rm_text_free(&known);
     return st;
 }

@@ -13,6 +13,8 @@
  * ones only by their name where the caller allows it; unused ones never. */
 #include "engine/model/tokenizer_private.h"
 
+#include "engine/model/quote.h"
+
 #include <assert.h>
 #include <inttypes.h>
 #include <math.h>
@@ -177,8 +179,8 @@ static rm_status make_bytes(rm_tokenizer *t, rm_error *err)
         if (t->type[i] == RM_TOKEN_BYTE) {
             int b = named_byte(text, n);
             if (b < 0)
-                return rm_fail(err, RM_E_FORMAT, "byte token %d is written \"%.*s\", expected "
-                               "<0xNN>", i, (int)(n < 40 ? n : 40), text);
+                return rm_fail(err, RM_E_FORMAT, "byte token %d is written \"%s\", expected "
+                               "<0xNN>", i, rm_quoted(&(rm_quote){ 0 }, text, n));
             to[0] = (char)b;
             written = 1;
             single = true;
@@ -274,8 +276,8 @@ static rm_status index_merge(rm_tokenizer *t, const char *text, size_t n, int ra
     /* pieces may not hold a blank but at their start, where merges of old files have none */
     const char *blank = n > 1 ? memchr(text + 1, ' ', n - 1) : NULL;
     if (!blank || blank + 1 == text + n)
-        return rm_fail(err, RM_E_FORMAT, "merge %d is \"%.*s\", expected two pieces and a blank "
-                       "between them", rank, (int)(n < 60 ? n : 60), text);
+        return rm_fail(err, RM_E_FORMAT, "merge %d is \"%s\", expected two pieces and a blank "
+                       "between them", rank, rm_quoted(&(rm_quote){ 0 }, text, n));
     size_t n_left = (size_t)(blank - text), n_right = n - n_left - 1;
     int32_t result = -1, left = rm_tokenizer_find_piece(t, text, n_left),
             right = rm_tokenizer_find_piece(t, blank + 1, n_right);
@@ -285,8 +287,8 @@ static rm_status index_merge(rm_tokenizer *t, const char *text, size_t n, int ra
         result = rm_tokenizer_find_piece(t, joined, n_left + n_right);
     }
     if (result < 0)
-        return rm_fail(err, RM_E_FORMAT, "merge %d, \"%.*s\", names a piece that the vocabulary "
-                       "lacks", rank, (int)(n < 60 ? n : 60), text);
+        return rm_fail(err, RM_E_FORMAT, "merge %d, \"%s\", names a piece that the vocabulary "
+                       "lacks", rank, rm_quoted(&(rm_quote){ 0 }, text, n));
     size_t slot = rm_merge_hash(left, right) & t->merges_mask;
     for (; t->merges[slot].left >= 0; slot = (slot + 1) & t->merges_mask)
         if (t->merges[slot].left == left && t->merges[slot].right == right)
@@ -316,6 +318,16 @@ static rm_status index_merges(rm_tokenizer *t, const rm_tokenizer_source *source
     return st;
 }
 
+static bool blank_follows(const char *text, size_t n)
+{
+    for (size_t i = 3; i + 3 <= n; i++)
+        if (memcmp(text + i, RM_BLANK, 3) == 0 && memcmp(text + i - 3, RM_BLANK, 3) != 0)
+            return true;
+    /* nearer to the front than a whole U+2581 there is only a shorter character */
+    return (n > 3 && memcmp(text + 1, RM_BLANK, 3) == 0) ||
+           (n > 4 && memcmp(text + 2, RM_BLANK, 3) == 0);
+}
+
 /* Scores become integers in reverse order, so that both kinds merge the smallest first: the bits
  * of a float, sign-folded, order like the float. */
 static rm_status make_priorities(rm_tokenizer *t, const float *score, rm_error *err)
@@ -323,9 +335,14 @@ static rm_status make_priorities(rm_tokenizer *t, const float *score, rm_error *
     t->priority = malloc((size_t)t->n_vocab * sizeof *t->priority);
     if (!t->priority)
         return rm_fail(err, RM_E_MEMORY, "no memory for %d scores", t->n_vocab);
+    t->blanks_lead = true;
     for (int i = 0; i < t->n_vocab; i++) {
         float s = score[i] == 0 ? 0.0f : score[i]; /* -0 equals 0 */
         uint32_t u;
+        size_t n;
+        const char *text = string_at(&t->text, i, &n);
+        if (t->type[i] == RM_TOKEN_NORMAL && blank_follows(text, n))
+            t->blanks_lead = false;
         if (isnan(s))
             return rm_fail(err, RM_E_FORMAT, "the score of token %d is not a number", i);
         memcpy(&u, &s, sizeof u);
@@ -534,12 +551,12 @@ rm_status rm_tokenizer_same(const rm_tokenizer *a, const rm_tokenizer *b, rm_err
         size_t n, m;
         const char *p = string_at(&a->text, i, &n), *q = string_at(&b->text, i, &m);
         if (n != m || memcmp(p, q, n))
-            return rm_fail(err, RM_E_ARGUMENT, "token %d is \"%.*s\" in one vocabulary and "
-                           "\"%.*s\" in the other", i, (int)(n < 60 ? n : 60), p,
-                           (int)(m < 60 ? m : 60), q);
+            return rm_fail(err, RM_E_ARGUMENT, "token %d is \"%s\" in one vocabulary and "
+                           "\"%s\" in the other", i, rm_quoted(&(rm_quote){ 0 }, p, n),
+                           rm_quoted(&(rm_quote){ 0 }, q, m));
         if (a->type[i] != b->type[i])
-            return rm_fail(err, RM_E_ARGUMENT, "token %d, \"%.*s\", has type %d in one vocabulary "
-                           "and %d in the other", i, (int)(n < 60 ? n : 60), p, a->type[i],
+            return rm_fail(err, RM_E_ARGUMENT, "token %d, \"%s\", has type %d in one vocabulary "
+                           "and %d in the other", i, rm_quoted(&(rm_quote){ 0 }, p, n), a->type[i],
                            b->type[i]);
     }
     if (a->eos != b->eos)

@@ -3,7 +3,8 @@
  *   1. Names of special tokens are found first, leftmost and then longest, and cut the text into
  *      stretches of plain text.
  *   2. A stretch is cut into pieces that do not merge across their ends: by the pre-tokenizer in
- *      BPE; in SentencePiece the stretch is one piece, its spaces written U+2581.
+ *      BPE; in SentencePiece, whose rule has no such step, in front of each word if no piece of
+ *      the vocabulary could reach across (else the stretch stays whole). Spaces become U+2581.
  *   3. A piece starts as single bytes (BPE) or characters (SentencePiece). The best pair of
  *      neighbours merges, again and again: lowest rank, or highest score; the leftmost of equals.
  *
@@ -12,10 +13,15 @@
  * than one with. A pair in the heap whose sides have grown meanwhile is recognised by its length
  * and dropped.
  *
+ * A piece that a longer text has had before is not merged again: a small table remembers where
+ * its tokens lie in the output.
+ *
  * Bytes that are not valid UTF-8 take part in nothing and become their byte tokens. In
  * SentencePiece so does a U+2581 written out in the text, which decoding could not tell from a
  * space: that is what makes the round trip exact. */
 #include "engine/model/tokenizer_private.h"
+
+#include "engine/model/quote.h"
 
 #include <assert.h>
 #include <limits.h>
@@ -36,6 +42,16 @@ typedef struct candidate {
     int32_t length, token; /* of the two together */
 } candidate;
 
+#define REMEMBERED 4096        /* slots; a power of two */
+#define REMEMBERED_BYTES 32    /* of the longest piece remembered */
+#define REMEMBER_FROM 1024     /* bytes of text from which on the table pays */
+
+typedef struct remembered {
+    const char *text;      /* in the caller's text; NULL: an empty slot */
+    size_t first;          /* index of its first token in the output */
+    uint32_t n_bytes, n_tokens;
+} remembered;
+
 typedef struct encoder {
     const rm_tokenizer *t;
     rm_error *err;
@@ -44,7 +60,8 @@ typedef struct encoder {
     size_t n_symbols, symbols_capacity;
     candidate *heap;
     size_t n_heap, heap_capacity;
-    rm_text blanks;        /* sentencepiece: the stretch with U+2581 for spaces */
+    rm_text blanks;        /* sentencepiece: the piece with U+2581 for spaces */
+    remembered *memory;    /* [REMEMBERED], or NULL */
     int32_t *tokens;
     size_t n_tokens, tokens_capacity;
 } encoder;
@@ -76,6 +93,29 @@ static bool emit(encoder *e, int32_t token)
     e->tokens = a;
     e->tokens[e->n_tokens++] = token;
     return true;
+}
+
+/* The slot for a piece, NULL if it is not to be remembered. *known: its tokens have been put out
+ * again. */
+static remembered *recall(encoder *e, const char *text, size_t n, bool *known)
+{
+    *known = false;
+    if (!e->memory || n > REMEMBERED_BYTES || n < 2)
+        return NULL;
+    remembered *r = &e->memory[rm_hash_bytes(text, n) % REMEMBERED];
+    if (!r->text || r->n_bytes != n || memcmp(r->text, text, n) != 0)
+        return r;
+    for (uint32_t i = 0; i < r->n_tokens; i++)
+        if (!emit(e, e->tokens[r->first + i]))
+            return r;
+    *known = true;
+    return r;
+}
+
+static void remember(const encoder *e, remembered *r, const char *text, size_t n, size_t first)
+{
+    if (r)
+        *r = (remembered){ text, first, (uint32_t)n, (uint32_t)(e->n_tokens - first) };
 }
 
 static bool symbol_add(encoder *e, int32_t start, int32_t length, int32_t token)
@@ -191,11 +231,10 @@ static rm_status lacks(encoder *e, const char *text, size_t n)
 {
     unsigned byte = (unsigned char)text[0];
     size_t length = byte < 0x80 ? 1 : byte < 0xe0 ? 2 : byte < 0xf0 ? 3 : 4;
-    bool printable = byte > ' ' && byte != 0x7f && length <= n &&
-                     rm_utf8_valid_prefix(text, length) == length;
-    if (printable)
-        return rm_fail(e->err, RM_E_ARGUMENT, "the text needs the character \"%.*s\" (byte %02X), "
-                       "which this vocabulary has no token for", (int)length, text, byte);
+    rm_quote q;
+    if (byte > ' ' && length <= n && rm_utf8_valid_prefix(text, length) == length)
+        return rm_fail(e->err, RM_E_ARGUMENT, "the text needs the character \"%s\" (byte %02X), "
+                       "which this vocabulary has no token for", rm_quoted(&q, text, length), byte);
     return rm_fail(e->err, RM_E_ARGUMENT, "the text needs the byte %02X, which this vocabulary has "
                    "no token for", byte);
 }
@@ -243,15 +282,19 @@ static rm_status encode_valid(encoder *e, const char *text, size_t n)
     size_t n_ends, start = 0;
     rm_status st = rm_splitter_cut(e->splitter, text, n, &ends, &n_ends, e->err);
     bool whole = rm_pretokenizer_whole_pieces(e->t->pre);
-    for (size_t i = 0; i < n_ends && !st; i++) {
-        int32_t token = -1;
-        if (whole)
-            token = rm_tokenizer_find_bytes(e->t, text + start, ends[i] - start);
+    for (size_t i = 0; i < n_ends && !st; start = ends[i++]) {
+        const char *piece = text + start;
+        size_t length = ends[i] - start, first = e->n_tokens;
+        bool known;
+        remembered *slot = recall(e, piece, length, &known);
+        if (known)
+            continue;
+        int32_t token = whole ? rm_tokenizer_find_bytes(e->t, piece, length) : -1;
         if (token < 0)
-            st = encode_piece(e, text + start, ends[i] - start);
+            st = encode_piece(e, piece, length);
         else if (!emit(e, token))
             st = no_memory(e);
-        start = ends[i];
+        remember(e, slot, piece, length, first);
     }
     return st;
 }
@@ -274,7 +317,7 @@ static rm_status encode_bpe(encoder *e, const char *text, size_t n)
 
 /* ---- SentencePiece ------------------------------------------------------------------------- */
 
-/* The symbols of a stretch: characters, spaces as U+2581; single bytes where UTF-8 is invalid
+/* The symbols of a piece: characters, spaces as U+2581; single bytes where UTF-8 is invalid
  * and where U+2581 itself is written, which no piece matches because pieces are valid UTF-8. */
 static bool make_symbols(encoder *e, const char *text, size_t n, bool prefix)
 {
@@ -311,10 +354,8 @@ static bool make_symbols(encoder *e, const char *text, size_t n, bool prefix)
     return good && !e->blanks.failed;
 }
 
-static rm_status encode_sentencepiece(encoder *e, const char *text, size_t n, bool prefix)
+static rm_status encode_word(encoder *e, const char *text, size_t n, bool prefix)
 {
-    if (n == 0)
-        return RM_OK;
     if (!make_symbols(e, text, n, prefix))
         return no_memory(e);
     const char *blanks = e->blanks.data;
@@ -336,6 +377,24 @@ static rm_status encode_sentencepiece(encoder *e, const char *text, size_t n, bo
             st = emit_bytes(e, blanks + s->start, (size_t)s->length,
                             e->blanks.length - (size_t)s->start);
         }
+    }
+    return st;
+}
+
+static rm_status encode_sentencepiece(encoder *e, const char *text, size_t n, bool prefix)
+{
+    rm_status st = RM_OK;
+    for (size_t start = 0, end; start < n && !st; start = end) {
+        for (end = start + 1; end < n; end++)
+            if (e->t->blanks_lead && text[end] == ' ' && text[end - 1] != ' ')
+                break;
+        size_t first = e->n_tokens;
+        bool known = false, led = prefix && start == 0; /* a word with a space of ours in front */
+        remembered *slot = led ? NULL : recall(e, text + start, end - start, &known);
+        if (known)
+            continue;
+        st = encode_word(e, text + start, end - start, led);
+        remember(e, slot, text + start, end - start, first);
     }
     return st;
 }
@@ -400,6 +459,8 @@ rm_status rm_tokenizer_encode(const rm_tokenizer *t, const char *text, size_t n_
         text = ""; /* of no bytes */
     if (t->pre)
         st = rm_splitter_new(t->pre, &e.splitter, err);
+    if (n_bytes >= REMEMBER_FROM)
+        e.memory = calloc(REMEMBERED, sizeof *e.memory); /* without it: slower, the same */
     if (!st)
         st = encode_text(&e, text, n_bytes, special);
     if (!st && !e.tokens && !(e.tokens = malloc(sizeof *e.tokens)))
@@ -407,6 +468,7 @@ rm_status rm_tokenizer_encode(const rm_tokenizer *t, const char *text, size_t n_
     rm_splitter_free(e.splitter);
     free(e.symbols);
     free(e.heap);
+    free(e.memory);
     rm_text_free(&e.blanks);
     if (st) {
         free(e.tokens);

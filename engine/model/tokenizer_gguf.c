@@ -12,6 +12,7 @@
  *   tokenizer.ggml.add_space_prefix  SentencePiece; yes if absent */
 #include "engine/model/gguf.h"
 #include "engine/model/pretokenizer.h"
+#include "engine/model/quote.h"
 #include "engine/model/tokenizer.h"
 
 #include <inttypes.h>
@@ -89,12 +90,11 @@ static rm_status read_kind(const rm_gguf *g, rm_tokenizer_source *s, unpacked *u
         return rm_fail(err, RM_E_FORMAT, "%s: no tokenizer: tokenizer.ggml.model is missing",
                        rm_gguf_file(g));
     s->sentencepiece = kind.n == 5 && memcmp(kind.bytes, "llama", 5) == 0;
-    size_t shown = kind.n < 40 ? kind.n : 40; /* valid UTF-8 as far as it is shown */
     if (!s->sentencepiece && !(kind.n == 4 && memcmp(kind.bytes, "gpt2", 4) == 0))
-        return rm_fail(err, RM_E_UNSUPPORTED, "%s: tokenizer.ggml.model is \"%.*s\", supported are "
+        return rm_fail(err, RM_E_UNSUPPORTED, "%s: tokenizer.ggml.model is \"%s\", supported are "
                        "gpt2 (byte-level BPE) and llama (SentencePiece)", rm_gguf_file(g),
-                       (int)rm_utf8_valid_prefix(kind.bytes, shown), kind.bytes);
-    if (pre.n >= sizeof u->pre || rm_utf8_valid_prefix(pre.bytes, pre.n) < pre.n)
+                       rm_quoted(&(rm_quote){ 0 }, kind.bytes, kind.n));
+    if (pre.n >= sizeof u->pre || memchr(pre.bytes, 0, pre.n))
         return rm_fail(err, RM_E_FORMAT, "%s: tokenizer.ggml.pre should be a short name, it has "
                        "%zu bytes", rm_gguf_file(g), pre.n);
     memcpy(u->pre, pre.bytes, pre.n);

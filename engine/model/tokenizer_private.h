@@ -33,6 +33,8 @@ struct rm_tokenizer {
     rm_strings text;         /* as in the file */
     rm_strings bytes;        /* as in running text */
     uint32_t *priority;      /* [n_vocab] sentencepiece: smaller merges first, from the score */
+    bool blanks_lead;        /* sentencepiece: in no piece does U+2581 follow another character,
+                                so that nothing merges across the front of a word */
     size_t longest;          /* bytes of the longest text */
     int32_t byte_token[256]; /* token of a single byte, or -1 */
 

@@ -219,9 +219,9 @@ static rm_status put_table(const bench *b, const result *results, rm_error *err)
     cli_table table = { 0 };
     const rm_model_info *info = rm_model_describe(b->model);
     rm_engine_info engine = rm_engine_describe(b->engine);
-    fprintf(stderr, "%s (%s, computed in %s), %s, %s, %d threads, %d prompt + %d generated\n",
-            info->name, info->weight_type, info->compute, engine.device, engine.isa,
-            engine.n_threads, b->n_prompt, b->n_generate);
+    fprintf(stderr, "%s (%s, computed in %s) on %s, %d threads, %d prompt + %d generated\n",
+            info->name, info->weight_type, info->compute, engine.device, engine.n_threads,
+            b->n_prompt, b->n_generate);
     cli_cell(&table, "paths");
     cli_cell(&table, "prefill tok/s");
     cli_cell(&table, "decode tok/s");

@@ -35,7 +35,8 @@ bool rm_choice_canonical(const char *s, size_t n, const char *letters, rm_text *
             && take(s[i + 1], letters, out))
             return true;
     for (size_t i = 0; i < n; i++) {
-        bool alone = (i == 0 || !is_word(s[i - 1])) && (i + 1 == n || strchr(".:),*\n\r", s[i + 1]));
+        bool alone = (i == 0 || !is_word(s[i - 1]))
+                     && (i + 1 == n || strchr(".:),*\n\r", s[i + 1]));
         if (alone && s[i] == upper(s[i]) && take(s[i], letters, out))
             return true;
     }

@@ -48,7 +48,7 @@ bool rm_grader_correct(const rm_grader *g, const char *answer, const char *refer
     return ok;
 }
 
-/* ---- rules ----------------------------------------------------------------------------- */
+/* ---- rules ---------------------------------------------------------------------------- */
 
 /* Regular expressions behind names. The answer's sentence ends at a line break or at a period
  * that ends the sentence: one that no digit follows. */
@@ -60,7 +60,8 @@ static const struct named_rule {
 } named_rules[] = {
     { "####", RM_RULE_PATTERN, "####[ \\t]*([^\\r\\n]*)", false },
     { "answer is", RM_RULE_PATTERN,
-      "(?i)answer(?:\\s+is|\\s*:|\\s+is\\s*:|\\s+equals)[ \\t*]*((?:[^\\r\\n.]|\\.(?=\\d))+)", false },
+      "(?i)answer(?:\\s+is|\\s*:|\\s+is\\s*:|\\s+equals)[ \\t*]*((?:[^\\r\\n.]|\\.(?=\\d))+)",
+      false },
     { "answer:", RM_RULE_PATTERN, "(?i)answer[ \\t*]*:[ \\t*]*([^\\r\\n]+)", false },
     { "option", RM_RULE_PATTERN,
       "(?m)(?i:answer(?:\\s+is|\\s*:|\\s+is\\s*:)|option|choice)\\s*\\**\\s*"
@@ -122,7 +123,7 @@ void rm_extractor_free(rm_extractor *x)
     *x = (rm_extractor){ 0 };
 }
 
-/* ---- finding --------------------------------------------------------------------------- */
+/* ---- finding -------------------------------------------------------------------------- */
 
 /* The last \boxed{...} whose braces close; also \fbox. */
 static bool find_boxed(const char *s, size_t n, size_t *start, size_t *length, size_t *end)

@@ -5,9 +5,9 @@
  *
  * Canonical form: the reduced fraction p/q; written as an integer if q = 1, as a finite decimal
  * if q has no prime factors but 2 and 5, else as "p/q". So 18, 18.00 and $18 are one answer, and
- * so are 0.75 and 3/4; "1,000" is a thousand and "1,00" is not a number with a comma in it. A percent
- * sign is a unit like any other and is dropped: data sets write their references both ways.
- * Numbers too long for 63 bits are no answer. */
+ * so are 0.75 and 3/4; "1,000" is a thousand, while "1,00" is 1 and something else. A percent sign
+ * is a unit like any other and is dropped: data sets write their references both ways. Numbers too
+ * long for 63 bits are no answer. */
 #include "experiments/graders/grader.h"
 
 #include <math.h>
@@ -91,7 +91,7 @@ void rm_fraction_text(rm_fraction f, rm_text *out)
         rm_text_printf(out, ".%0*" PRId64, n_decimals, rest);
 }
 
-/* ---- finding --------------------------------------------------------------------------- */
+/* ---- finding -------------------------------------------------------------------------- */
 
 /* Digits with commas in groups of three: "1,234,567". Moves *at; false if too long. */
 static bool read_digits(const char *s, size_t n, size_t *at, int64_t *value)
@@ -137,8 +137,8 @@ static bool read_decimals(const char *s, size_t n, size_t *at, int64_t *value, i
 }
 
 /* A minus in front of s[i] (perhaps with a currency sign between): is it a sign, or does it
- * subtract? It subtracts right after a letter, a digit or a closing bracket. A minus with a blank behind it is no sign: it
- * is a dash, or a list. */
+ * subtract? It subtracts right after a letter, a digit or a closing bracket. A minus with a blank
+ * behind it is no sign: it is a dash, or a list. */
 static bool signed_at(const char *s, size_t i, size_t *start)
 {
     *start = i;
@@ -221,7 +221,7 @@ bool rm_number_find(const char *s, size_t n, size_t *at, size_t *start, rm_fract
     return false;
 }
 
-/* ---- the grader ------------------------------------------------------------------------ */
+/* ---- the grader ----------------------------------------------------------------------- */
 
 bool rm_numeric_canonical(const char *bytes, size_t n, rm_text *out)
 {

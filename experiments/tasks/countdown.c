@@ -2,12 +2,13 @@
  *
  *     4 7 8 25>80<think>
  *
- * Numbers are uniform in `range` and printed in ascending order. The target is what a random sequence of
- * operations makes of them: two of the numbers that are left are drawn, then one of the
- * operations they allow (a+b; a-b if positive; a*b unless a factor is 1; a/b if exact and b is not
- * 1; results up to `max_value`), until one number is left; it must fall into `target`. So every problem can be solved. The
- * reference is the canonical form of a right answer, "4 7 8 25=80" (graders/expression.c), which
- * follows from the problem: the checker needs no solution. */
+ * Numbers are uniform in `range` and printed in ascending order. The target is what a random
+ * sequence of operations makes of them: two of the numbers that are left are drawn, then one of
+ * the operations they allow (a+b; a-b if positive; a*b unless a factor is 1; a/b if exact and b is
+ * not 1; results up to `max_value`), until one number is left; it must fall into `target`. So
+ * every problem can be solved. The reference is the canonical form of a right answer,
+ * "4 7 8 25=80" (graders/expression.c), which follows from the problem: the checker needs no
+ * solution. */
 #include "experiments/tasks/kinds.h"
 
 #include <stddef.h>

@@ -14,7 +14,7 @@
 
 enum { MAX_RECORDS = 10000000 };
 
-/* ---- reading ----------------------------------------------------------------------------- */
+/* ---- reading -------------------------------------------------------------------------- */
 
 static rm_status grow(rm_json ***list, int n)
 {
@@ -86,7 +86,7 @@ const cJSON *rm_records_at(rm_json *const *records, bool array, int index)
                  : rm_json_root(records[index]);
 }
 
-/* ---- the task ------------------------------------------------------------------------------ */
+/* ---- the task ------------------------------------------------------------------------- */
 
 typedef struct options {
     char *path, *question, *answer, *reference, *id, *level, *cluster;
@@ -205,7 +205,8 @@ static rm_status make(const rm_task *task, const void *data, size_t index, uint3
         rm_record_field(draft->record, o->cluster, &draft->cluster);
     const char *text = answer.data ? answer.data : "";
     size_t start = 0, length = answer.length, end;
-    if (o->pattern && !rm_pattern_find(o->pattern, text, answer.length, true, &start, &length, &end))
+    if (o->pattern
+        && !rm_pattern_find(o->pattern, text, answer.length, true, &start, &length, &end))
         st = rm_json_fail(err, RM_E_FORMAT, document(o, index), draft->record,
                           "the answer of this problem does not match \"%s\"", o->reference);
     else

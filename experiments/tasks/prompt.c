@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- templates --------------------------------------------------------------------------- */
+/* ---- templates ------------------------------------------------------------------------ */
 
 bool rm_record_field(const cJSON *record, const char *name, rm_text *out)
 {
@@ -74,7 +74,7 @@ rm_status rm_template_expand(const char *template, const rm_draft *draft, rm_tex
     return out->failed ? rm_fail(err, RM_E_MEMORY, "out of memory for a prompt") : RM_OK;
 }
 
-/* ---- the whole prompt ---------------------------------------------------------------------- */
+/* ---- the whole prompt ----------------------------------------------------------------- */
 
 /* The markup of a chat around one user message. BOS is the tokenizer's business, except for what
  * the formats write themselves. */
@@ -118,7 +118,7 @@ rm_status rm_prompt_render(const rm_task *task, const rm_draft *draft, rm_text *
     return out->failed ? rm_fail(err, RM_E_MEMORY, "out of memory for a prompt") : RM_OK;
 }
 
-/* ---- few-shot examples ----------------------------------------------------------------------- */
+/* ---- few-shot examples ---------------------------------------------------------------- */
 
 typedef struct few_shot {
     const cJSON *examples;

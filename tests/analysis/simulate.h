@@ -42,18 +42,21 @@ static inline int sim_draw(const sim_answers *a, sim_source *s)
     return 1 + (int)(rest * a->n_wrong);
 }
 
-/* ---- records ---------------------------------------------------------------------------- */
+/* ---- records (indices are -1 without memory) --------------------------------------------- */
 
-static inline int sim_cell(rm_records *r, const char *task, const char *label,
-                           const char *strategy, double size, bool exchangeable)
+static inline int sim_cell(rm_records *r, const char *task, const char *label, const char *strategy,
+                           double size, bool exchangeable)
 {
     int index = -1;
-    rm_cell cell = { .model = "sim", .task = (char *)task, .strategy = (char *)strategy,
-                     .label = (char *)label, .family = (char *)strategy, .size = size,
-                     .size_name = "n", .exchangeable = exchangeable };
-    rm_error err;
-    if (rm_records_add_cell(r, &cell, &index, &err))
-        fprintf(stderr, "%s\n", err.text);
+    rm_cell cell = { .model = "sim",
+                     .task = (char *)task,
+                     .strategy = (char *)strategy,
+                     .label = (char *)label,
+                     .family = (char *)strategy,
+                     .size = size,
+                     .size_name = "n",
+                     .exchangeable = exchangeable };
+    rm_records_add_cell(r, &cell, &index, NULL);
     return index;
 }
 
@@ -70,8 +73,12 @@ static inline int sim_problem(rm_records *r, const char *task, int number, const
 /* A result without candidates. */
 static inline void sim_verdict(rm_records *r, int cell, int problem, uint64_t seed, bool correct)
 {
-    rm_result result = { .cell = cell, .problem = problem, .seed = seed, .timing = RM_TIMING_NONE,
-                         .correct = correct, .chosen = -1 };
+    rm_result result = { .cell = cell,
+                         .problem = problem,
+                         .seed = seed,
+                         .timing = RM_TIMING_NONE,
+                         .correct = correct,
+                         .chosen = -1 };
     result.cost.wall_ms = result.cost.ttft_ms = result.cost.load = result.cost.energy_j = NAN;
     rm_records_add_result(r, &result, NULL, NULL);
 }
@@ -83,16 +90,26 @@ static inline void sim_samples(rm_records *r, int cell, int problem, uint64_t se
     rm_sample samples[SIM_MAX_SAMPLES];
     char answers[SIM_MAX_SAMPLES][16], texts[SIM_MAX_SAMPLES][64];
     for (size_t i = 0; i < n; i++) {
-        int class = sim_draw(a, s);
-        snprintf(answers[i], sizeof answers[i], class == 0 ? "right" : "w%d", class);
-        snprintf(texts[i], sizeof texts[i], "so it is %d then %d", class, (int)(4 * sim_unit(s)));
-        samples[i] = (rm_sample){ .text = texts[i], .answer = class < 0 ? NULL : answers[i],
-                                  .correct = class == 0, .n_tokens = 10,
-                                  .lp = -10 * sim_unit(s), .lp_sampling = NAN, .score = NAN };
+        int category = sim_draw(a, s);
+        snprintf(answers[i], sizeof answers[i], category == 0 ? "right" : "w%d", category);
+        snprintf(texts[i], sizeof texts[i], "so it is %d then %d", category,
+                 (int)(4 * sim_unit(s)));
+        samples[i] = (rm_sample){ .text = texts[i],
+                                  .answer = category < 0 ? NULL : answers[i],
+                                  .correct = category == 0,
+                                  .n_tokens = 10,
+                                  .lp = -10 * sim_unit(s),
+                                  .lp_sampling = NAN,
+                                  .score = NAN };
     }
-    rm_result result = { .cell = cell, .problem = problem, .seed = seed,
-                         .timing = RM_TIMING_THROUGHPUT, .correct = n && samples[0].correct,
-                         .chosen = n ? 0 : -1, .samples = samples, .n_samples = n };
+    rm_result result = { .cell = cell,
+                         .problem = problem,
+                         .seed = seed,
+                         .timing = RM_TIMING_THROUGHPUT,
+                         .correct = n && samples[0].correct,
+                         .chosen = n ? 0 : -1,
+                         .samples = samples,
+                         .n_samples = n };
     result.cost.prompt_tokens = 50;
     result.cost.generated_tokens = 10 * n + (uint64_t)(10 * sim_unit(s));
     result.cost.evaluated_tokens = result.cost.generated_tokens + 50;

@@ -5,21 +5,22 @@
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
-/* ---- Pareto ------------------------------------------------------------------------------------ */
+/* ---- Pareto ------------------------------------------------------------------------------ */
 
 Test(pareto, by_hand)
 {
-    const double cost[] = { 1, 2, 3, 2, 4, NAN, 1 };
-    const double accuracy[] = { 0.3, 0.5, 0.4, 0.5, 0.6, 0.9, 0.2 };
-    /* twins at (2, 0.5) do not dominate each other; (1, 0.2) is beaten at equal cost */
-    const bool expected[] = { true, true, false, true, true, false, false };
-    bool on[7];
-    rm_pareto(cost, accuracy, 7, on);
-    for (int i = 0; i < 7; i++)
+    const double cost[] = { 1, 2, 3, 2, 4, NAN, 1, 5 };
+    const double accuracy[] = { 0.3, 0.5, 0.4, 0.5, 0.6, 0.9, 0.2, 0.6 };
+    /* twins at (2, 0.5) do not dominate each other; (1, 0.2) is beaten at equal cost, (5, 0.6) at
+     * equal accuracy */
+    const bool expected[] = { true, true, false, true, true, false, false, false };
+    bool on[8];
+    rm_pareto(cost, accuracy, 8, on);
+    for (int i = 0; i < 8; i++)
         cr_assert_eq(on[i], expected[i], "point %d", i);
 }
 
-/* ---- a simulated run ------------------------------------------------------------------------------ */
+/* ---- a simulated run --------------------------------------------------------------------- */
 
 enum { PROBLEMS = 60 };
 
@@ -121,9 +122,10 @@ Test(analyze, agrees_with_the_single_estimators)
             rm_estimate e;
             const rm_estimate *f = &cell->quantities[q];
             cr_assert_eq(rm_cell_quantity(&r, cell->cell, (rm_quantity)q, &quick, &e, NULL), RM_OK);
-            cr_assert((isnan(e.value) && isnan(f->value)) ||
-                      (e.value == f->value && e.low == f->low && e.high == f->high && e.n == f->n),
-                      "%s", rm_quantity_describe((rm_quantity)q)->name);
+            cr_assert(
+                (isnan(e.value) && isnan(f->value)) ||
+                    (e.value == f->value && e.low == f->low && e.high == f->high && e.n == f->n),
+                "%s", rm_quantity_describe((rm_quantity)q)->name);
         }
         for (size_t i = 0; i < cell->n_curves; i++) {
             const rm_subset_curve *curve = &cell->curves[i];
@@ -133,7 +135,8 @@ Test(analyze, agrees_with_the_single_estimators)
                 rm_estimate e;
                 double se;
                 cr_assert_eq(rm_cell_subset(&r, cell->cell, curve->kind, curve->by, curve->k[j],
-                                            &quick, &e, &se, NULL), RM_OK);
+                                            &quick, &e, &se, NULL),
+                             RM_OK);
                 cr_assert(e.value == curve->value[j].value && e.low == curve->value[j].low &&
                           se == curve->mc_se[j]);
             }
@@ -209,7 +212,7 @@ Test(analyze, verified_cells_have_fronts_of_their_own)
             cr_assert(point->probability >= 0 && point->probability <= 1);
             certain += point->probability;
         }
-        cr_assert(certain >= 1 - 1e-9); /* some cell is on the front in every resample */
+        cr_assert(certain >= 1 - 1e-9);       /* some cell is on the front in every resample */
         cr_assert(front->points[0].on_front); /* the cheapest one */
     }
     rm_analysis_free(analysis);
@@ -245,7 +248,7 @@ Test(analyze, front_probability_of_a_sure_thing)
     rm_records_free(&r);
 }
 
-/* ---- JSON -------------------------------------------------------------------------------------------- */
+/* ---- JSON -------------------------------------------------------------------------------- */
 
 static char *as_json(const rm_records *r)
 {
@@ -324,8 +327,11 @@ Test(analyze, smallest_run)
 {
     rm_records r = { 0 };
     int cell = sim_cell(&r, "t", "x", "x", NAN, true);
-    rm_result failed = { .cell = cell, .problem = sim_problem(&r, "t", 0, NULL), .failed = true,
-                         .chosen = -1, .timing = RM_TIMING_LATENCY };
+    rm_result failed = { .cell = cell,
+                         .problem = sim_problem(&r, "t", 0, NULL),
+                         .failed = true,
+                         .chosen = -1,
+                         .timing = RM_TIMING_LATENCY };
     failed.cost.wall_ms = 5;
     failed.cost.ttft_ms = NAN;
     rm_records_add_result(&r, &failed, NULL, NULL);

@@ -5,7 +5,7 @@
 
 Test(calibration, by_hand)
 {
-    /* bin (0.5, 0.6]: 0.6 right, 0.6 wrong; bin (0.9, 1]: 1.0 right; first bin: 0 wrong, 0.1 right */
+    /* bin (0.5, 0.6]: 0.6 right, 0.6 wrong; (0.9, 1]: 1.0 right; first: 0 wrong, 0.1 right */
     const double confidence[] = { 0.6, 0.6, 1.0, 0.0, 0.1 }, correct[] = { 1, 0, 1, 0, 1 };
     rm_calibration c;
     cr_assert_eq(rm_calibrate(confidence, correct, NULL, 5, NULL, &c, NULL), RM_OK);
@@ -50,22 +50,28 @@ Test(calibration, of_a_known_model)
     cr_assert_float_eq(c.ece.value, 0.2, 5 * 0.5 / sqrt(N));
 }
 
-/* Vote shares of a cell; the interval is drawn over problems, so the seeds of one do not narrow it. */
+/* Vote shares of a cell; intervals are over problems, which their seeds do not narrow. */
 Test(calibration, of_a_vote)
 {
     rm_records r = { 0 };
     rm_calibration c;
     rm_error err;
     char a[] = "1", b[] = "2";
-    rm_sample samples[] = { { .answer = a, .correct = true }, { .answer = a, .correct = true },
-                            { .answer = b }, { 0 } };
+    rm_sample samples[] = {
+        { .answer = a, .correct = true }, { .answer = a, .correct = true }, { .answer = b }, { 0 }
+    };
     int cell = sim_cell(&r, "t", "vote", "self-consistency", 4, true);
     int single = sim_cell(&r, "t", "greedy", "greedy", NAN, false);
     for (int p = 0; p < 10; p++) {
         int problem = sim_problem(&r, "t", p, NULL);
         for (uint64_t seed = 0; seed < 2; seed++) {
-            rm_result x = { .cell = cell, .problem = problem, .seed = seed, .chosen = 0,
-                            .correct = p < 5, .samples = samples, .n_samples = 4 };
+            rm_result x = { .cell = cell,
+                            .problem = problem,
+                            .seed = seed,
+                            .chosen = 0,
+                            .correct = p < 5,
+                            .samples = samples,
+                            .n_samples = 4 };
             rm_records_add_result(&r, &x, NULL, NULL);
         }
         sim_verdict(&r, single, problem, 0, true);

@@ -4,16 +4,16 @@
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
-/* ---- answers, against all subsets ----------------------------------------------------------------- */
+/* ---- answers, against all subsets -------------------------------------------------------- */
 
 Test(diversity, equals_the_enumeration_of_all_subsets)
 {
     sim_source s = { 13, 1, 0 };
     for (int trial = 0; trial < 100; trial++) {
-        int n = 1 + (int)(9 * sim_unit(&s)), class[10];
+        int n = 1 + (int)(9 * sim_unit(&s)), category[10];
         size_t count[4] = { 0 };
         for (int i = 0; i < n; i++)
-            count[class[i] = (int)(4 * sim_unit(&s))]++;
+            count[category[i] = (int)(4 * sim_unit(&s))]++;
         for (int k = 1; k <= n; k++) {
             double distinct = 0, entropy = 0, subsets = 0;
             for (unsigned subset = 0; subset < 1u << n; subset++) {
@@ -21,7 +21,7 @@ Test(diversity, equals_the_enumeration_of_all_subsets)
                     continue;
                 double x[4] = { 0 };
                 for (int i = 0; i < n; i++)
-                    x[class[i]] += subset >> i & 1;
+                    x[category[i]] += subset >> i & 1;
                 for (int a = 0; a < 4; a++) {
                     distinct += x[a] > 0;
                     entropy -= x[a] > 0 ? x[a] / k * log(x[a] / k) : 0;
@@ -53,7 +53,7 @@ Test(diversity, unbiased_for_a_known_answer_distribution)
     cr_assert_float_eq(mean, 1.75, 5 * sqrt((square - mean * mean) / POOLS));
 }
 
-/* ---- edit distance ----------------------------------------------------------------------------------- */
+/* ---- edit distance ----------------------------------------------------------------------- */
 
 static size_t by_table(const uint64_t *a, size_t n, const uint64_t *b, size_t m)
 {
@@ -105,8 +105,11 @@ Test(diversity, edit_distance_of_words)
     static const struct {
         const char *a, *b;
         size_t distance;
-    } table[] = { { "kitten", "sitting", 3 }, { "saturday", "sunday", 3 }, { "", "abc", 3 },
-                  { "flaw", "lawn", 2 },      { "same", "same", 0 } };
+    } table[] = { { "kitten", "sitting", 3 },
+                  { "saturday", "sunday", 3 },
+                  { "", "abc", 3 },
+                  { "flaw", "lawn", 2 },
+                  { "same", "same", 0 } };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         uint64_t a[16], b[16];
         bool failed;
@@ -119,7 +122,7 @@ Test(diversity, edit_distance_of_words)
     }
 }
 
-/* ---- texts of a cell ------------------------------------------------------------------------------------ */
+/* ---- texts of a cell --------------------------------------------------------------------- */
 
 /* One problem whose candidates have these texts and no answers. */
 static double text_quantity(const char *const *texts, size_t n, bool exchangeable, size_t k,
@@ -131,8 +134,11 @@ static double text_quantity(const char *const *texts, size_t n, bool exchangeabl
     int cell = sim_cell(&r, "t", "x", "x", NAN, exchangeable);
     for (size_t i = 0; i < n; i++)
         samples[i].text = (char *)texts[i];
-    rm_result x = { .cell = cell, .problem = sim_problem(&r, "t", 0, NULL), .chosen = -1,
-                    .samples = samples, .n_samples = n };
+    rm_result x = { .cell = cell,
+                    .problem = sim_problem(&r, "t", 0, NULL),
+                    .chosen = -1,
+                    .samples = samples,
+                    .n_samples = n };
     rm_records_add_result(&r, &x, NULL, NULL);
     rm_analysis_options o = { .diversity_k = k };
     cr_assert_eq(rm_cell_quantity(&r, cell, quantity, &o, &e, NULL), RM_OK);
@@ -145,6 +151,8 @@ static const char *const triple[] = { "a b", "a b", "c d" };
 static const char *const letters[] = { "abc", "ab\xc3\xa4" }; /* no blanks: characters */
 static const char *const same[] = { "one two three four five", "one two three four five" };
 static const char *const apart[] = { "a b", "c d" };
+static const char *const long_short[] = { "a b c d", "a b c d e f g h" };
+static const char *const lengths_apart[] = { "a b c d e", "u v w x y z", "a" };
 static const char *const with_gap[] = { "a b", NULL };
 static const char *const empty[] = { "", "" };
 
@@ -171,6 +179,11 @@ static const struct {
     { same, 2, true, 2, RM_Q_SELF_BLEU, 1 },
     { same, 2, true, 2, RM_Q_EDIT_DISTANCE, 0 },
     { apart, 2, true, 2, RM_Q_SELF_BLEU, 0 },
+    /* the short one: all match, brevity e^(1 - 8/4); the long one: (4/8 4/8 3/7 2/6)^(1/4) */
+    { long_short, 2, true, 2, RM_Q_SELF_BLEU, 0.40130015656 },
+    /* 5 words: (1/5 1/5 1/4 1/3)^(1/4), the closest length is 6: e^(1 - 6/5); 6 words: no match;
+     * 1 word: all match, e^(1 - 5/1) */
+    { lengths_apart, 3, true, 3, RM_Q_SELF_BLEU, 0.071680399583 },
     { apart, 2, true, 2, RM_Q_EDIT_DISTANCE, 1 },
     { with_gap, 2, true, 2, RM_Q_DISTINCT_1, NAN },
     { empty, 2, true, 2, RM_Q_DISTINCT_1, NAN },
@@ -198,8 +211,11 @@ Test(diversity, missing_answers)
     rm_sample samples[] = { { .answer = four }, { .answer = four }, { 0 }, { 0 } };
     rm_estimate e;
     int cell = sim_cell(&r, "t", "x", "x", NAN, false);
-    rm_result x = { .cell = cell, .problem = sim_problem(&r, "t", 0, NULL), .chosen = -1,
-                    .samples = samples, .n_samples = 4 };
+    rm_result x = { .cell = cell,
+                    .problem = sim_problem(&r, "t", 0, NULL),
+                    .chosen = -1,
+                    .samples = samples,
+                    .n_samples = 4 };
     rm_records_add_result(&r, &x, NULL, NULL);
     cr_assert_eq(rm_cell_quantity(&r, cell, RM_Q_DISTINCT_ANSWERS, NULL, &e, NULL), RM_OK);
     cr_assert_float_eq(e.value, 1, 1e-12);

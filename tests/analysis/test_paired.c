@@ -4,7 +4,7 @@
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
-/* ---- sign flips ------------------------------------------------------------------------------ */
+/* ---- sign flips -------------------------------------------------------------------------- */
 
 /* Of 0/1 verdicts the permutation test is McNemar's. */
 Test(paired, sign_flip_of_verdicts_is_mcnemar)
@@ -40,6 +40,11 @@ Test(paired, fishers_maize)
     cr_assert_not(exact);
     cr_assert(p > 0.001 && p < 0.012, "p = %g", p); /* z = 628 / sqrt(2 * 25,778) = 2.77: 0.0057 */
     cr_assert_eq(p, rm_sign_flip(twice, 30, 20000, 1, &exact));
+
+    /* All of 30 one way: no random pattern reaches it; the p is the smallest there can be. */
+    for (int i = 0; i < 30; i++)
+        twice[i] = 1;
+    cr_assert_eq(rm_sign_flip(twice, 30, 999, 1, &exact), 1.0 / 1000);
 }
 
 /* Fractions of thirds: sums that are equal must count as equal. */
@@ -59,7 +64,7 @@ Test(paired, no_difference_at_all)
     cr_assert_eq(rm_sign_flip(d, 0, 1000, 0, &exact), 1);
 }
 
-/* ---- comparisons of cells ------------------------------------------------------------------------ */
+/* ---- comparisons of cells ---------------------------------------------------------------- */
 
 /* 209 problems only a solves, 152 only b, 400 both, 258 neither: 1,019 in all. */
 static void discordant(rm_records *r, int cells[2])
@@ -88,7 +93,7 @@ Test(paired, mcnemar_of_cells)
     cr_assert_float_eq(c.p, 0.003151, 5e-7);
     cr_assert_eq(c.p, c.p_holm);
     cr_assert_float_eq(c.difference.value, 57.0 / 1019, 1e-12);
-    /* Normal interval of the paired difference: 0.05594 +- 1.96 sqrt(361/1019 - 0.05594^2)/sqrt(1019) */
+    /* Normal interval: 0.05594 +- 1.96 sqrt(361/1019 - 0.05594^2)/sqrt(1019) */
     cr_assert_float_eq(c.difference.low, 0.05594 - 0.03632, 0.002);
     cr_assert_float_eq(c.difference.high, 0.05594 + 0.03632, 0.002);
     cr_assert_float_eq(c.sd, sqrt(361.0 / 1019 - 0.05594 * 0.05594), 1e-3);
@@ -203,7 +208,7 @@ Test(paired, refuses_what_cannot_be_compared)
     rm_records_free(&r);
 }
 
-/* ---- size of the tests under the null hypothesis ---------------------------------------------------- */
+/* ---- size of the tests under the null hypothesis ----------------------------------------- */
 
 /* Two equal cells on problems of very different difficulty: p <= 0.05 in at most 5% of the trials
  * (five sigma), and the 95% interval covers 0 in about 95%. */

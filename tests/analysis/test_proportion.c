@@ -4,17 +4,15 @@
 #include <criterion/criterion.h>
 #include <math.h>
 
-/* ---- Wilson ------------------------------------------------------------------------------- */
+/* ---- Wilson ------------------------------------------------------------------------------ */
 
 /* Newcombe 1998, Statistics in Medicine 17:857, table I, method 3 (score, no continuity
  * correction), as printed to four decimals; the first row is a published GSM8K accuracy. */
 static const struct {
     double x, n, low, high, tolerance;
 } wilson[] = {
-    { 742, 1319, 0.53563, 0.58910, 5e-6 },
-    { 81, 263, 0.2553, 0.3662, 5e-5 },
-    { 15, 148, 0.0624, 0.1605, 5e-5 },
-    { 0, 20, 0.0000, 0.1611, 5e-5 },
+    { 742, 1319, 0.53563, 0.58910, 5e-6 }, { 81, 263, 0.2553, 0.3662, 5e-5 },
+    { 15, 148, 0.0624, 0.1605, 5e-5 },     { 0, 20, 0.0000, 0.1611, 5e-5 },
     { 1, 29, 0.0061, 0.1718, 5e-5 },
 };
 
@@ -37,8 +35,8 @@ Test(proportion, wilson_solves_its_equation)
         rm_estimate e = rm_wilson(x, 40, 0.90);
         double ends[] = { e.low, e.high };
         for (int i = 0; i < 2; i++)
-            cr_assert_float_eq(fabs(e.value - ends[i]),
-                               z * sqrt(ends[i] * (1 - ends[i]) / 40), 1e-12);
+            cr_assert_float_eq(fabs(e.value - ends[i]), z * sqrt(ends[i] * (1 - ends[i]) / 40),
+                               1e-12);
     }
 }
 
@@ -53,7 +51,7 @@ Test(proportion, wilson_edges)
     cr_assert(isnan(rm_wilson(1, 2, 1).value));
 }
 
-/* ---- McNemar -------------------------------------------------------------------------------- */
+/* ---- McNemar ----------------------------------------------------------------------------- */
 
 static const struct {
     size_t b, c;
@@ -80,7 +78,7 @@ Test(proportion, mcnemar_published)
     }
 }
 
-/* ---- paired differences ------------------------------------------------------------------------ */
+/* ---- paired differences ------------------------------------------------------------------ */
 
 /* Fagerland, Lydersen & Laake 2014 (Statistics in Medicine 33:2850), airway reactivity: 1 and 12
  * concordant, 1 against 7 discordant pairs; Newcombe's interval there is (-0.507, -0.026). */
@@ -111,11 +109,11 @@ Test(proportion, newcombe_turns_round)
     cr_assert(e.low < e.value && e.value < e.high);
 }
 
-/* ---- Holm ---------------------------------------------------------------------------------------- */
+/* ---- Holm -------------------------------------------------------------------------------- */
 
 Test(proportion, holm_by_hand)
 {
-    /* sorted 0.005, 0.01, 0.03, 0.04 times 4, 3, 2, 1 = 0.02, 0.03, 0.06, 0.04 -> 0.06 (monotone) */
+    /* sorted 0.005 0.01 0.03 0.04 times 4 3 2 1 = 0.02 0.03 0.06 0.04 -> 0.06 (monotone) */
     const double p[] = { 0.01, 0.04, 0.03, 0.005 }, expected[] = { 0.03, 0.06, 0.06, 0.02 };
     double adjusted[4];
     cr_assert_eq(rm_holm(p, 4, adjusted, NULL), RM_OK);
@@ -127,7 +125,7 @@ Test(proportion, holm_by_hand)
     cr_assert_eq(large[1], 1);
 }
 
-/* ---- power and verdicts ---------------------------------------------------------------------------- */
+/* ---- power and verdicts ------------------------------------------------------------------ */
 
 /* (1.959964 + 0.841621) sd / sqrt(n), the factor 2.8016 of every power table (Cohen 1988). */
 Test(proportion, detectable)

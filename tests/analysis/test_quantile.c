@@ -52,6 +52,7 @@ Test(quantile, edges)
     cr_assert_eq(e.value, 1.5);
     cr_assert_eq(rm_quantile(pair, 2, 0, 0.95, &e, NULL), RM_E_ARGUMENT);
     cr_assert_eq(rm_quantile(pair, 2, 0.5, NAN, &e, NULL), RM_E_ARGUMENT);
+    cr_assert_eq(rm_quantile((double[]){ 1, NAN }, 2, 0.5, 0.95, &e, NULL), RM_E_ARGUMENT);
 }
 
 /* Exponential latencies: the 90% interval of the median (ln 2) and of the 80th percentile (ln 5)
@@ -76,12 +77,13 @@ Test(quantile, covers_the_truth)
     }
 }
 
-/* ---- cells ------------------------------------------------------------------------------------ */
+/* ---- cells ------------------------------------------------------------------------------- */
 
 static void timed(rm_records *r, int cell, int problem, int repeat, rm_timing timing, double ms)
 {
-    rm_result x = { .cell = cell, .problem = problem, .repeat = repeat, .timing = timing,
-                    .chosen = -1 };
+    rm_result x = {
+        .cell = cell, .problem = problem, .repeat = repeat, .timing = timing, .chosen = -1
+    };
     x.cost.wall_ms = ms;
     x.cost.ttft_ms = ms / 10;
     rm_records_add_result(r, &x, NULL, NULL);

@@ -220,6 +220,7 @@ Test(tokenizer, bad_vocabularies_are_refused)
     } while (0)
     REFUSED(s.n_merges = 1, "merge 0, \"a c\", names a piece that the vocabulary lacks");
     REFUSED((s.n_merges = 1, merge = "ab "), "expected two pieces");
+    REFUSED((s.n_merges = 1, merge_bytes = 5, merge = "a \033\xff\""), "merge 0, \"a \\x1B\\xFF\\x22\", names");
     REFUSED(s.pre = "no-such", "pre-tokenizer \"no-such\" is not supported; known: gpt-2");
     REFUSED(s.eos = 2, "the eos token is 2");
     REFUSED(s.bos = -2, "the bos token is -2");
@@ -327,7 +328,7 @@ static rm_tokenizer *full_bpe(const char *pre)
     return build(&v, false, pre, merges, 2, -1);
 }
 
-static rm_tokenizer *full_sentencepiece(void)
+static rm_tokenizer *full_sentencepiece(bool reaching)
 {
     static vocab v;
     v.n = 0;
@@ -338,6 +339,8 @@ static rm_tokenizer *full_sentencepiece(void)
     add(&v, "ab", -3, RM_TOKEN_NORMAL);
     add(&v, "\xe4\xb8\xad", -3, RM_TOKEN_NORMAL);
     add(&v, "\xe2\x96\x81" "12", -3, RM_TOKEN_NORMAL);
+    if (reaching) /* a piece across two words: no text of these tests has it */
+        add(&v, "q\xe2\x96\x81q", -4, RM_TOKEN_NORMAL);
     return build(&v, true, NULL, NULL, 0, bos);
 }
 
@@ -357,16 +360,61 @@ Test(tokenizer, all_bytes_round_trip_in_bpe)
 
 Test(tokenizer, all_bytes_round_trip_in_sentencepiece)
 {
-    rm_tokenizer *t = full_sentencepiece();
+    rm_tokenizer *t = full_sentencepiece(false);
     round_trips(t, true, true, 2000);
     round_trips(t, false, true, 2000);
+    rm_tokenizer_free(t);
+}
+
+/* Where no piece reaches across words each word is merged by itself, and repeated ones are copied:
+ * the tokens must be those of merging the whole text, which a reaching piece enforces. */
+Test(tokenizer, words_apart_are_as_words_together)
+{
+    rm_tokenizer *apart = full_sentencepiece(false), *together = full_sentencepiece(true);
+    for (uint32_t seed = 0; seed < 500; seed++) {
+        rm_text text = { 0 };
+        int32_t *a, *b;
+        int n_a, n_b;
+        for (uint32_t part = 0; part < 1 + seed % 40; part++) /* some long enough to remember */
+            random_text(&text, seed * 1000 + part % 7, seed % 2);
+        cr_assert_eq(rm_tokenizer_encode(apart, text.data, text.length, seed % 3, &a, &n_a, NULL),
+                     RM_OK);
+        cr_assert_eq(rm_tokenizer_encode(together, text.data, text.length, seed % 3, &b, &n_b, NULL),
+                     RM_OK);
+        cr_assert(n_a == n_b && memcmp(a, b, (size_t)n_a * sizeof *a) == 0, "seed %u", seed);
+        free(a);
+        free(b);
+        rm_text_free(&text);
+    }
+    rm_tokenizer_free(apart);
+    rm_tokenizer_free(together);
+}
+
+/* The same for BPE: a long text that repeats itself against its parts, cut where pieces end. */
+Test(tokenizer, repeated_pieces_are_as_the_first)
+{
+    rm_tokenizer *t = full_bpe("gpt-2");
+    rm_text text = { 0 };
+    int32_t *all, *one;
+    int n_all, n_one;
+    static const char line[] = "ab aab abab, a 12ab's\n";
+    for (int i = 0; i < 200; i++)
+        rm_text_puts(&text, line);
+    cr_assert_eq(rm_tokenizer_encode(t, text.data, text.length, false, &all, &n_all, NULL), RM_OK);
+    cr_assert_eq(rm_tokenizer_encode(t, line, strlen(line), false, &one, &n_one, NULL), RM_OK);
+    cr_assert_eq(n_all, 200 * n_one);
+    for (int i = 0; i < n_all; i++)
+        cr_expect_eq(all[i], one[i % n_one]);
+    free(all);
+    free(one);
+    rm_text_free(&text);
     rm_tokenizer_free(t);
 }
 
 /* One byte a token where nothing is valid UTF-8: overlong, surrogate, lone continuation. */
 Test(tokenizer, invalid_bytes_are_byte_tokens)
 {
-    rm_tokenizer *bpe = full_bpe("gpt-2"), *sp = full_sentencepiece();
+    rm_tokenizer *bpe = full_bpe("gpt-2"), *sp = full_sentencepiece(false);
     static const char bad[] = "\xc0\x80\xed\xa0\x80\x80\xff";
     int32_t *tokens;
     int n;
@@ -389,7 +437,7 @@ Test(tokenizer, long_texts_of_one_character)
                                          " \xff", "'s", "<" };
     for (int u = 0; u < COUNT(units); u++)
         for (int i = -1; i < COUNT(pres); i++) {
-            rm_tokenizer *t = i < 0 ? full_sentencepiece() : full_bpe(pres[i]);
+            rm_tokenizer *t = i < 0 ? full_sentencepiece(false) : full_bpe(pres[i]);
             size_t unit = strlen(units[u]), n = (1 << 18) / unit * unit;
             char *text = malloc(n + 1);
             for (size_t k = 0; k < n; k++)

@@ -114,10 +114,8 @@ static const struct plan {
       { "greedy", "greedy" }, { "greedy", "greedy" }, { NAN, NAN } },
     { "{" MODELS "," TASK ",\"strategies\": [{\"strategy\": \"ensemble-vote\"},"
       " {\"strategy\": \"ensemble-token\", \"weights\": [[1, 3], [1, 1]]}]}", 3,
-      { "a + b: ensemble-vote n=4", "a + b: ensemble-token weights=1,3",
-        "a + b: ensemble-token weights=1,1" },
-      { "a + b: ensemble-vote", "a + b: ensemble-token weights=1,3",
-        "a + b: ensemble-token weights=1,1" }, { 4, 1, 1 } },
+      { "ensemble-vote n=4", "ensemble-token weights=1,3", "ensemble-token weights=1,1" },
+      { "ensemble-vote", "ensemble-token weights=1,3", "ensemble-token weights=1,1" }, { 4, 1, 1 } },
     { "{" MODELS "," TASK ",\"strategies\": [{\"strategy\": \"ensemble-token\","
       " \"models\": [[\"b\", \"a\"]], \"weights\": [1, 3], \"label\": \"mix\"}]}", 1,
       { "mix" }, { "mix" }, { 1 } },
@@ -188,7 +186,7 @@ static const struct mistake {
     { "{" ONE "," TASK ",\"strategies\": [{\"strategy\": \"beam\", \"num_beams\": \"many\"}]}", "num_beams" },
     { "{" ONE "," TASK ",\"strategies\": [{\"strategy\": \"beam\", \"num_beams\": 0}]}", "num_beams" },
     { "{" ONE "," TASK ",\"strategies\": [{\"strategy\": \"beam\", \"num_beams\": {}}]}", "num_beams: expected a number" },
-    { "{" ONE "," TASK ",\"strategies\": [{\"strategy\": \"beam\", \"num_beams\": [[2]]}]}", "" },
+    { "{" ONE "," TASK ",\"strategies\": [{\"strategy\": \"beam\", \"num_beams\": [[2]]}]}", "num_beams: expected a number" },
     { "{" ONE "," TASK ",\"strategies\": [{\"strategy\": \"beam\", \"num_beams\": 3, \"num_beam_groups\": 2}]}", "strategies[0]: " },
     { "{" ONE "," TASK ",\"strategies\": [{\"strategy\": \"greedy\", \"models\": [\"c\"]}]}", "strategies[0].models: there is no model \"c\"" },
     { "{" ONE "," TASK ",\"strategies\": [{\"strategy\": \"greedy\", \"models\": []}]}", "this list is empty" },

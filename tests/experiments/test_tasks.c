@@ -89,7 +89,7 @@ Test(tasks, arithmetic_problems)
         }
         cr_assert(n_operations >= 3 && n_operations <= 8, "%s", q);
         seen[n_operations]++;
-        char level[8];
+        char level[16];
         snprintf(level, sizeof level, "%d", n_operations);
         cr_expect_str_eq(item->level, level);
         long v = strtol(item->reference, NULL, 10);

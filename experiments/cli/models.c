@@ -1,0 +1,250 @@
+/* models.c - ramify models: embedded models, descriptions, token ids, random models. */
+#include "base/json.h"
+#include "experiments/cli/cli.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- token ids ------------------------------------------------------------------------------ */
+
+static rm_status tokenize(const cli_args *args, const char *file, const char *text, rm_error *err)
+{
+    rm_tokenizer *tokenizer = NULL;
+    int32_t *tokens = NULL;
+    int n = 0;
+    rm_text out = { 0 };
+    rm_status status = rm_tokenizer_open(file, &tokenizer, err);
+    if (!status)
+        status = rm_tokenizer_encode(tokenizer, text, strlen(text),
+                                     !cli_flag(args, "no-special"), &tokens, &n, err);
+    for (int i = 0; i < n && !status; i++)
+        rm_text_printf(&out, i ? " %d" : "%d", tokens[i]);
+    rm_text_puts(&out, "\n");
+    if (!status)
+        status = cli_put(&out, err);
+    rm_text_free(&out);
+    free(tokens);
+    rm_tokenizer_free(tokenizer);
+    return status;
+}
+
+/* ---- descriptions --------------------------------------------------------------------------- */
+
+static void put_json(rm_text *out, const rm_model_info *m, const rm_engine_info *e)
+{
+    rm_json_writer w = { .out = out, .pretty = true };
+    rm_json_object(&w, NULL);
+    rm_json_string(&w, "name", m->name);
+    rm_json_string(&w, "file", m->file);
+    rm_json_string(&w, "architecture", m->arch);
+    rm_json_string(&w, "hash_xxh3_128", m->hash);
+    rm_json_uint(&w, "parameters", m->n_params);
+    rm_json_string(&w, "weights", m->weight_type);
+    rm_json_string(&w, "compute", m->compute);
+    rm_json_string(&w, "kv", m->kv);
+    rm_json_uint(&w, "file_bytes", m->file_bytes);
+    rm_json_uint(&w, "memory_bytes", m->memory_bytes);
+    rm_json_int(&w, "layers", m->n_layers);
+    rm_json_int(&w, "width", m->n_embd);
+    rm_json_int(&w, "heads", m->n_heads);
+    rm_json_int(&w, "kv_heads", m->n_kv_heads);
+    rm_json_int(&w, "head_dim", m->head_dim);
+    rm_json_int(&w, "feed_forward", m->n_ff);
+    rm_json_int(&w, "vocabulary", m->n_vocab);
+    rm_json_int(&w, "context", m->n_ctx);
+    rm_json_real(&w, "rope_theta", m->rope_theta);
+    rm_json_bool(&w, "tied_embeddings", m->tied);
+    rm_json_string(&w, "tokenizer", m->tokenizer);
+    rm_json_int(&w, "bos", m->bos);
+    rm_json_int(&w, "eos", m->eos);
+    rm_json_bool(&w, "add_bos", m->add_bos);
+    rm_json_real(&w, "flops_per_token", m->flops_per_token);
+    rm_json_uint(&w, "kv_position_bytes", m->kv_position_bytes);
+    rm_json_string(&w, "device", e->device);
+    rm_json_string(&w, "isa", e->isa);
+    rm_json_end(&w);
+    rm_text_puts(out, "\n");
+}
+
+static void put_text(rm_text *out, const rm_model_info *m, const rm_engine_info *e)
+{
+    char amount[16];
+    rm_text_printf(out, "%s (%s)\n", m->name, m->file);
+    rm_text_printf(out, "  architecture  %s: %d layers, width %d, %d heads of %d, %d key/value heads, "
+                   "feed-forward %d%s\n", m->arch, m->n_layers, m->n_embd, m->n_heads,
+                   m->head_dim, m->n_kv_heads, m->n_ff, m->tied ? ", tied embeddings" : "");
+    rm_text_printf(out, "  parameters    %s", cli_amount((double)m->n_params, amount));
+    rm_text_printf(out, ", weights %s, %s bytes", m->weight_type,
+                   cli_amount((double)m->file_bytes, amount));
+    rm_text_printf(out, " (%s in memory)\n", cli_amount((double)m->memory_bytes, amount));
+    rm_text_printf(out, "  computed in   %s, cache %s, %zu bytes a position\n", m->compute, m->kv,
+                   m->kv_position_bytes);
+    rm_text_printf(out, "  tokenizer     %s, %d tokens, bos %d%s, eos %d\n", m->tokenizer,
+                   m->n_vocab, m->bos, m->add_bos ? " (added)" : "", m->eos);
+    rm_text_printf(out, "  context       %d, rope theta %g\n", m->n_ctx, m->rope_theta);
+    rm_text_printf(out, "  work          %s FLOP a token\n",
+                   cli_amount(m->flops_per_token + m->flops_output, amount));
+    rm_text_printf(out, "  hash          %s (XXH3-128)\n", m->hash);
+    rm_text_printf(out, "  runs on       %s (%s)\n", e->device, e->isa);
+}
+
+static rm_status describe(const cli_args *args, const char *file, rm_error *err)
+{
+    rm_engine_options options = { .isa = cli_text(args, "isa", NULL) };
+    rm_model_options model_options = { .compute = cli_text(args, "compute", NULL) };
+    rm_engine *engine = NULL;
+    rm_model *model = NULL;
+    rm_text out = { 0 };
+    rm_status status = rm_engine_open(&options, &engine, err);
+    if (!status)
+        status = rm_model_open(engine, file, &model_options, &model, err);
+    if (!status) {
+        rm_engine_info info = rm_engine_describe(engine);
+        if (cli_flag(args, "json"))
+            put_json(&out, rm_model_describe(model), &info);
+        else
+            put_text(&out, rm_model_describe(model), &info);
+        status = cli_put(&out, err);
+    }
+    rm_text_free(&out);
+    rm_model_close(model);
+    rm_engine_close(engine);
+    return status;
+}
+
+/* ---- random models ----------------------------------------------------------------------------- */
+
+static rm_status write_random(const cli_args *args, const char *file, rm_error *err)
+{
+    rm_random_model m = { .n_layers = 6, .n_embd = 256, .n_heads = 8, .n_ff = 704, .n_vocab = 512,
+                          .n_ctx = 2048, .tied = cli_flag(args, "tied"),
+                          .weight_type = cli_text(args, "type", "f32") };
+    static const int most = 1 << 20;
+    rm_status status = cli_int(args, "layers", 1, 1024, &m.n_layers, err);
+    if (!status)
+        status = cli_int(args, "embd", 1, most, &m.n_embd, err);
+    if (!status)
+        status = cli_int(args, "heads", 1, most, &m.n_heads, err);
+    if (!status)
+        status = cli_int(args, "kv-heads", 1, most, &m.n_kv_heads, err);
+    if (!status)
+        status = cli_int(args, "ff", 1, most, &m.n_ff, err);
+    if (!status)
+        status = cli_int(args, "vocab", 1, most, &m.n_vocab, err);
+    if (!status)
+        status = cli_int(args, "ctx", 1, 1 << 24, &m.n_ctx, err);
+    if (!status)
+        status = cli_uint(args, "seed", &m.seed, err);
+    return status ? status : rm_model_write_random(&m, file, err);
+}
+
+/* ---- the list ------------------------------------------------------------------------------------ */
+
+static rm_status list(const cli_args *args, rm_error *err)
+{
+    rm_text names = { 0 }, out = { 0 };
+    rm_engine_options options = { 0 };
+    rm_engine *engine = NULL;
+    cli_table table = { 0 };
+    rm_json_writer w = { .out = &out, .pretty = true };
+    bool json = cli_flag(args, "json");
+    rm_model_names(&names);
+    rm_status status = rm_engine_open(&options, &engine, err);
+    if (!status && !json) {
+        rm_engine_info info = rm_engine_describe(engine);
+        fprintf(stderr, "%s (%s)\n", info.device, info.isa);
+        cli_cell(&table, "name");
+        cli_cell(&table, "parameters");
+        cli_cell(&table, "weights");
+        cli_cell(&table, "file");
+        cli_end_row(&table);
+    }
+    if (json)
+        rm_json_array(&w, NULL);
+    for (char *name = names.data, *end; !status && name && *name; name = end + 1) {
+        char *path = NULL, amount[16];
+        rm_model *model = NULL;
+        end = strchr(name, '\n');
+        *end = '\0';
+        status = rm_model_find(name, NULL, &path, err);
+        if (!status)
+            status = rm_model_open(engine, path, NULL, &model, err);
+        if (!status) {
+            const rm_model_info *m = rm_model_describe(model);
+            if (json) {
+                rm_json_object(&w, NULL);
+                rm_json_string(&w, "name", name);
+                rm_json_string(&w, "file", path);
+                rm_json_uint(&w, "parameters", m->n_params);
+                rm_json_string(&w, "weights", m->weight_type);
+                rm_json_end(&w);
+            } else {
+                cli_cell(&table, "%s", name);
+                cli_cell(&table, "%s", cli_amount((double)m->n_params, amount));
+                cli_cell(&table, "%s", m->weight_type);
+                cli_cell(&table, "%s", path);
+                cli_end_row(&table);
+            }
+        }
+        rm_model_close(model);
+        free(path);
+    }
+    if (json) {
+        rm_json_end(&w);
+        rm_text_puts(&out, "\n");
+        if (!status)
+            status = cli_put(&out, err);
+    } else if (!status) {
+        cli_print_table(&table, "lrll", stdout);
+    }
+    cli_table_free(&table);
+    rm_text_free(&out);
+    rm_text_free(&names);
+    rm_engine_close(engine);
+    return status;
+}
+
+static rm_status models(const cli_args *args, rm_error *err)
+{
+    if (!args->n_positional)
+        return list(args, err);
+    const char *name = args->positional[0], *text = cli_text(args, "tokenize", NULL);
+    if (cli_flag(args, "random"))
+        return write_random(args, name, err);
+    char *file = NULL;
+    rm_status status = rm_model_find(name, NULL, &file, err);
+    if (!status)
+        status = text ? tokenize(args, file, text, err) : describe(args, file, err);
+    free(file);
+    return status;
+}
+
+static const cli_option options[] = {
+    { "tokenize", 0, "TEXT", "print the token ids of TEXT, nothing else" },
+    { "no-special", 0, NULL, "special tokens written out in TEXT are text, and BOS is not added" },
+    { "compute", 0, "TYPE", "describe it as computed in f32, bf16 or q8" },
+    { "isa", 0, "NAME", "instruction-set variant" },
+    { "json", 0, NULL, "for machines" },
+    { "random", 0, NULL, "write a model with random weights to FILE, for measuring speed:" },
+    { "layers", 0, "N", "  6" },
+    { "embd", 0, "N", "  width, 256" },
+    { "heads", 0, "N", "  8" },
+    { "kv-heads", 0, "N", "  as many as heads" },
+    { "ff", 0, "N", "  feed-forward width, 704" },
+    { "vocab", 0, "N", "  512" },
+    { "ctx", 0, "N", "  context, 2048" },
+    { "type", 0, "TYPE", "  f32, f16, bf16 or q8_0" },
+    { "tied", 0, NULL, "  the output matrix is the embedding" },
+    { "seed", 0, "S", "  0" },
+    { NULL, 0, NULL, NULL },
+};
+
+const cli_command cli_models = {
+    .name = "models",
+    .summary = "embedded models; describe, tokenize, make a random one",
+    .positional = "[MODEL]",
+    .max_positional = 1,
+    .example = "ramify models thimble --tokenize '1+2=<think>'",
+    .options = options,
+    .run = models,
+};

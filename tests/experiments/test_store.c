@@ -1,0 +1,218 @@
+/* Run directories: what is committed stays, what is not ours is left alone. */
+#include "run_support.h"
+
+#include <math.h>
+#include <sys/file.h>
+
+TestSuite(store, .init = make_scratch, .fini = remove_scratch);
+
+static const rm_cell a_cell = { .model = (char *)"m", .task = (char *)"t",
+                                .strategy = (char *)"greedy", .params = (char *)"{}",
+                                .label = (char *)"greedy", .family = (char *)"greedy",
+                                .size = NAN };
+
+static rm_store *create(const char *identity)
+{
+    rm_store *store;
+    CHECK(rm_store_create(in_scratch("run"), identity, "{}", 2, &store, err));
+    return store;
+}
+
+static void put(rm_store *store, int problem_index, uint64_t seed, const char *text)
+{
+    char id[16];
+    snprintf(id, sizeof id, "p%d", problem_index);
+    rm_problem_row problem = { .task = "t", .id = id, .index = problem_index };
+    int64_t row;
+    rm_score score = { "prm", 0.25 };
+    int32_t tokens[2] = { 70000, -1 };
+    rm_candidate candidate = { .text = text, .tokens = tokens, .n_tokens = 2, .lp = -1.5,
+                               .lp_sampling = NAN, .score = INFINITY, .answer = "4",
+                               .reason = RM_STOP_LENGTH, .scores = &score, .n_scores = 1 };
+    rm_node nodes[2] = { { .parent = -1, .text = "", .value = 0.5, .candidate = -1 },
+                         { .parent = 0, .depth = 1, .text = "x", .value = NAN, .candidate = 0 } };
+    rm_outcome outcome = { .candidates = &candidate, .n_candidates = 1, .chosen = 0,
+                           .nodes = nodes, .n_nodes = 2 };
+    bool correct = true;
+    rm_outcome_row o = { .cell = 0, .seed = seed, .timing = RM_TIMING_THROUGHPUT,
+                         .outcome = &outcome, .correct = &correct, .pooled = 1,
+                         .cost = { .prompt_tokens = 3, .generated_tokens = 2,
+                                   .rounds = RM_NOT_COUNTED, .flops = 1e9, .wall_ms = NAN } };
+    CHECK(rm_store_put_cell(store, 0, &a_cell, err));
+    CHECK(rm_store_put_problem(store, &problem, &row, err));
+    o.problem = row;
+    CHECK(rm_store_put_outcome(store, &o, err));
+}
+
+static void count_one(void *arg, int cell, int64_t problem, uint64_t seed, rm_timing timing,
+                      int repeat)
+{
+    (void)cell, (void)problem, (void)seed, (void)timing, (void)repeat;
+    ++*(int *)arg;
+}
+
+static int n_finished(rm_store *store)
+{
+    int n = 0;
+    CHECK(rm_store_finished(store, count_one, &n, err));
+    return n;
+}
+
+Test(store, committed_outcomes_stay_and_others_are_undone)
+{
+    rm_store *store = create("one");
+    put(store, 0, 1, "a");
+    CHECK(rm_store_commit(store, err));
+    put(store, 1, 1, "b");
+    rm_store_close(store); /* without a commit */
+    store = create("one");
+    cr_assert(n_finished(store) == 1);
+    rm_store_close(store);
+    cr_assert(access(in_scratch("run/records.sqlite-wal"), F_OK) != 0,
+              "a closed run should be one file");
+}
+
+Test(store, the_largest_seed_and_all_values_come_back)
+{
+    rm_store *store = create("one");
+    put(store, 0, UINT64_MAX, "a \xff text");
+    CHECK(rm_store_commit(store, err));
+    rm_records records = { 0 };
+    CHECK(rm_store_records(store, &records, err));
+    cr_assert(records.n_results == 1 && records.n_cells == 1 && records.n_problems == 1);
+    const rm_result *r = &records.results[0];
+    cr_assert(r->seed == UINT64_MAX && r->correct && !r->failed && r->chosen == 0);
+    cr_assert(r->cost.prompt_tokens == 3 && r->cost.rounds == RM_NOT_COUNTED);
+    cr_assert(r->cost.flops == 1e9 && isnan(r->cost.wall_ms));
+    const rm_sample *s = &r->samples[0];
+    cr_assert(strcmp(s->text, "a \xff text") == 0 && strcmp(s->answer, "4") == 0);
+    cr_assert(s->truncated && s->n_tokens == 2 && s->lp == -1.5);
+    cr_assert(isnan(s->lp_sampling) && isinf(s->score));
+    cr_assert(s->n_scores == 1 && s->scores[0].value == 0.25);
+    rm_records_free(&records);
+    char *text = export_text(store);
+    cr_assert(strstr(text, "\"tokens\":[70000,-1]") != NULL, "%s", text);
+    cr_assert(strstr(text, "\"seed\":18446744073709551615") != NULL, "%s", text);
+    cr_assert(strstr(text, "\"node\":1,\"parent\":0") != NULL, "%s", text);
+    free(text);
+    rm_store_close(store);
+}
+
+Test(store, an_outcome_cannot_be_recorded_twice)
+{
+    rm_store *store = create("one");
+    put(store, 0, 1, "a");
+    rm_outcome_row again = { .cell = 0, .problem = 1, .seed = 1, .timing = RM_TIMING_THROUGHPUT,
+                             .pooled = 1 };
+    rm_error err;
+    cr_assert(rm_store_put_outcome(store, &again, &err) == RM_E_IO);
+    rm_store_close(store);
+}
+
+Test(store, another_configuration_is_refused_and_nothing_touched)
+{
+    rm_store *store = create("one");
+    put(store, 0, 1, "a");
+    CHECK(rm_store_commit(store, err));
+    rm_store_close(store);
+    char *before = read_scratch("run/records.sqlite");
+    struct stat was, is;
+    cr_assert(stat(in_scratch("run/records.sqlite"), &was) == 0);
+    rm_error err;
+    cr_assert(rm_store_create(in_scratch("run"), "two", "{}", 2, &store, &err) == RM_E_ARGUMENT);
+    cr_assert(strstr(err.text, "another configuration") != NULL, "%s", err.text);
+    cr_assert(stat(in_scratch("run/records.sqlite"), &is) == 0);
+    char *after = read_scratch("run/records.sqlite");
+    cr_assert(was.st_size == is.st_size && memcmp(before, after, (size_t)was.st_size) == 0);
+    free(before);
+    free(after);
+}
+
+Test(store, a_second_process_is_refused)
+{
+    rm_store *store = create("one");
+    rm_store *other;
+    rm_error err;
+    cr_assert(rm_store_create(in_scratch("run"), "one", "{}", 2, &other, &err) == RM_E_IO);
+    cr_assert(strstr(err.text, "another process") != NULL, "%s", err.text);
+    CHECK(rm_store_open(in_scratch("run"), false, &other, err)); /* reading is free */
+    rm_store_close(other);
+    rm_store_close(store);
+}
+
+Test(store, a_directory_of_other_things_is_left_alone)
+{
+    rm_store *store;
+    rm_error err;
+    mkdir(in_scratch("run"), 0700);
+    write_scratch("run/thesis.tex", "years of work");
+    cr_assert(rm_store_create(in_scratch("run"), "one", "{}", 2, &store, &err) == RM_E_ARGUMENT);
+    cr_assert(strstr(err.text, "thesis.tex") != NULL, "%s", err.text);
+    cr_assert(access(in_scratch("run/records.sqlite"), F_OK) != 0);
+    cr_assert(access(in_scratch("run/lock"), F_OK) != 0);
+}
+
+Test(store, a_file_in_the_way_of_the_directory)
+{
+    rm_store *store;
+    rm_error err;
+    write_scratch("file", "");
+    cr_assert(rm_store_create(in_scratch("file/run"), "one", "{}", 2, &store, &err) == RM_E_IO);
+    cr_assert(strstr(err.text, "file") != NULL, "%s", err.text);
+}
+
+Test(store, damaged_databases_are_sentences)
+{
+    static const char *const contents[] = { "not a database at all, but long enough to be read",
+                                            "SQLite format 3" };
+    for (size_t i = 0; i < sizeof contents / sizeof *contents; i++) {
+        rm_store *store;
+        rm_error err = { "" };
+        mkdir(in_scratch("run"), 0700);
+        write_scratch("run/records.sqlite", contents[i]);
+        cr_assert(rm_store_open(in_scratch("run"), false, &store, &err) != RM_OK);
+        cr_assert(strstr(err.text, "records.sqlite") != NULL, "%s", err.text);
+        cr_assert(rm_store_create(in_scratch("run"), "one", "{}", 2, &store, &err) != RM_OK);
+    }
+}
+
+Test(store, a_database_of_another_program_is_refused)
+{
+    sqlite3 *db;
+    rm_store *store;
+    rm_error err;
+    mkdir(in_scratch("run"), 0700);
+    cr_assert(sqlite3_open(in_scratch("run/records.sqlite"), &db) == SQLITE_OK);
+    sqlite3_exec(db, "CREATE TABLE recipes (title TEXT)", NULL, NULL, NULL);
+    sqlite3_close(db);
+    cr_assert(rm_store_create(in_scratch("run"), "one", "{}", 2, &store, &err) == RM_E_FORMAT);
+    cr_assert(strstr(err.text, "not made by ramify") != NULL, "%s", err.text);
+}
+
+Test(store, a_full_disk_is_one_sentence_and_loses_nothing)
+{
+    rm_store *store = create("one");
+    put(store, 0, 1, "a");
+    CHECK(rm_store_commit(store, err));
+    /* The limit stands for the disk: SQLite answers both with SQLITE_FULL. */
+    sqlite3_exec(rm_store_database(store), "PRAGMA max_page_count = 30", NULL, NULL, NULL);
+    char *large = malloc(200001);
+    memset(large, 'x', 200000);
+    large[200000] = '\0';
+    rm_candidate candidate = { .text = large, .n_tokens = -1 };
+    rm_outcome outcome = { .candidates = &candidate, .n_candidates = 1, .chosen = -1 };
+    bool correct = false;
+    rm_outcome_row row = { .cell = 0, .problem = 1, .seed = 2, .timing = RM_TIMING_THROUGHPUT,
+                           .outcome = &outcome, .correct = &correct, .pooled = 1 };
+    rm_error err;
+    rm_status status = rm_store_put_outcome(store, &row, &err);
+    if (!status)
+        status = rm_store_commit(store, &err);
+    cr_assert(status == RM_E_IO);
+    cr_assert(strstr(err.text, "disk is full") != NULL, "%s", err.text);
+    rm_store_close(store);
+    free(large);
+    store = create("one");
+    cr_assert(n_finished(store) == 1);
+    rm_store_close(store);
+}
