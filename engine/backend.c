@@ -15,6 +15,7 @@ rm_status rm_backend_find(const char *name, const rm_ops **ops, rm_error *err)
             *ops = tables[i];
             return RM_OK;
         }
-    return rm_fail(err, RM_E_UNSUPPORTED, "there is no backend \"%s\" in this build; it has: auto, %s",
-                   name, tables[0]->name);
+    return rm_fail(err, RM_E_UNSUPPORTED,
+                   "there is no backend \"%s\" in this build; it has: auto, %s", name,
+                   tables[0]->name);
 }

@@ -46,8 +46,9 @@ typedef struct rm_engine_options {
                               "portable" */
     int n_threads;         /* 0: the processors this process may run on */
     int page_positions;    /* KV positions per page: 16 (default), 32 or 64 */
-    size_t kv_bytes;       /* limit of all KV pages together; 0: a quarter of physical memory */
-    int max_batch_rows;    /* most rows in one forward pass; 0: 512 */
+    size_t kv_bytes;       /* limit of all KV pages together; 0: a quarter of physical memory. The
+                              problem in front may pass it by the rounding of its paths to pages */
+    int max_batch_rows;    /* most rows in one forward pass; 0: 512; at least 16 */
 } rm_engine_options;
 
 typedef struct rm_engine_info {
@@ -172,10 +173,14 @@ typedef struct rm_run_options {
     uint64_t seed;            /* the run's seed: key of every random draw */
     uint64_t problem;         /* hash that names the problem */
     uint64_t stream;          /* 0, or the cell's hash where cells must not share draws */
-    size_t kv_quota_bytes;    /* most this run may hold; 0: the engine's limit */
-    double max_wall_ms;       /* 0: none. Once exceeded rm_eval returns RM_E_BUDGET */
+    size_t kv_quota_bytes;    /* most this run may hold; 0: the engine's limit. Counted in positions
+                              of its own tree, as if alone, and checked when a request is made,
+                              for the most it could add: pending tokens, and all but the last
+                              of those it may append */
+    double max_wall_ms;       /* 0: none. Once exceeded rm_eval returns RM_E_BUDGET, also in the
+                              middle of a span */
     uint64_t max_generated_tokens; /* 0: none. Spans are cut there (RM_STOP_BUDGET), and a request
-                              for more returns RM_E_BUDGET */
+                              for more (span, top, all) returns RM_E_BUDGET */
     const rm_prefix *prefix;  /* cached tokens that prompts of this run may begin with, or NULL */
 } rm_run_options;
 
@@ -197,7 +202,9 @@ typedef struct rm_job {
 /* Runs jobs, at most `concurrency` at once. `next` gives a job or NULL when there are no more;
  * `done` gets each finished job, in the order of finishing. Both run on the caller's thread
  * between rounds. If `cancel` becomes true, unfinished jobs are unwound: their rm_eval returns
- * RM_E_CANCELLED, `done` sees them with that status. */
+ * RM_E_CANCELLED, `done` sees them with that status, and so does the caller. A job with a KV
+ * quota is admitted when that much is free; one without when there is any room, and suspended and
+ * recomputed should it need more than there is. */
 RM_API rm_status rm_engine_run(rm_engine *, int concurrency, rm_job *(*next)(void *),
                                void (*done)(void *, rm_job *), void *arg,
                                const volatile bool *cancel, rm_error *);
@@ -233,16 +240,19 @@ RM_API rm_cost rm_cost_of_samples(const rm_model *, int n_prompt, const int *n_g
 
 /* ---- the token tree ---------------------------------------------------------------------- */
 
-/* A new path holding a prompt (n >= 1 tokens, copied). Nothing is evaluated yet. */
+/* A new path holding a prompt (n >= 1 tokens, copied). Nothing is evaluated yet. Its identity is
+ * a hash of the tokens: two paths of one prompt draw the same, forks of one path do not. */
 RM_API rm_status rm_path_new(rm_run *, rm_model *, const int32_t *tokens, int n, rm_path **,
                              rm_error *);
 
 /* A path that continues `parent` from where it is now: pages are shared, nothing is copied.
  * `ordinal` names the child among its siblings: (parent's identity, ordinal) is the child's
- * identity, from which its random draws follow. */
+ * identity, from which its random draws follow. Only what `parent` has evaluated is shared:
+ * evaluate a prompt first (RM_WANT_NOTHING), then fork. */
 RM_API rm_status rm_path_fork(rm_path *parent, uint32_t ordinal, rm_path **, rm_error *);
 
-/* Appends tokens without evaluating them; the next request on the path does. */
+/* Appends tokens without evaluating them; the next request on the path does. They count as
+ * generated: whoever appends has chosen them. */
 RM_API rm_status rm_path_append(rm_path *, const int32_t *tokens, int n, rm_error *);
 
 /* Gives the path's pages back; children keep what they share. NULL is accepted. */
@@ -258,8 +268,8 @@ RM_API uint64_t rm_path_identity(const rm_path *);
 
 /* Parameters of a draw, named as Hugging Face generate() names them. Filters apply in its order:
  * repetition penalty, temperature, top_k, top_p, min_p, typical_p; then the rest is renormalised
- * and one token drawn by inverse CDF in token-id order over integer weights. The off values
- * (defaults) are given. */
+ * and one token drawn by inverse CDF in token-id order over integer weights (pick.c has the exact
+ * rules and ties). The off values (defaults) are given. */
 typedef struct rm_sampling {
     bool do_sample;             /* false: the most likely token, ties to the smaller id */
     double temperature;         /* 1; > 0 */
@@ -284,7 +294,7 @@ typedef enum rm_want {
     RM_WANT_ALL       /* log-probabilities of the whole vocabulary for the next token */
 } rm_want;
 
-/* How several paths make one distribution. Members may be of several models of one vocabulary;
+/* How 1 to 8 paths make one distribution. Members may be of several models of one vocabulary;
  * a drawn token is appended to all of them. */
 typedef enum rm_combine {
     RM_COMBINE_MIXTURE, /* p = sum_m w_m p_m, weights normalised to sum 1 */

@@ -55,8 +55,9 @@ rm_status rm_pool_reserve(rm_pool *pool, size_t n, rm_error *err)
     if (target < 16)
         target = 16;
     if (target > INT32_MAX || target > SIZE_MAX / 2 / pool->page_bytes)
-        return rm_fail(err, RM_E_MEMORY, "a cache of %zu pages of %zu bytes is too large to address",
-                       target, pool->page_bytes);
+        return rm_fail(err, RM_E_MEMORY,
+                       "a cache of %zu pages of %zu bytes is too large to address", target,
+                       pool->page_bytes);
 
     int32_t *references = realloc(pool->references, target * sizeof *references);
     if (references)

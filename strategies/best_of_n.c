@@ -25,7 +25,8 @@ typedef struct bon_params {
 
 static const rm_param bon_table[] = {
     PARAM_INT(bon_params, n, "num_return_sequences", 8, 1, MAX_SAMPLES, "samples to draw"),
-    PARAM_CHOICE(bon_params, score, "score", SCORE_MEAN_LP, score_names, "what the best has most of"),
+    PARAM_CHOICE(bon_params, score, "score", SCORE_MEAN_LP, score_names,
+                 "what the best has most of"),
     PARAM_MAX_NEW_TOKENS(bon_params, max_new_tokens),
     PARAMS_SAMPLING(bon_params, sampling),
     PARAM_END,

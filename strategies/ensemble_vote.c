@@ -109,11 +109,13 @@ static rm_status ev_run(const rm_trial *trial, const void *params, rm_outcome *o
     sampling.do_sample = true;
     sampler samples = { 0 };
     ballot votes = { 0 };
-    rm_status status = run_array(trial->run, (size_t)n, sizeof *out->candidates, &out->candidates, err);
+    rm_status status =
+        run_array(trial->run, (size_t)n, sizeof *out->candidates, &out->candidates, err);
     if (!status)
         status = run_array(trial->run, (size_t)n, sizeof *votes.vote, &votes.vote, err);
     if (!status)
-        status = sampler_open(&samples, trial, trial->n_models, &sampling, p->max_new_tokens, n, err);
+        status =
+            sampler_open(&samples, trial, trial->n_models, &sampling, p->max_new_tokens, n, err);
     if (!status)
         status = sampler_draw(&samples, 0, n, out, err);
     sampler_close(&samples);

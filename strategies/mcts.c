@@ -72,7 +72,8 @@ static const rm_param mcts_table[] = {
                  "what gives a leaf its value"),
     PARAM_REAL(mcts_params, mix, "mix", 0.5, 0, 1, "evaluate = mix: share of the rollout"),
     PARAM_CHOICE(mcts_params, score, "score", SCORE_LP, score_names, "value of a finished path"),
-    PARAM_CHOICE(mcts_params, answer, "answer", ANSWER_VISITS, answer_names, "choice of the answer"),
+    PARAM_CHOICE(mcts_params, answer, "answer", ANSWER_VISITS, answer_names,
+                 "choice of the answer"),
     PARAM_REAL(mcts_params, noise_epsilon, "noise_epsilon", 0, 0, 1,
                "share of Dirichlet noise in the root's priors; 0: none"),
     PARAM_POSITIVE(mcts_params, noise_alpha, "noise_alpha", 0.3, 1000, "parameter of that noise"),
@@ -208,7 +209,8 @@ static double path_value(const search *s, int candidate)
     switch (s->p->score) {
     case SCORE_AGREEMENT:
         return others > 0 && answer >= 0 ? (double)(s->answers[answer].n - 1) / others : 0;
-    case SCORE_VERIFIER: return c->answer ? s->trial->problem->verify(s->trial->problem, c->answer) : 0;
+    case SCORE_VERIFIER:
+        return c->answer ? s->trial->problem->verify(s->trial->problem, c->answer) : 0;
     default: return rm_math_exp(mean_lp(c));
     }
 }
@@ -275,7 +277,7 @@ static rm_status add_candidate(search *s, int node, const rm_path *path, const r
     return status;
 }
 
-/* ---- one round: select, ask, expand, back up -------------------------------------------------- */
+/* ---- one round: select, ask, expand, back up ------------------------------------------------- */
 
 static void select_leaves(search *s)
 {
@@ -610,7 +612,8 @@ static rm_status mcts_run(const rm_trial *trial, const void *params, rm_outcome 
     const mcts_params *p = params;
     if (!trial->problem->n_step_ends)
         return rm_fail(err, RM_E_ARGUMENT,
-                       "the task of problem '%s' does not say where a step ends", trial->problem->id);
+                       "the task of problem '%s' does not say where a step ends",
+                       trial->problem->id);
     if (p->score == SCORE_VERIFIER && !trial->problem->verify)
         return rm_fail(err, RM_E_ARGUMENT, "score = verifier: the task of problem '%s' has none",
                        trial->problem->id);

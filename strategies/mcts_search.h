@@ -5,7 +5,7 @@
  *
  *     PUCT   argmax_a  Q(a) + c P(a) sqrt(S) / (1 + N(a)),  S = sum_b N(b)     (Silver et al. 2017)
  *            c = log((S + c_base + 1) / c_base) + c_init
- *     UCT    argmax_a  Q(a) + w sqrt(ln N(parent) / N(a)), unvisited first (Kocsis & Szepesvari 2006)
+ *     UCT    argmax_a  Q(a) + w sqrt(ln N(parent) / N(a)), unvisited first (Kocsis & Szepesvari)
  *
  * Q = W / N; an unvisited child's Q is q_init, or its parent's Q. With S = 0 PUCT takes the largest
  * prior. Ties go to the smaller index. Values lie in [0, 1].

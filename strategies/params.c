@@ -124,7 +124,8 @@ static rm_status refuse(const rm_params *params, const rm_param *p, const char *
     rm_text expected = { 0 };
     put_expected(p, &expected);
     rm_fail(err, RM_E_ARGUMENT, "strategy '%s': %s = \"%.60s\" is not possible, expected %s",
-            params->strategy->name, p->name, given, expected.data ? expected.data : "another value");
+            params->strategy->name, p->name, given,
+            expected.data ? expected.data : "another value");
     rm_text_free(&expected);
     return RM_E_ARGUMENT;
 }
@@ -213,7 +214,8 @@ static rm_status unknown_name(const rm_params *params, const char *name, rm_erro
     if (!nearest)
         return rm_fail(err, RM_E_ARGUMENT, "strategy '%s' has no parameters, not '%.60s'",
                        params->strategy->name, name);
-    return rm_fail(err, RM_E_ARGUMENT, "strategy '%s' has no parameter '%.60s'; the nearest is '%s'",
+    return rm_fail(err, RM_E_ARGUMENT,
+                   "strategy '%s' has no parameter '%.60s'; the nearest is '%s'",
                    params->strategy->name, name, nearest);
 }
 

@@ -72,12 +72,6 @@ double mean_lp(const rm_candidate *candidate)
     return candidate->n_tokens ? candidate->lp / candidate->n_tokens : candidate->lp;
 }
 
-bool candidate_truncated(const rm_candidate *candidate)
-{
-    return candidate->reason == RM_STOP_LENGTH || candidate->reason == RM_STOP_CONTEXT ||
-           candidate->reason == RM_STOP_BUDGET;
-}
-
 void agreement_shares(const rm_candidate *candidate, int n, double *share)
 {
     for (int i = 0; i < n; i++)

@@ -27,9 +27,6 @@ rm_status candidate_finish(const rm_trial *, rm_candidate *, rm_error *);
 rm_status tokens_text(const rm_trial *, int model, const int32_t *tokens, int n, const char **,
                       rm_error *);
 
-/* Truncated: ended by a limit and not by itself. */
-bool candidate_truncated(const rm_candidate *);
-
 /* Sum over a span's tokens. */
 double sum_lp(const double *lp, int n);
 

@@ -3,10 +3,13 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 
-#include "engine/cpu/attention.inc"
-#include "engine/cpu/kernels.inc"
-#include "engine/cpu/rowpick.inc"
 #include "engine/cpu/vec_avx2.h"
+
+#include "engine/cpu/kernels.inc"
+
+#include "engine/cpu/attention.inc"
+
+#include "engine/cpu/rowpick.inc"
 
 /* Not every compiler's __builtin_cpu_supports knows the name. */
 static bool has_f16c(void)
@@ -23,7 +26,7 @@ static bool available(void)
 const cpu_isa cpu_avx2 = {
     .name = "avx2",
     .available = available,
-    KERNELS,
     .rows = &row_kernels,
+    KERNELS,
 };
 #endif

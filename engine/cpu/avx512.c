@@ -1,10 +1,14 @@
 /* avx512.c - the variant for AVX-512 F, BW, VL and DQ (Intel Skylake-SP, AMD Zen 4 and later). */
 #include "engine/cpu/cpu.h"
 #if defined(__x86_64__)
-#include "engine/cpu/attention.inc"
-#include "engine/cpu/kernels.inc"
-#include "engine/cpu/rowpick.inc"
+
 #include "engine/cpu/vec_avx512.h"
+
+#include "engine/cpu/kernels.inc"
+
+#include "engine/cpu/attention.inc"
+
+#include "engine/cpu/rowpick.inc"
 
 static bool available(void)
 {
@@ -16,7 +20,7 @@ static bool available(void)
 const cpu_isa cpu_avx512 = {
     .name = "avx512",
     .available = available,
-    KERNELS,
     .rows = &row_kernels,
+    KERNELS,
 };
 #endif

@@ -57,6 +57,8 @@ static void device_name(char *name, size_t size)
     fclose(f);
 }
 
+enum { FIRST_OPS = 512 }; /* room from the start; a model of 24 layers enqueues 200 */
+
 /* ---- opening ------------------------------------------------------------------------------- */
 
 static void set_scratch(rm_backend *b, char *all, size_t bytes)
@@ -144,6 +146,10 @@ static rm_status backend_open(const rm_backend_options *options, rm_backend **ou
         b->workers[i].index = i;
     }
     need_scratch(b, 64 * 1024);
+    b->op_capacity = FIRST_OPS;
+    b->ops = malloc(b->op_capacity * sizeof *b->ops);
+    if (!b->ops && !b->status)
+        b->status = rm_fail(&b->error, RM_E_MEMORY, "no memory for a program of operations");
     rm_status st = b->status ? rm_fail(err, b->status, "%s", b->error.text)
                              : cpu_executor_new(b, &b->executor, err);
     if (st) {
@@ -207,17 +213,15 @@ static void tensor_free(rm_backend *b, rm_tensor *t)
 static op *enqueue(rm_backend *b, tile_fn *tile, size_t n_tiles)
 {
     if (b->n_ops == b->op_capacity) {
-        size_t capacity = b->op_capacity ? 2 * b->op_capacity : 512;
+        size_t capacity = 2 * b->op_capacity;
         op *ops = realloc(b->ops, capacity * sizeof *ops);
-        if (!ops) {
-            b->status = rm_fail(&b->error, RM_E_MEMORY, "no memory for a program of %zu operations",
-                                capacity);
-            if (!b->n_ops)
-                abort();  /* 512 operations: nothing can be reported any more */
-            b->n_ops = 0; /* the program is lost, flush says so */
-        } else {
+        if (ops) {
             b->ops = ops;
             b->op_capacity = capacity;
+        } else { /* the program is lost; flush says so */
+            b->status = rm_fail(&b->error, RM_E_MEMORY, "no memory for a program of %zu operations",
+                                capacity);
+            b->n_ops = 0;
         }
     }
     op *o = &b->ops[b->n_ops++];

@@ -274,5 +274,6 @@ void cpu_executor_free(executor *e)
     free(e->threads);
     free(e->claims);
     free(e->progress);
+    e->backend->executor = NULL;
     free(e);
 }

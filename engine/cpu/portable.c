@@ -1,8 +1,11 @@
 /* portable.c - the variant that defines the bits: plain C, no instruction-set extensions. */
-#include "engine/cpu/attention.inc"
 #include "engine/cpu/cpu.h"
-#include "engine/cpu/kernels.inc"
+
 #include "engine/cpu/vec_portable.h"
+
+#include "engine/cpu/kernels.inc"
+
+#include "engine/cpu/attention.inc"
 
 static bool available(void)
 {
@@ -12,6 +15,6 @@ static bool available(void)
 const cpu_isa cpu_portable = {
     .name = "portable",
     .available = available,
-    KERNELS,
     .rows = &rm_row_kernels_portable,
+    KERNELS,
 };

@@ -141,7 +141,7 @@ static rm_status open_model(bench *b, const cli_args *args, rm_error *err)
         return rm_fail(err, RM_E_ARGUMENT, "-m MODEL is missing");
     rm_status status = cli_int(args, "threads", 1, 4096, &engine.n_threads, err);
     if (!status)
-        status = cli_int(args, "max-batch-rows", 1, 1 << 16, &engine.max_batch_rows, err);
+        status = cli_int(args, "max-batch-rows", 16, 1 << 16, &engine.max_batch_rows, err);
     if (!status)
         status = rm_model_find(name, NULL, &path, err);
     if (!status)

@@ -23,7 +23,7 @@ static rm_status read_options(const cli_args *args, rm_runner_options *o, rm_err
     if (!status)
         status = cli_int(args, "threads", 1, 4096, &o->threads, err);
     if (!status)
-        status = cli_int(args, "max-batch-rows", 1, 1 << 16, &o->max_batch_rows, err);
+        status = cli_int(args, "max-batch-rows", 16, 1 << 16, &o->max_batch_rows, err);
     if (!status)
         status = cli_choice(args, "mode", modes, &mode, err);
     o->isa = cli_text(args, "isa", NULL);

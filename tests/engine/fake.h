@@ -138,10 +138,18 @@ static rm_status fake_tensor_new(rm_backend *b, size_t rows, size_t width, rm_te
 {
     (void)b, (void)err;
     rm_tensor *t = calloc(1, sizeof *t);
+    if (!t)
+        return rm_fail(err, RM_E_MEMORY, "no memory for a tensor");
     t->rows = rows;
     t->width = width;
     t->tag = calloc(rows, sizeof *t->tag);
     t->data = calloc(rows * width, sizeof *t->data);
+    if (!t->tag || !t->data) {
+        free(t->tag);
+        free(t->data);
+        free(t);
+        return rm_fail(err, RM_E_MEMORY, "no memory for a tensor");
+    }
     *out = t;
     return RM_OK;
 }
@@ -178,7 +186,10 @@ static rm_status fake_kv_reserve(rm_backend *b, rm_kv *kv, size_t n_pages, rm_er
     (void)b, (void)err;
     fake_check(n_pages >= kv->n_pages);
     size_t cells = n_pages * (size_t)kv->page_positions;
-    kv->cell = realloc(kv->cell, cells * sizeof *kv->cell);
+    void *grown = realloc(kv->cell, cells * sizeof *kv->cell);
+    if (!grown)
+        return rm_fail(err, RM_E_MEMORY, "no memory for %zu pages", n_pages);
+    kv->cell = grown;
     for (size_t i = kv->n_pages * (size_t)kv->page_positions; i < cells; i++)
         kv->cell[i].position = -1;
     kv->n_pages = n_pages;

@@ -461,25 +461,31 @@ Test(eval, failure_is_undone)
 
 /* ---- the token loop ------------------------------------------------------------------------ */
 
-#if !defined(__SANITIZE_ADDRESS__) && defined(__GLIBC__)
-static unsigned long allocations;
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define ALLOCATOR_IS_TAKEN /* clang's way to say __SANITIZE_ADDRESS__ */
+#endif
+#endif
+#if !defined(__SANITIZE_ADDRESS__) && !defined(ALLOCATOR_IS_TAKEN) && defined(__GLIBC__)
+static unsigned long allocations, fail_at; /* fail_at: the number of the one that fails, or 0 */
+static bool refused(void)
+{
+    return ++allocations == fail_at;
+}
 void *__libc_malloc(size_t);
 void *__libc_calloc(size_t, size_t);
 void *__libc_realloc(void *, size_t);
 void *malloc(size_t n)
 {
-    allocations++;
-    return __libc_malloc(n);
+    return refused() ? NULL : __libc_malloc(n);
 }
 void *calloc(size_t n, size_t size)
 {
-    allocations++;
-    return __libc_calloc(n, size);
+    return refused() ? NULL : __libc_calloc(n, size);
 }
 void *realloc(void *p, size_t n)
 {
-    allocations++;
-    return __libc_realloc(p, n);
+    return refused() ? NULL : __libc_realloc(p, n);
 }
 
 static unsigned long at_flush[1000];
@@ -529,5 +535,59 @@ Test(eval, the_token_loop_allocates_nothing)
                      at_flush[i] - at_flush[i - 1], i);
     rm_model_close(model);
     rm_engine_close(engine);
+}
+
+/* A little of everything. Stops at the first failure; a refused rm_eval must not move a path. */
+static rm_status little_of_everything(rm_engine *engine, rm_model *model, rm_run **run)
+{
+    rm_path *root, *fork[3];
+    static const char *const strings[] = { "12", "3" };
+    static const rm_stop stop = { .strings = strings, .n_strings = 2 };
+    const int32_t given[] = { 6, 7, 8 };
+    rm_status status = rm_run_open(engine, NULL, run, NULL);
+    if (!status)
+        status = rm_path_new(*run, model, prompt, 5, &root, NULL);
+    rm_request look = { .want = RM_WANT_NOTHING, .path = root };
+    if (!status)
+        status = rm_eval(*run, &look, 1, NULL);
+    for (uint32_t i = 0; i < 3 && !status; i++)
+        status = rm_path_fork(root, i, &fork[i], NULL);
+    if (status)
+        return status;
+    rm_request r[3] = {
+        { .want = RM_WANT_SPAN, .path = fork[0], .sampling = &plain, .stop = &stop,
+          .max_new_tokens = 70 },
+        { .want = RM_WANT_TOP, .path = fork[1], .k = 5 },
+        { .want = RM_WANT_SCORE, .path = fork[2], .tokens = given, .n_tokens = 3 },
+    };
+    status = rm_eval(*run, r, 3, NULL);
+    if (status)
+        for (int i = 0; i < 3; i++)
+            cr_assert_eq(rm_path_length(fork[i]), 5);
+    status = status ? status : rm_path_append(fork[1], given, 3, NULL);
+    look.path = fork[1];
+    return status ? status : rm_eval(*run, &look, 1, NULL);
+}
+
+/* Every allocation of that fails once: the answer is RM_E_MEMORY, and nothing is left behind. */
+Test(eval, every_allocation_may_fail)
+{
+    unsigned long n = 0;
+    for (unsigned long k = 1;; k++) {
+        single s = single_open(16, 16, (rm_run_options){ 0 });
+        rm_run *run = NULL;
+        allocations = 0;
+        fail_at = k;
+        rm_status status = little_of_everything(s.engine, s.model, &run);
+        bool failed = allocations >= fail_at;
+        fail_at = 0;
+        cr_expect_eq(status, failed ? RM_E_MEMORY : RM_OK, "allocation %lu", k);
+        rm_run_close(run);
+        single_close(&s);
+        if (!failed)
+            break;
+        n = k;
+    }
+    cr_expect(n > 15, "only %lu allocations were tried", n);
 }
 #endif

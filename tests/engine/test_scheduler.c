@@ -72,7 +72,7 @@ Test(scheduler, same_records_under_all_conditions)
         { 7, 16, 512, 0, false, false },        { 24, 16, 512, 0, false, false },
         { 24, 64, 16, 0, false, false },        { 24, 32, 37, 0, false, false },
         { 7, 16, 512, 4 << 20, false, true },   { 24, 16, 512, 2 << 20, false, true },
-        { 24, 16, 64, 1900 << 10, false, true },   { 24, 64, 16, 3 << 20, false, true },
+        { 24, 16, 64, 1900 << 10, false, true },   { 24, 64, 64, 8 << 20, false, true },
         { 24, 16, 512, 0, true, false },        { 24, 32, 16, 2 << 20, true, true },
         { 1, 16, 512, 2 << 20, false, false },
     };
@@ -314,6 +314,26 @@ Test(scheduler, cancellation_unwinds_every_job)
     bench_close(&bench);
 }
 
+/* The second job was asked for and waited for room; it is handed back, not forgotten. */
+Test(scheduler, cancellation_hands_back_the_waiting_job)
+{
+    test_bench bench = bench_open((rm_engine_options){ .kv_bytes = 100 * 4096 });
+    odd_job jobs[8];
+    odd_list list = odd_jobs(&bench, jobs, 8);
+    rm_error error;
+    volatile bool cancel = false;
+    jobs[0].cancel = &cancel;
+    for (int i = 0; i < 8; i++)
+        jobs[i].job.options.kv_quota_bytes = 60 * 4096;
+    cr_assert_eq(rm_engine_run(bench.engine, 4, odd_next, odd_done, &list, &cancel, &error),
+                 RM_E_CANCELLED);
+    cr_expect_eq(list.given, 2, "a second quota of 60 does not fit beside the first");
+    cr_expect_eq(list.finished, 2);
+    cr_expect_eq(jobs[1].job.status, RM_E_CANCELLED);
+    cr_expect_eq(jobs[1].generated, 0);
+    bench_close(&bench);
+}
+
 Test(scheduler, a_device_failure_reaches_every_job)
 {
     test_bench bench = bench_open((rm_engine_options){ 0 });
@@ -375,4 +395,49 @@ Test(scheduler, wall_clock_budget)
     cr_assert_eq(rm_engine_run(bench.engine, 1, odd_next, odd_done, &list, NULL, &error), RM_OK);
     cr_expect_eq(jobs[0].job.status, RM_E_BUDGET);
     bench_close(&bench);
+}
+
+/* Runs outside the scheduler: the one at work takes the pages of the idle ones, and they come
+ * back to the same bits. */
+Test(scheduler, idle_runs_lend_their_pages)
+{
+    enum { RUNS = 5, STEPS = 6 };
+    static const rm_sampling sampling = RM_SAMPLING_DEFAULT;
+    static const int32_t none = -1;
+    static const rm_stop stop = { .tokens = &none };
+    int32_t drawn[2][RUNS][STEPS][2][9];
+    for (int tight = 0; tight < 2; tight++) {
+        test_bench bench = bench_open((rm_engine_options){ .kv_bytes = tight ? 170 * 4096 : 0 });
+        rm_run *run[RUNS];
+        rm_path *path[RUNS][2];
+        rm_error error = { "" };
+        for (int i = 0; i < RUNS; i++) {
+            const int32_t prompt[] = { 4, 5, 6, (int32_t)(7 + i) };
+            rm_request look = { .want = RM_WANT_NOTHING };
+            cr_assert_eq(rm_run_open(bench.engine, NULL, &run[i], &error), RM_OK);
+            cr_assert_eq(rm_path_new(run[i], bench.model, prompt, 4, &look.path, &error), RM_OK);
+            cr_assert_eq(rm_eval(run[i], &look, 1, &error), RM_OK, "%s", error.text);
+            for (uint32_t k = 0; k < 2; k++)
+                cr_assert_eq(rm_path_fork(look.path, k, &path[i][k], &error), RM_OK);
+        }
+        for (int step = 0; step < STEPS; step++)
+            for (int i = 0; i < RUNS; i++) {
+                rm_request r[2];
+                for (int k = 0; k < 2; k++)
+                    r[k] = (rm_request){ .want = RM_WANT_SPAN, .path = path[i][k],
+                                         .sampling = &sampling, .stop = &stop,
+                                         .max_new_tokens = 9 };
+                cr_assert_eq(rm_eval(run[i], r, 2, &error), RM_OK, "%s", error.text);
+                for (int k = 0; k < 2; k++)
+                    memcpy(drawn[tight][i][step][k], r[k].result.tokens, 9 * sizeof(int32_t));
+            }
+        rm_kv_stats kv = rm_engine_kv(bench.engine);
+        cr_expect_eq(kv.suspensions > 0, tight);
+        /* Beyond the limit: the rounding of one run's three paths to pages, and their tips. */
+        cr_expect(!tight || kv.bytes_peak <= (170 + 3 * 2 * 16) * 4096, "%zu bytes", kv.bytes_peak);
+        for (int i = 0; i < RUNS; i++)
+            rm_run_close(run[i]);
+        bench_close(&bench);
+    }
+    cr_expect(!memcmp(drawn[0], drawn[1], sizeof drawn[0]));
 }

@@ -49,12 +49,12 @@ static inline void remove_scratch(void)
     nftw(scratch, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-/* scratch/name; the last 8 results stay valid */
+/* scratch/name; the last 64 results stay valid */
 static inline const char *in_scratch(const char *name)
 {
-    static char paths[8][PATH_MAX + 64];
+    static char paths[64][PATH_MAX + 64];
     static int next;
-    char *path = paths[next++ % 8];
+    char *path = paths[next++ % 64];
     snprintf(path, sizeof paths[0], "%s/%s", scratch, name);
     return path;
 }

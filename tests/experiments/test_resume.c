@@ -45,7 +45,10 @@ Test(resume, records_after_SIGKILL_equal_an_uninterrupted_run)
         sleep_ms((long)(rm_unit(bits) * took_ms * (0.3 + 0.1 * rounds)));
         kill(pid, SIGKILL);
         status = wait_program(pid);
-        cr_assert(status == 0 || status == -SIGKILL, "%d", status);
+        if (status != 0 && status != -SIGKILL) {
+            char *message = read_scratch("stderr");
+            cr_assert(false, "exit status %d in round %d: %s", status, rounds, message);
+        }
         kills += status == -SIGKILL;
     } while (status != 0 && ++rounds < 8);
     if (status != 0)

@@ -24,7 +24,9 @@ static const char config_text[] =
     "    { \"strategy\": \"ensemble-token\", \"models\": [[\"thimble\", \"thimble-grpo\"]],"
     "      \"combine\": [\"mixture\", \"product\"] },"
     "    { \"strategy\": \"mcts\", \"models\": [\"thimble-s\"], \"simulations\": 6,"
-    "      \"score\": [\"lp\", \"agreement\", \"verifier\"] },"
+    "      \"score\": [\"lp\", \"agreement\"] },"
+    "    { \"strategy\": \"mcts\", \"models\": [\"thimble-s\"], \"simulations\": 4,"
+    "      \"score\": \"verifier\", \"tasks\": [\"countdown\"] },"
     "    { \"strategy\": \"mcts\", \"models\": [\"thimble-s\"], \"simulations\": 4,"
     "      \"selection\": \"uct\", \"label\": \"uct\" } ] }";
 
@@ -62,8 +64,8 @@ static const struct variant {
     { "concurrency 1", { .concurrency = 1, .threads = 2 } },
     { "concurrency 7, batches of 24 rows", { .concurrency = 7, .threads = 2, .max_batch_rows = 24 } },
     { "one thread", { .concurrency = 64, .threads = 1 } },
-    { "no shared pools, batches of 5 rows",
-      { .concurrency = 64, .threads = 2, .max_batch_rows = 5, .no_sharing = true } },
+    { "no shared pools, batches of 16 rows",
+      { .concurrency = 64, .threads = 2, .max_batch_rows = 16, .no_sharing = true } },
 };
 
 Test(run_bits, records_do_not_depend_on_what_runs_beside_them)

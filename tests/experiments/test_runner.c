@@ -114,7 +114,7 @@ Test(runner, an_outcome_beyond_its_quota_is_recorded_as_failed)
     static const char config[] =
         "{ \"name\": \"quota\", \"models\": [\"thimble-s\"],"
         "  \"tasks\": [{ \"kind\": \"arithmetic\", \"operations\": 3 }], \"problems\": 2,"
-        "  \"limits\": { \"kv_quota_bytes\": 16384 },"
+        "  \"limits\": { \"kv_quota_mib\": 0.02 },"
         "  \"strategies\": [ { \"strategy\": \"greedy\" } ] }";
     rm_runner_summary s = run(config, "run", (rm_runner_options){ .threads = 1 });
     cr_assert(s.recorded == 2);

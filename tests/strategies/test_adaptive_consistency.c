@@ -120,8 +120,10 @@ Test(adaptive, window)
 Test(adaptive, samples_and_vote_are_those_of_self_consistency)
 {
     rm_problem problem = arithmetic_problem(hard, "477");
-    rm_trial a = trial_open(&thimble, &problem, 1, NULL), b = trial_open(&thimble, &problem, 1, NULL);
-    rm_outcome adaptive = outcome_of(&a, "adaptive-consistency", "num_return_sequences=9 threshold=1");
+    rm_trial a = trial_open(&thimble, &problem, 1, NULL),
+             b = trial_open(&thimble, &problem, 1, NULL);
+    rm_outcome adaptive =
+        outcome_of(&a, "adaptive-consistency", "num_return_sequences=9 threshold=1");
     rm_outcome fixed = outcome_of(&b, "self-consistency", "num_return_sequences=9");
     cr_assert_eq(adaptive.n_candidates, 9);
     cr_expect_eq(adaptive.chosen, fixed.chosen);

@@ -88,7 +88,7 @@ Test(beam_search, finds_the_optimum_when_wide_enough)
         cr_assert_eq(n_stop, 1);
         static text texts[TEXTS];
         memset(texts, 0, sizeof texts);
-        enumerate(texts, &n, NULL, 0);
+        enumerate(texts, &n, (const int32_t[1]){ 0 }, 0);
         cr_assert_eq(n, TEXTS);
         rm_trial trial = trial_open(&f, &problem, 1, NULL);
         trial.models = &f.model[m];
@@ -222,8 +222,10 @@ Test(beam_text, a_stop_string_ends_a_beam_and_is_cut_off)
  * same tokens. */
 Test(beam_text, lp_is_the_raw_models)
 {
-    static const char *const words[] = { "repetition_penalty=1.3 max_new_tokens=24",
-                                         "num_beam_groups=2 diversity_penalty=2 max_new_tokens=24" };
+    static const char *const words[] = {
+        "repetition_penalty=1.3 max_new_tokens=24",
+        "num_beam_groups=2 diversity_penalty=2 max_new_tokens=24"
+    };
     for (int w = 0; w < 2; w++) {
         rm_error err;
         rm_trial trial = trial_open(&thimble, &sum, 1, NULL);
@@ -259,7 +261,8 @@ Test(beam_text, groups)
     cr_assert_eq(same.n_candidates, 4); /* without a penalty every group is the same search */
     for (int i = 0; i < 4; i++)
         cr_expect_str_eq(same.candidates[i].text, two.candidates[i / 2].text);
-    rm_outcome other = outcome_of(&trial, "beam", "num_beams=2 num_beam_groups=2 diversity_penalty=3");
+    rm_outcome other =
+        outcome_of(&trial, "beam", "num_beams=2 num_beam_groups=2 diversity_penalty=3");
     cr_expect_str_eq(other.candidates[0].text, two.candidates[0].text);
     cr_expect_neq(other.candidates[1].tokens[0], other.candidates[0].tokens[0]);
     rm_run_close(trial.run);
@@ -309,7 +312,8 @@ Test(beam_text, a_full_context_ends_a_beam)
     fixture_add_random(&f, 40, 16, 3);
     rm_problem problem = { .id = "short", .prompt = "!!!!!!!", .answer = no_answer };
     rm_trial trial = trial_open(&f, &problem, 1, NULL);
-    rm_outcome out = outcome_of(&trial, "beam", "num_beams=2 early_stopping=never length_penalty=9");
+    rm_outcome out =
+        outcome_of(&trial, "beam", "num_beams=2 early_stopping=never length_penalty=9");
     cr_assert(out.n_candidates == 2);
     cr_expect_eq(out.candidates[0].reason, RM_STOP_CONTEXT);
     cr_expect_eq(out.candidates[0].n_tokens, 16 - 8);

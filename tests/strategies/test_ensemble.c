@@ -18,8 +18,9 @@ static void model_lp(fixture *f, const rm_problem *problem, int m, double lp[VOC
     int32_t *tokens;
     int n;
     rm_request r = { .want = RM_WANT_ALL };
-    must(rm_tokenize(f->model[m], problem->prompt, strlen(problem->prompt), true, &tokens, &n, &err),
-         &err);
+    must(
+        rm_tokenize(f->model[m], problem->prompt, strlen(problem->prompt), true, &tokens, &n, &err),
+        &err);
     must(rm_path_new(trial.run, f->model[m], tokens, n, &r.path, &err), &err);
     free(tokens);
     must(rm_eval(trial.run, &r, 1, &err), &err);
@@ -133,7 +134,8 @@ Test(ensemble_token, of_a_model_with_itself)
         { "greedy", "max_new_tokens=64" },
         { "beam", "num_beams=3" },
     };
-    static const char *const words[] = { "max_new_tokens=64", "num_beams=3 num_return_sequences=3" };
+    static const char *const words[] = { "max_new_tokens=64",
+                                         "num_beams=3 num_return_sequences=3" };
     for (int i = 0; i < 2; i++) {
         rm_trial one = trial_open(&f, &problem, 1, NULL), two = trial_open(&f, &problem, 2, NULL);
         rm_outcome single = outcome_of(&one, pairs[i][0], pairs[i][1]);
@@ -149,6 +151,33 @@ Test(ensemble_token, of_a_model_with_itself)
         rm_run_close(one.run);
         rm_run_close(two.run);
     }
+    fixture_close(&f);
+}
+
+/* Drawn group by group where the quota does not hold all: the same samples. */
+Test(ensemble_token, a_small_quota_changes_no_sample)
+{
+    static const char *const names[] = { "thimble", "thimble-s" };
+    fixture f;
+    char prompt[] = "7*8+(31-19)*4-5*6=<think>";
+    fixture_open(&f, names, 2);
+    rm_problem problem = arithmetic_problem(prompt, "74");
+    size_t both = rm_model_describe(f.model[0])->kv_position_bytes +
+                  rm_model_describe(f.model[1])->kv_position_bytes;
+    rm_run_options options = { .seed = 1, .problem = 7, .kv_quota_bytes = 300 * both };
+    rm_trial wide = trial_open(&f, &problem, 2, NULL),
+             narrow = trial_open(&f, &problem, 2, &options);
+    const char *words = "do_sample=true num_return_sequences=6 max_new_tokens=100";
+    rm_outcome a = outcome_of(&wide, "ensemble-token", words);
+    rm_outcome b = outcome_of(&narrow, "ensemble-token", words);
+    cr_assert(a.n_candidates == 6 && b.n_candidates == 6);
+    for (int i = 0; i < 6; i++) {
+        cr_expect_str_eq(a.candidates[i].text, b.candidates[i].text);
+        cr_expect(a.candidates[i].lp == b.candidates[i].lp);
+    }
+    cr_expect_eq(rm_engine_kv(f.engine).pages_in_use, 0);
+    rm_run_close(wide.run);
+    rm_run_close(narrow.run);
     fixture_close(&f);
 }
 

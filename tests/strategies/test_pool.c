@@ -131,8 +131,11 @@ Test(pool, choices_by_hand)
     for (size_t i = 0; i < sizeof choices / sizeof *choices; i++) {
         rm_candidate candidates[MADE];
         for (int c = 0; c < MADE; c++)
-            candidates[c] = (rm_candidate){ .text = "", .lp = made[c].lp, .score = NAN,
-                                            .n_tokens = made[c].n_tokens, .answer = made[c].answer };
+            candidates[c] = (rm_candidate){ .text = "",
+                                            .lp = made[c].lp,
+                                            .score = NAN,
+                                            .n_tokens = made[c].n_tokens,
+                                            .answer = made[c].answer };
         rm_outcome out = { .candidates = candidates, .n_candidates = MADE, .chosen = -1 };
         rm_error err;
         rm_params *params = params_of(choices[i].strategy, choices[i].words);
@@ -143,7 +146,8 @@ Test(pool, choices_by_hand)
         for (int c = 0; c < MADE; c++) {
             double score = candidates[c].score, expected = choices[i].score[c];
             cr_expect(isnan(expected) ? isnan(score) : fabs(score - expected) < 1e-9,
-                      "%s %s: score of %d is %.10g", choices[i].strategy, choices[i].words, c, score);
+                      "%s %s: score of %d is %.10g", choices[i].strategy, choices[i].words, c,
+                      score);
         }
         rm_params_free(params);
     }
