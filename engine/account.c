@@ -66,8 +66,10 @@ static void add_usage(rm_cost *cost, const rm_usage *usage)
 
 rm_cost rm_run_cost(const rm_run *run)
 {
-    rm_cost cost = { .generated_tokens = run->generated, .shared_tokens = run->shared,
-                     .rounds = run->rounds, .kv_peak_positions = run->peak_positions,
+    rm_cost cost = { .generated_tokens = run->generated,
+                     .shared_tokens = run->shared,
+                     .rounds = run->rounds,
+                     .kv_peak_positions = run->peak_positions,
                      .energy_j = NAN };
     for (int i = 0; i < run->n_usages; i++)
         add_usage(&cost, &run->usage[i]);

@@ -72,7 +72,6 @@ struct rm_engine {
     bool in_job;                 /* a coroutine is running */
     rm_engine_times times;
     uint64_t suspensions, recomputed_positions, restorations;
-    rm_error device_error;       /* of the last failed flush */
 };
 
 /* Opens an engine on a given table of operations, as rm_engine_open does on the one it picks;

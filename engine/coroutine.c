@@ -37,7 +37,7 @@
 #endif
 
 struct rm_coroutine {
-    char *map;           /* guard page, then the stack */
+    char *map; /* guard page, then the stack */
     size_t map_bytes, guard_bytes;
     void (*body)(void *);
     void *arg;
@@ -47,10 +47,10 @@ struct rm_coroutine {
 #else
     ucontext_t own, resumer;
 #endif
-    void *fake_stack;    /* AddressSanitizer's, of the side that waits */
+    void *fake_stack; /* AddressSanitizer's, of the side that waits */
     const void *resumer_bottom;
     size_t resumer_bytes;
-    rm_coroutine *next;  /* in the list of spare ones */
+    rm_coroutine *next; /* in the list of spare ones */
 };
 
 struct rm_stacks {

@@ -121,7 +121,8 @@ void rm_engine_close(rm_engine *engine)
 
 rm_engine_info rm_engine_describe(const rm_engine *engine)
 {
-    rm_engine_info info = { .backend = engine->options.backend, .isa = engine->options.isa,
+    rm_engine_info info = { .backend = engine->options.backend,
+                            .isa = engine->options.isa,
                             .n_threads = engine->options.n_threads,
                             .page_positions = engine->options.page_positions,
                             .max_batch_rows = engine->options.max_batch_rows,
@@ -133,9 +134,11 @@ rm_engine_info rm_engine_describe(const rm_engine *engine)
 rm_kv_stats rm_engine_kv(const rm_engine *engine)
 {
     const rm_budget *budget = &engine->budget;
-    rm_kv_stats stats = { .pages_in_use = budget->pages_used, .pages_peak = budget->pages_peak,
+    rm_kv_stats stats = { .pages_in_use = budget->pages_used,
+                          .pages_peak = budget->pages_peak,
                           .pages_allocated = budget->pages_allocated,
-                          .bytes_in_use = budget->used_bytes, .bytes_peak = budget->peak_bytes,
+                          .bytes_in_use = budget->used_bytes,
+                          .bytes_peak = budget->peak_bytes,
                           .suspensions = engine->suspensions,
                           .recomputed_positions = engine->recomputed_positions };
     for (const rm_run *run = engine->first_run; run; run = run->next) {
@@ -187,7 +190,8 @@ rm_status rm_model_adopt(rm_engine *engine, rm_weights *weights, rm_model **out,
     model->weights = weights;
     model->next = engine->models;
     engine->models = model;
-    rm_kv_shape shape = { .n_layers = info->n_layers, .n_kv_heads = info->n_kv_heads,
+    rm_kv_shape shape = { .n_layers = info->n_layers,
+                          .n_kv_heads = info->n_kv_heads,
                           .head_dim = info->head_dim,
                           .page_positions = engine->options.page_positions,
                           .type = weights->kv_type };

@@ -205,8 +205,8 @@ static rm_status check_quota(const rm_run *run, rm_error *err)
     for (int i = 0; i < run->n_tasks; i++)
         for (int m = 0; m < run->tasks[i].n_members; m++) {
             const rm_path *path = run->tasks[i].member[m];
-            wanted += most_positions(&run->tasks[i], path) *
-                      path->model->weights->info.kv_position_bytes;
+            wanted +=
+                most_positions(&run->tasks[i], path) * path->model->weights->info.kv_position_bytes;
         }
     if (held + wanted <= run->quota_bytes)
         return RM_OK;
@@ -378,8 +378,8 @@ static rm_status set_up_task(rm_run *run, rm_task *task, rm_error *err)
     bool appends = request->want == RM_WANT_SPAN || request->want == RM_WANT_SCORE;
     for (int m = 0; m < task->n_members; m++) {
         rm_path *path = task->member[m];
-        rm_status status = rm_path_reserve(path, path->length + (appends ? task->capacity : 0),
-                                           err);
+        rm_status status =
+            rm_path_reserve(path, path->length + (appends ? task->capacity : 0), err);
         if (status)
             return status;
     }

@@ -78,8 +78,8 @@ rm_status rm_model_buffers_new(rm_model *model, rm_error *err)
     in->seq = indices(rows, &failed);
     in->pages = calloc(R, sizeof *in->pages);
     rm_outputs *outputs = &model->outputs;
-    int32_t **blocks[] = { &outputs->row_from, &outputs->row_to, &outputs->tip_from,
-                           &outputs->tip_to, &outputs->kept_from, &outputs->kept_slot };
+    int32_t **blocks[] = { &outputs->row_from, &outputs->row_to,    &outputs->tip_from,
+                           &outputs->tip_to,   &outputs->kept_from, &outputs->kept_slot };
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
         *blocks[i] = indices(model->block_rows, &failed);
     outputs->state_from = indices(rows, &failed);
@@ -92,14 +92,17 @@ rm_status rm_model_buffers_new(rm_model *model, rm_error *err)
         rm_tensor **tensor;
         size_t rows, width;
     } tensors[] = {
-        { &model->x, R, D },          { &model->norm, R, D },
-        { &model->qkv, R, (H + 2 * G) * C }, { &model->attended, R, H * C },
-        { &model->hidden, R, (size_t)info->n_ff }, { &model->last, B, D },
+        { &model->x, R, D },
+        { &model->norm, R, D },
+        { &model->qkv, R, (H + 2 * G) * C },
+        { &model->attended, R, H * C },
+        { &model->hidden, R, (size_t)info->n_ff },
+        { &model->last, B, D },
         { &model->logits, B, (size_t)info->n_vocab },
     };
     for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++) {
-        rm_status status = ops->tensor_new(backend, tensors[i].rows, tensors[i].width,
-                                           tensors[i].tensor, err);
+        rm_status status =
+            ops->tensor_new(backend, tensors[i].rows, tensors[i].width, tensors[i].tensor, err);
         if (status)
             return status;
     }
@@ -108,8 +111,8 @@ rm_status rm_model_buffers_new(rm_model *model, rm_error *err)
 
 void rm_model_buffers_free(rm_model *model)
 {
-    rm_tensor *tensors[] = { model->x, model->norm, model->qkv, model->attended, model->hidden,
-                             model->last, model->logits, model->tips };
+    rm_tensor *tensors[] = { model->x,      model->norm, model->qkv,    model->attended,
+                             model->hidden, model->last, model->logits, model->tips };
     for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++)
         if (tensors[i])
             model->engine->ops->tensor_free(model->engine->backend, tensors[i]);
@@ -223,8 +226,8 @@ static task_fit fit_task(const rm_pass *pass, const rm_task *task)
         bool row_free = fit.tip[m] && model->sharing == 1; /* its first place needs no row */
         fit.places = smaller(fit.places, rows + row_free);
         if (task->request->want != RM_WANT_NOTHING)
-            fit.places = smaller(fit.places,
-                                 (model->block_rows - model->outputs.n) / model->sharing);
+            fit.places =
+                smaller(fit.places, (model->block_rows - model->outputs.n) / model->sharing);
     }
     return fit;
 }
@@ -360,16 +363,20 @@ static void enqueue_layers(rm_model *model)
     float eps = (float)weights->info.norm_eps;
     int R = in->n, H = weights->info.n_heads;
 
-    model->batch = (rm_batch){ .n_rows = R, .n_seqs = in->n_seqs, .token = in->token,
-                               .position = in->position, .seq = in->seq, .pages = in->pages };
+    model->batch = (rm_batch){ .n_rows = R,
+                               .n_seqs = in->n_seqs,
+                               .token = in->token,
+                               .position = in->position,
+                               .seq = in->seq,
+                               .pages = in->pages };
     ops->batch(backend, kv, &model->batch);
     ops->embed(backend, model->x, weights->embedding, in->token, R);
     for (int l = 0; l < weights->info.n_layers; l++) {
         const rm_layer *layer = &weights->layers[l];
         ops->rms_norm(backend, model->norm, model->x, layer->attn_norm, eps, R);
-        ops->matmul(backend, model->qkv, model->norm, layer->qkv, R);       /* [R, (H+2G)C] */
+        ops->matmul(backend, model->qkv, model->norm, layer->qkv, R); /* [R, (H+2G)C] */
         ops->rope_store(backend, model->qkv, kv, l, H);
-        ops->attention(backend, model->attended, model->qkv, kv, l, H);     /* [R, HC] */
+        ops->attention(backend, model->attended, model->qkv, kv, l, H); /* [R, HC] */
         ops->matmul_add(backend, model->x, model->attended, layer->attn_out, R);
         ops->rms_norm(backend, model->norm, model->x, layer->ffn_norm, eps, R);
         ops->swiglu(backend, model->hidden, model->norm, layer->gate_up, R); /* [R, F] */

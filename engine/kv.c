@@ -30,8 +30,12 @@ size_t rm_budget_room(const rm_budget *budget)
 void rm_pool_open(rm_pool *pool, const rm_ops *ops, rm_backend *backend, rm_kv *kv,
                   int page_positions, rm_budget *budget)
 {
-    *pool = (rm_pool){ .ops = ops, .backend = backend, .kv = kv, .budget = budget,
-                       .page_positions = page_positions, .page_bytes = ops->kv_page_bytes(kv) };
+    *pool = (rm_pool){ .ops = ops,
+                       .backend = backend,
+                       .kv = kv,
+                       .budget = budget,
+                       .page_positions = page_positions,
+                       .page_bytes = ops->kv_page_bytes(kv) };
 }
 
 void rm_pool_close(rm_pool *pool)

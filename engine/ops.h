@@ -115,6 +115,8 @@ typedef struct rm_ops {
     void (*weight_free)(rm_backend *, rm_weight *);
     size_t (*weight_bytes)(const rm_weight *);  /* bytes one pass over it reads */
 
+    /* Zero at first. An operation's tensors have exactly the widths it names: n_in for x and n_out
+     * (for swiglu F) for y of a product, D for a norm; rows may be fewer than the tensor has. */
     rm_status (*tensor_new)(rm_backend *, size_t rows, size_t width, rm_tensor **, rm_error *);
     void (*tensor_free)(rm_backend *, rm_tensor *);
 

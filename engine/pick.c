@@ -28,12 +28,12 @@
 #include <string.h>
 
 typedef struct scratch {
-    uint64_t *w;     /* [V] sampling weights */
-    uint64_t *heap;  /* [V] */
-    double *lp;      /* [V] */
-    double *key;     /* [V] */
-    int32_t *id;     /* [V] */
-    float *row;      /* [V] logits after the penalty */
+    uint64_t *w;    /* [V] sampling weights */
+    uint64_t *heap; /* [V] */
+    double *lp;     /* [V] */
+    double *key;    /* [V] */
+    int32_t *id;    /* [V] */
+    float *row;     /* [V] logits after the penalty */
 } scratch;
 
 static size_t rounded(size_t bytes)
@@ -51,8 +51,11 @@ static scratch scratch_of(void *memory, int n_vocab)
 {
     size_t V = (size_t)n_vocab, wide = rounded(8 * V);
     char *p = memory;
-    return (scratch){ .w = (void *)p, .heap = (void *)(p + wide), .lp = (void *)(p + 2 * wide),
-                      .key = (void *)(p + 3 * wide), .id = (void *)(p + 4 * wide),
+    return (scratch){ .w = (void *)p,
+                      .heap = (void *)(p + wide),
+                      .lp = (void *)(p + 2 * wide),
+                      .key = (void *)(p + 3 * wide),
+                      .id = (void *)(p + 4 * wide),
                       .row = (void *)(p + 4 * wide + rounded(4 * V)) };
 }
 
@@ -130,16 +133,16 @@ static void penalise_doubles(const rm_pick *pick, const double *raw, double *out
 {
     memcpy(out, raw, (size_t)pick->n_vocab * sizeof *out);
     for (int i = 0; i < pick->n_history; i++)
-        out[pick->history[i]] = penalised(raw[pick->history[i]],
-                                          pick->sampling->repetition_penalty);
+        out[pick->history[i]] =
+            penalised(raw[pick->history[i]], pick->sampling->repetition_penalty);
 }
 
 static void penalise_row(const rm_pick *pick, const float *raw, float *out)
 {
     memcpy(out, raw, (size_t)pick->n_vocab * sizeof *out);
     for (int i = 0; i < pick->n_history; i++)
-        out[pick->history[i]] = (float)penalised((double)raw[pick->history[i]],
-                                                 pick->sampling->repetition_penalty);
+        out[pick->history[i]] =
+            (float)penalised((double)raw[pick->history[i]], pick->sampling->repetition_penalty);
 }
 
 /* ---- filters on integer weights ------------------------------------------------------------ */

@@ -144,8 +144,8 @@ static bool make_room(rm_run *run, size_t bytes)
         if (rm_budget_room(&engine->budget) >= bytes)
             return true;
         later = later && other != run;
-        if (other != run && !other->suspended && !other->internal &&
-            (later || !other->active) && holds_pages(other))
+        if (other != run && !other->suspended && !other->internal && (later || !other->active) &&
+            holds_pages(other))
             rm_run_suspend(other);
     }
     if (rm_budget_room(&engine->budget) >= bytes)
@@ -313,11 +313,11 @@ typedef struct slot {
 typedef struct job_crew {
     rm_engine *engine;
     int concurrency, n_live;
-    slot *slots;              /* [concurrency], the first n_live in use, oldest first */
+    slot *slots; /* [concurrency], the first n_live in use, oldest first */
     rm_job *(*next)(void *);
     void (*done)(void *, rm_job *);
     void *arg;
-    rm_job *waiting;          /* asked for, not yet admitted */
+    rm_job *waiting; /* asked for, not yet admitted */
     bool exhausted;
 } job_crew;
 
@@ -449,10 +449,10 @@ rm_status rm_engine_run(rm_engine *engine, int concurrency, rm_job *(*next)(void
 {
     assert(!engine->in_job && "a job cannot run jobs");
     if (concurrency < 1)
-        return rm_fail(err, RM_E_ARGUMENT, "concurrency is %d; it must be at least 1",
-                       concurrency);
-    job_crew crew = { .engine = engine, .concurrency = concurrency, .next = next, .done = done,
-                  .arg = arg };
+        return rm_fail(err, RM_E_ARGUMENT, "concurrency is %d; it must be at least 1", concurrency);
+    job_crew crew = {
+        .engine = engine, .concurrency = concurrency, .next = next, .done = done, .arg = arg
+    };
     crew.slots = calloc((size_t)concurrency, sizeof *crew.slots);
     if (!crew.slots)
         return rm_fail(err, RM_E_MEMORY, "no memory for %d problems in flight", concurrency);

@@ -16,8 +16,9 @@ static rm_node *node_new(rm_run *run, rm_node *parent, int usage)
         run->free_nodes = node->parent;
     else if (!(node = rm_arena_alloc(&run->life, sizeof *node)))
         return NULL;
-    *node = (rm_node){ .parent = parent, .references = 1, .start = rm_node_end(parent),
-                       .usage = usage };
+    *node = (rm_node){
+        .parent = parent, .references = 1, .start = rm_node_end(parent), .usage = usage
+    };
     return node;
 }
 
@@ -405,13 +406,12 @@ rm_status rm_path_append(rm_path *path, const int32_t *tokens, int n, rm_error *
     if (n < 0)
         return rm_fail(err, RM_E_ARGUMENT, "cannot append %d tokens", n);
     if (n > info->n_ctx - path->length)
-        return rm_fail(err, RM_E_LIMIT,
-                       "%d more tokens after %d exceed the %d positions of %s", n, path->length,
-                       info->n_ctx, info->name);
+        return rm_fail(err, RM_E_LIMIT, "%d more tokens after %d exceed the %d positions of %s", n,
+                       path->length, info->n_ctx, info->name);
     rm_status status = check_tokens(path->model, tokens, n, err);
     if (!status && path->length + n > path->capacity)
-        status = rm_path_reserve(path, path->length + n < info->n_ctx / 2 ? 2 * (path->length + n)
-                                                                          : info->n_ctx, err);
+        status = rm_path_reserve(
+            path, path->length + n < info->n_ctx / 2 ? 2 * (path->length + n) : info->n_ctx, err);
     if (status)
         return status;
     rm_run *run = path->run;

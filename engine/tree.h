@@ -70,7 +70,8 @@ static inline int rm_node_end(const rm_node *node)
     return node ? node->start + node->length : 0;
 }
 
-/* Pages that evaluating `more` positions from `from` on takes: new ones and the copy of a shared last one. */
+/* Pages that evaluating `more` positions from `from` on takes: new ones and the copy of a shared
+ * last one. */
 int rm_path_pages_needed(const rm_path *, int from, int more);
 
 /* Takes those pages (the pool has been made to hold them), enqueueing the copy. Needs the array

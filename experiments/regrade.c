@@ -12,14 +12,14 @@ typedef struct regrader {
     rm_regrade_summary *summary;
 } regrader;
 
-enum { OUTCOME, K, TASK, IDX, ID, LABEL, SEED, TEXT, ANSWER, CORRECT, CHOSEN };
+enum { OUTCOME, K, TASK, IDX, ID, LABEL, SEED, TEXT, ANSWER, CORRECT, CHOSEN, TRUNCATED };
 
 static rm_status prepare(regrader *g, rm_error *err)
 {
     rm_status status = rm_store_prepare(
         g->store,
         "SELECT o.outcome, k.k, c.task, p.idx, p.id, c.label, o.seed, k.text, k.answer, k.correct,"
-        " k.k = o.chosen FROM outcomes o JOIN cells c USING (cell) JOIN problems p USING (problem)"
+        " k.k = o.chosen, k.truncated FROM outcomes o JOIN cells c USING (cell) JOIN problems p USING (problem)"
         " JOIN candidates k USING (outcome)"
         " ORDER BY o.cell, p.idx, o.seed, o.timing DESC, o.repeat, k.k",
         &g->rows, err);
@@ -85,7 +85,8 @@ static rm_status regrade_row(regrader *g, void (*changed)(void *, const rm_regra
     }
     rm_status status = find_item(g, &item, &task, err);
     if (!status)
-        status = rm_task_grade(task, item, text, &answer, &correct, err);
+        status = rm_task_grade(task, item, text, sqlite3_column_int(g->rows, TRUNCATED) != 0,
+                               &answer, &correct, err);
     if (status)
         return status;
     rm_regraded r = { .task = (const char *)sqlite3_column_text(g->rows, TASK),

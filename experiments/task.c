@@ -716,10 +716,10 @@ rm_status rm_task_answer(const rm_task *task, const char *text, bool truncated, 
     return RM_OK;
 }
 
-rm_status rm_task_grade(const rm_task *task, const rm_item *item, const char *text, char **answer,
-                        bool *correct, rm_error *err)
+rm_status rm_task_grade(const rm_task *task, const rm_item *item, const char *text, bool truncated,
+                        char **answer, bool *correct, rm_error *err)
 {
-    rm_status st = rm_task_answer(task, text, false, answer, err);
+    rm_status st = rm_task_answer(task, text, truncated, answer, err);
     if (!st)
         *correct = judge(&item->seen, *answer) > 0;
     return st;

@@ -52,8 +52,8 @@ rm_status rm_task_answer(const rm_task *, const char *text, bool truncated, char
 
 /* Grades a text again from nothing: answer (malloc'd or NULL) and verdict. For `regrade` and
  * for recorded samples. */
-rm_status rm_task_grade(const rm_task *, const rm_item *, const char *text, char **answer,
-                        bool *correct, rm_error *);
+rm_status rm_task_grade(const rm_task *, const rm_item *, const char *text, bool truncated,
+                        char **answer, bool *correct, rm_error *);
 
 /* The kinds of tasks there are and their keys, for listings: calls `each` for every key of every
  * kind, kind by kind ("" is the group of keys that all kinds have). */

@@ -136,8 +136,14 @@ rm_status candidate_finish(const rm_trial *trial, rm_candidate *candidate, rm_er
         text.data[text.length] = '\0';
     }
     rm_status status = keep_text(trial->run, &text, &candidate->text, err);
-    if (!status)
-        candidate->answer = trial->problem->answer(trial->problem, trial->run, candidate->text);
+    if (!status) {
+        const rm_problem *problem = trial->problem;
+        bool cut = candidate->reason == RM_STOP_LENGTH || candidate->reason == RM_STOP_CONTEXT ||
+                   candidate->reason == RM_STOP_BUDGET;
+        candidate->answer = cut && problem->answer_cut
+                                ? problem->answer_cut(problem, trial->run, candidate->text)
+                                : problem->answer(problem, trial->run, candidate->text);
+    }
     return status;
 }
 

@@ -151,7 +151,7 @@ static rm_status backend_open(const rm_backend_options *options, rm_backend **ou
     if (!b->ops && !b->status)
         b->status = rm_fail(&b->error, RM_E_MEMORY, "no memory for a program of operations");
     rm_status st = b->status ? rm_fail(err, b->status, "%s", b->error.text)
-                             : cpu_executor_new(b, &b->executor, err);
+                             : cpu_executor_new(b, err);
     if (st) {
         backend_close(b);
         return st;

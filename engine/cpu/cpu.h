@@ -247,7 +247,7 @@ struct rm_backend {
     rm_error error;
 };
 
-rm_status cpu_executor_new(rm_backend *, executor **, rm_error *);
+rm_status cpu_executor_new(rm_backend *, rm_error *); /* sets backend->executor */
 void cpu_executor_free(executor *);
 bool cpu_executor_reserve(executor *, size_t n_ops);
 void cpu_executor_run(executor *, const op *, size_t n_ops);

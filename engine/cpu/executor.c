@@ -232,7 +232,7 @@ void cpu_executor_run(executor *e, const op *ops, size_t n_ops)
     }
 }
 
-rm_status cpu_executor_new(rm_backend *backend, executor **out, rm_error *err)
+rm_status cpu_executor_new(rm_backend *backend, rm_error *err)
 {
     executor *e = cpu_aligned_zeroed(sizeof *e);
     if (!e)
@@ -257,7 +257,6 @@ rm_status cpu_executor_new(rm_backend *backend, executor **out, rm_error *err)
         }
         e->n_started++;
     }
-    *out = e;
     return RM_OK;
 }
 

@@ -17,7 +17,8 @@ static single single_open(int page, int rows, rm_run_options run)
     single s;
     rm_error error = { "" };
     rm_engine_options options = { .n_threads = 1, .page_positions = page, .max_batch_rows = rows };
-    cr_assert_eq(rm_engine_open_on(&fake_ops, &options, &s.engine, &error), RM_OK, "%s", error.text);
+    cr_assert_eq(rm_engine_open_on(&fake_ops, &options, &s.engine, &error), RM_OK, "%s",
+                 error.text);
     cr_assert_eq(rm_model_open(s.engine, RM_MODELS_DIR "/thimble-s.gguf", NULL, &s.model, &error),
                  RM_OK, "%s", error.text);
     cr_assert_eq(rm_run_open(s.engine, &run, &s.run, &error), RM_OK, "%s", error.text);

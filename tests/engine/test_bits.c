@@ -34,11 +34,13 @@ static uint64_t digests(rm_engine_options options, const char *compute, int conc
                      error.text);
         run.prefix = prefix;
     }
-    int n = brief ? 1 : LOADS; /* the portable variant computes every fused multiply-add in software */
-    workload_list list = workload_list_new(n, model, other, run, brief ? 6 : 34, brief ? 6 : 12,
-                                           brief ? 1 : 2);
-    cr_assert_eq(rm_engine_run(engine, concurrency, workload_next, workload_done, &list, NULL,
-                               &error), RM_OK);
+    int n =
+        brief ? 1 : LOADS; /* the portable variant computes every fused multiply-add in software */
+    workload_list list =
+        workload_list_new(n, model, other, run, brief ? 6 : 34, brief ? 6 : 12, brief ? 1 : 2);
+    cr_assert_eq(
+        rm_engine_run(engine, concurrency, workload_next, workload_done, &list, NULL, &error),
+        RM_OK);
     for (int i = 0; i < n; i++) {
         cr_assert_eq(list.loads[i].job.status, RM_OK, "%s", list.loads[i].job.error.text);
         out[i] = list.loads[i].digest;
@@ -59,8 +61,9 @@ static void check_table(const char *compute)
         size_t kv_bytes;
         bool prefix;
     } table[] = {
-        { 1, 512, 16, 7, 0, false },  { 2, 512, 16, 64, 0, false }, { 2, 16, 64, 1, 0, false },
-        { 1, 33, 32, 64, 0, false },  { 2, 512, 16, 7, 0, true },   { 2, 512, 16, 64, 5 << 20, true },
+        { 1, 512, 16, 7, 0, false },       { 2, 512, 16, 64, 0, false },
+        { 2, 16, 64, 1, 0, false },        { 1, 33, 32, 64, 0, false },
+        { 2, 512, 16, 7, 0, true },        { 2, 512, 16, 64, 5 << 20, true },
         { 1, 24, 16, 64, 5 << 20, false },
     };
     uint64_t expected[LOADS], got[LOADS];
@@ -70,8 +73,8 @@ static void check_table(const char *compute)
                                       .max_batch_rows = table[t].rows,
                                       .page_positions = table[t].page,
                                       .kv_bytes = table[t].kv_bytes };
-        uint64_t suspensions = digests(options, compute, table[t].concurrency, table[t].prefix,
-                                       false, got);
+        uint64_t suspensions =
+            digests(options, compute, table[t].concurrency, table[t].prefix, false, got);
         cr_expect_eq(suspensions > 0, table[t].kv_bytes > 0, "condition %zu: %llu suspensions", t,
                      (unsigned long long)suspensions);
         for (int i = 0; i < LOADS; i++)
@@ -133,17 +136,22 @@ Test(bits, story)
     char *expected;
     size_t n_expected;
     cr_assert_eq(rm_file_read(RM_TEST_DATA "/stories260k/expected_greedy_200.txt", 1 << 16,
-                              &expected, &n_expected, &error), RM_OK, "%s", error.text);
+                              &expected, &n_expected, &error),
+                 RM_OK, "%s", error.text);
     cr_assert_eq(rm_engine_open(NULL, &engine, &error), RM_OK, "%s", error.text);
-    cr_assert_eq(rm_model_open(engine, RM_TEST_DATA "/stories260k/stories260K.gguf", NULL, &model,
-                               &error), RM_OK, "%s", error.text);
+    cr_assert_eq(
+        rm_model_open(engine, RM_TEST_DATA "/stories260k/stories260K.gguf", NULL, &model, &error),
+        RM_OK, "%s", error.text);
     cr_assert_eq(rm_run_open(engine, NULL, &run, &error), RM_OK);
     int32_t bos = rm_model_describe(model)->bos, none = -1;
     cr_assert_eq(rm_path_new(run, model, &bos, 1, &path, &error), RM_OK, "%s", error.text);
     rm_sampling greedy = RM_SAMPLING_DEFAULT;
     greedy.do_sample = false;
     rm_stop stop = { .tokens = &none };
-    rm_request request = { .want = RM_WANT_SPAN, .path = path, .sampling = &greedy, .stop = &stop,
+    rm_request request = { .want = RM_WANT_SPAN,
+                           .path = path,
+                           .sampling = &greedy,
+                           .stop = &stop,
                            .max_new_tokens = 200 };
     cr_assert_eq(rm_eval(run, &request, 1, &error), RM_OK, "%s", error.text);
     rm_text text = { 0 };

@@ -77,14 +77,18 @@ Test(eval, every_want_gives_the_model_s_distribution)
                 { .want = RM_WANT_ALL, .path = fork[1] },
                 { .want = RM_WANT_LOGPROBS, .path = fork[2], .tokens = given, .n_tokens = 20 },
                 { .want = RM_WANT_SCORE, .path = fork[3], .tokens = given, .n_tokens = 20 },
-                { .want = RM_WANT_SPAN, .path = fork[4], .sampling = &greedy, .stop = &no_stop,
+                { .want = RM_WANT_SPAN,
+                  .path = fork[4],
+                  .sampling = &greedy,
+                  .stop = &no_stop,
                   .max_new_tokens = 9 },
             };
             serve(&s, r, 5);
             uint64_t history = history_of(long_prompt, 40);
             cr_expect_eq(r[0].result.n, 32, "k is cut at the vocabulary");
             for (int i = 0; i < 32; i++) {
-                cr_expect_float_eq(r[0].result.lp[i], true_lp(history, r[0].result.tokens[i]), 1e-12);
+                cr_expect_float_eq(r[0].result.lp[i], true_lp(history, r[0].result.tokens[i]),
+                                   1e-12);
                 cr_expect(!i || r[0].result.lp[i] <= r[0].result.lp[i - 1]);
                 cr_expect_float_eq(r[1].result.lp[i], true_lp(history, i), 1e-12);
             }
@@ -107,8 +111,11 @@ Test(eval, every_want_gives_the_model_s_distribution)
             }
             /* What was looked at once is not evaluated again: after a top, a span. */
             uint64_t before = rm_run_cost(s.run).evaluated_tokens;
-            rm_request span = { .want = RM_WANT_SPAN, .path = fork[0], .sampling = &greedy,
-                                .stop = &no_stop, .max_new_tokens = 1 };
+            rm_request span = { .want = RM_WANT_SPAN,
+                                .path = fork[0],
+                                .sampling = &greedy,
+                                .stop = &no_stop,
+                                .max_new_tokens = 1 };
             serve(&s, &span, 1);
             cr_expect_eq(span.result.tokens[0], true_argmax(history));
             cr_expect_eq(rm_run_cost(s.run).evaluated_tokens, before);
@@ -128,8 +135,10 @@ Test(eval, samples_share_a_row_and_follow_their_ordinal)
         serve(&s, &look, 1);
         uint64_t rows = fake.output_rows;
         for (int i = n - 1; i >= 0; i--) { /* the order of requests says nothing */
-            r[n - 1 - i] = (rm_request){ .want = RM_WANT_SPAN, .sampling = &plain,
-                                         .path = new_fork(root, (uint32_t)i), .stop = &no_stop,
+            r[n - 1 - i] = (rm_request){ .want = RM_WANT_SPAN,
+                                         .sampling = &plain,
+                                         .path = new_fork(root, (uint32_t)i),
+                                         .stop = &no_stop,
                                          .max_new_tokens = 1 };
         }
         serve(&s, r, n);
@@ -174,11 +183,15 @@ Test(eval, draws_depend_on_what_they_should)
     enum { N = 40, CASES = sizeof table / sizeof *table };
     int32_t drawn[CASES][N];
     for (size_t t = 0; t < CASES; t++) {
-        single s = single_open(16, 16, (rm_run_options){ .seed = table[t].seed,
-                                                          .problem = table[t].problem,
-                                                          .stream = table[t].stream });
-        rm_request r = { .want = RM_WANT_SPAN, .path = new_path(&s), .stop = &no_stop,
-                         .sampling = &table[t].sampling, .max_new_tokens = N };
+        single s = single_open(16, 16,
+                               (rm_run_options){ .seed = table[t].seed,
+                                                 .problem = table[t].problem,
+                                                 .stream = table[t].stream });
+        rm_request r = { .want = RM_WANT_SPAN,
+                         .path = new_path(&s),
+                         .stop = &no_stop,
+                         .sampling = &table[t].sampling,
+                         .max_new_tokens = N };
         serve(&s, &r, 1);
         memcpy(drawn[t], r.result.tokens, sizeof drawn[t]);
         if (t == 0)
@@ -208,8 +221,11 @@ static void check_stop_string(int from, int length, bool step, int earlier)
     rm_path *root = new_path(&s);
     rm_request look = { .want = RM_WANT_NOTHING, .path = root };
     serve(&s, &look, 1);
-    rm_request free_span = { .want = RM_WANT_SPAN, .path = new_fork(root, 1), .sampling = &plain,
-                             .stop = &no_stop, .max_new_tokens = 60 };
+    rm_request free_span = { .want = RM_WANT_SPAN,
+                             .path = new_fork(root, 1),
+                             .sampling = &plain,
+                             .stop = &no_stop,
+                             .max_new_tokens = 60 };
     serve(&s, &free_span, 1);
     char text[256] = "", piece[64] = "";
     int ends[60], n_text = 0;
@@ -232,15 +248,22 @@ static void check_stop_string(int from, int length, bool step, int earlier)
         tokens++;
 
     const char *strings[] = { "never seen", piece };
-    rm_stop stop = { .tokens = &no_token, .strings = strings, .n_strings = step ? 1 : 2,
-                     .steps = strings + 1, .n_steps = step };
+    rm_stop stop = { .tokens = &no_token,
+                     .strings = strings,
+                     .n_strings = step ? 1 : 2,
+                     .steps = strings + 1,
+                     .n_steps = step };
     rm_path *path = new_fork(root, 1);
-    rm_request first = { .want = RM_WANT_SPAN, .path = path, .sampling = &plain, .stop = &no_stop,
+    rm_request first = { .want = RM_WANT_SPAN,
+                         .path = path,
+                         .sampling = &plain,
+                         .stop = &no_stop,
                          .max_new_tokens = earlier };
     if (earlier)
         serve(&s, &first, 1);
-    rm_request span = { .want = RM_WANT_SPAN, .path = path, .sampling = &plain, .stop = &stop,
-                        .max_new_tokens = 60 };
+    rm_request span = {
+        .want = RM_WANT_SPAN, .path = path, .sampling = &plain, .stop = &stop, .max_new_tokens = 60
+    };
     serve(&s, &span, 1);
     cr_expect_eq(span.result.reason, step ? RM_STOP_STEP : RM_STOP_STRING);
     cr_expect_eq(span.result.n, tokens + 1 - earlier, "\"%s\" in \"%s\"", piece, text);
@@ -274,8 +297,9 @@ Test(eval, self_overlapping_stop_string)
     rm_stop stop = { .tokens = &no_token, .strings = strings, .n_strings = 1 };
     /* A penalty far below 1 makes the tokens of the history certain: the draw repeats one. */
     rm_sampling repeat = { false, 1.0, 0, 1.0, 0.0, 1.0, 1e-20 };
-    rm_request span = { .want = RM_WANT_SPAN, .path = path, .sampling = &repeat, .stop = &stop,
-                        .max_new_tokens = 30 };
+    rm_request span = {
+        .want = RM_WANT_SPAN, .path = path, .sampling = &repeat, .stop = &stop, .max_new_tokens = 30
+    };
     serve(&s, &span, 1);
     const int32_t *tokens = rm_path_tokens(path);
     int length = rm_path_length(path), at = 0;
@@ -297,16 +321,22 @@ Test(eval, stop_tokens_length_and_context)
     rm_path *root = new_path(&s);
     rm_request look = { .want = RM_WANT_NOTHING, .path = root };
     serve(&s, &look, 1);
-    rm_request whole = { .want = RM_WANT_SPAN, .path = new_fork(root, 0), .sampling = &plain,
-                         .stop = &no_stop, .max_new_tokens = 20 };
+    rm_request whole = { .want = RM_WANT_SPAN,
+                         .path = new_fork(root, 0),
+                         .sampling = &plain,
+                         .stop = &no_stop,
+                         .max_new_tokens = 20 };
     serve(&s, &whole, 1);
     cr_expect_eq(whole.result.reason, RM_STOP_LENGTH);
     rm_stop stop = { .tokens = &whole.result.tokens[12], .n_tokens = 1 };
     int at = 0;
     while (whole.result.tokens[at] != whole.result.tokens[12])
         at++;
-    rm_request cut = { .want = RM_WANT_SPAN, .path = new_fork(root, 0), .sampling = &plain,
-                       .stop = &stop, .max_new_tokens = 20 };
+    rm_request cut = { .want = RM_WANT_SPAN,
+                       .path = new_fork(root, 0),
+                       .sampling = &plain,
+                       .stop = &stop,
+                       .max_new_tokens = 20 };
     serve(&s, &cut, 1);
     cr_expect_eq(cut.result.reason, RM_STOP_TOKEN);
     cr_expect_eq(cut.result.n, at + 1, "the stop token is the last one");
@@ -315,7 +345,10 @@ Test(eval, stop_tokens_length_and_context)
     int32_t *filler = calloc((size_t)n_ctx, sizeof *filler);
     rm_path *full = new_fork(root, 1);
     cr_assert_eq(rm_path_append(full, filler, n_ctx - 8, NULL), RM_OK);
-    rm_request rest = { .want = RM_WANT_SPAN, .path = full, .sampling = &plain, .stop = &no_stop,
+    rm_request rest = { .want = RM_WANT_SPAN,
+                        .path = full,
+                        .sampling = &plain,
+                        .stop = &no_stop,
                         .max_new_tokens = 20 };
     serve(&s, &rest, 1);
     cr_expect_eq(rest.result.reason, RM_STOP_CONTEXT);
@@ -337,7 +370,9 @@ Test(eval, mixtures_and_products_of_paths)
         rm_path *a = new_path(&s), *b;
         cr_assert_eq(rm_path_new(s.run, s.model, other_prompt, 2, &b, NULL), RM_OK);
         rm_member members[2] = { { a, 1.0 }, { b, 3.0 } };
-        rm_request r = { .want = RM_WANT_ALL, .members = members, .n_members = 2,
+        rm_request r = { .want = RM_WANT_ALL,
+                         .members = members,
+                         .n_members = 2,
                          .combine = combine ? RM_COMBINE_PRODUCT : RM_COMBINE_MIXTURE };
         serve(&s, &r, 1);
         uint64_t ha = history_of(prompt, 5), hb = history_of(other_prompt, 2);
@@ -345,8 +380,9 @@ Test(eval, mixtures_and_products_of_paths)
         for (int v = 0; v < 32; v++)
             z += exp(true_lp(ha, v) + 3.0 * true_lp(hb, v));
         for (int v = 0; v < 32; v++) {
-            double expected = combine ? true_lp(ha, v) + 3.0 * true_lp(hb, v) - log(z)
-                                      : log(0.25 * exp(true_lp(ha, v)) + 0.75 * exp(true_lp(hb, v)));
+            double expected = combine
+                                  ? true_lp(ha, v) + 3.0 * true_lp(hb, v) - log(z)
+                                  : log(0.25 * exp(true_lp(ha, v)) + 0.75 * exp(true_lp(hb, v)));
             cr_expect_float_eq(r.result.lp[v], expected, 1e-11);
         }
         /* A span goes to both; a score reads along both. */
@@ -362,8 +398,12 @@ Test(eval, mixtures_and_products_of_paths)
         cr_assert_eq(rm_path_new(s.run, s.model, prompt, 5, &c, NULL), RM_OK);
         cr_assert_eq(rm_path_new(s.run, s.model, other_prompt, 2, &d, NULL), RM_OK);
         rm_member again[2] = { { c, 1.0 }, { d, 3.0 } };
-        rm_request score = { .want = RM_WANT_SCORE, .members = again, .n_members = 2,
-                             .combine = r.combine, .tokens = r.result.tokens, .n_tokens = 25 };
+        rm_request score = { .want = RM_WANT_SCORE,
+                             .members = again,
+                             .n_members = 2,
+                             .combine = r.combine,
+                             .tokens = r.result.tokens,
+                             .n_tokens = 25 };
         serve(&s, &score, 1);
         for (int i = 0; i < 25; i++)
             cr_expect_eq(score.result.lp[i], r.result.lp[i], "place %d", i);
@@ -391,8 +431,12 @@ Test(eval, refusals_name_what_is_wrong)
         { { .want = RM_WANT_SPAN, .path = path, .sampling = &plain }, "max_new_tokens is 0" },
         { { .want = RM_WANT_SPAN, .path = path, .sampling = &cold, .max_new_tokens = 1 },
           "temperature is 0; it must be greater than 0" },
-        { { .want = RM_WANT_SPAN, .path = path, .sampling = &plain, .max_new_tokens = 1,
-            .stop = &empty_stop }, "stop string 0 is empty" },
+        { { .want = RM_WANT_SPAN,
+            .path = path,
+            .sampling = &plain,
+            .max_new_tokens = 1,
+            .stop = &empty_stop },
+          "stop string 0 is empty" },
         { { .want = RM_WANT_TOP, .path = path }, "k is 0" },
         { { .want = RM_WANT_SCORE, .path = path }, "gives no tokens" },
         { { .want = RM_WANT_LOGPROBS, .path = path, .tokens = &bad, .n_tokens = 1 },
@@ -435,7 +479,10 @@ Test(eval, failure_is_undone)
             for (int i = 0; i < 14; i++)
                 given[i] = i + 3;
             rm_request r[2] = {
-                { .want = RM_WANT_SPAN, .path = a, .sampling = &plain, .stop = &no_stop,
+                { .want = RM_WANT_SPAN,
+                  .path = a,
+                  .sampling = &plain,
+                  .stop = &no_stop,
                   .max_new_tokens = 30 },
                 { .want = RM_WANT_SCORE, .path = b, .tokens = given, .n_tokens = 14 },
             };
@@ -513,16 +560,19 @@ Test(eval, the_token_loop_allocates_nothing)
     const char *strings[] = { "never", "ever" };
     const rm_stop stop = { .tokens = &no_token, .strings = strings, .n_strings = 2 };
     cr_assert_eq(rm_engine_open_on(&counting, NULL, &engine, &error), RM_OK, "%s", error.text);
-    cr_assert_eq(rm_model_open(engine, RM_MODELS_DIR "/thimble-s.gguf", NULL, &model, &error), RM_OK,
-                 "%s", error.text);
+    cr_assert_eq(rm_model_open(engine, RM_MODELS_DIR "/thimble-s.gguf", NULL, &model, &error),
+                 RM_OK, "%s", error.text);
     for (int warm = 0; warm < 2; warm++) { /* the first run grows the pool of pages */
         rm_request r[16];
         rm_path *root;
         cr_assert_eq(rm_run_open(engine, NULL, &run, &error), RM_OK);
         cr_assert_eq(rm_path_new(run, model, prompt, 5, &root, &error), RM_OK);
         for (uint32_t i = 0; i < 16; i++)
-            r[i] = (rm_request){ .want = RM_WANT_SPAN, .path = new_fork(root, i),
-                                 .sampling = &plain, .stop = &stop, .max_new_tokens = 200 };
+            r[i] = (rm_request){ .want = RM_WANT_SPAN,
+                                 .path = new_fork(root, i),
+                                 .sampling = &plain,
+                                 .stop = &stop,
+                                 .max_new_tokens = 200 };
         n_flushes = 0;
         cr_assert_eq(rm_eval(run, r, 16, &error), RM_OK, "%s", error.text);
         cr_expect_eq(r[3].result.n, 200);
@@ -540,7 +590,7 @@ Test(eval, the_token_loop_allocates_nothing)
 /* A little of everything. Stops at the first failure; a refused rm_eval must not move a path. */
 static rm_status little_of_everything(rm_engine *engine, rm_model *model, rm_run **run)
 {
-    rm_path *root, *fork[3];
+    rm_path *root = NULL, *fork[3];
     static const char *const strings[] = { "12", "3" };
     static const rm_stop stop = { .strings = strings, .n_strings = 2 };
     const int32_t given[] = { 6, 7, 8 };
@@ -555,7 +605,10 @@ static rm_status little_of_everything(rm_engine *engine, rm_model *model, rm_run
     if (status)
         return status;
     rm_request r[3] = {
-        { .want = RM_WANT_SPAN, .path = fork[0], .sampling = &plain, .stop = &stop,
+        { .want = RM_WANT_SPAN,
+          .path = fork[0],
+          .sampling = &plain,
+          .stop = &stop,
           .max_new_tokens = 70 },
         { .want = RM_WANT_TOP, .path = fork[1], .k = 5 },
         { .want = RM_WANT_SCORE, .path = fork[2], .tokens = given, .n_tokens = 3 },

@@ -69,17 +69,17 @@ Test(scheduler, same_records_under_all_conditions)
         size_t kv_bytes;
         bool prefix, suspends;
     } table[] = {
-        { 7, 16, 512, 0, false, false },        { 24, 16, 512, 0, false, false },
-        { 24, 64, 16, 0, false, false },        { 24, 32, 37, 0, false, false },
-        { 7, 16, 512, 4 << 20, false, true },   { 24, 16, 512, 2 << 20, false, true },
-        { 24, 16, 64, 1900 << 10, false, true },   { 24, 64, 64, 8 << 20, false, true },
-        { 24, 16, 512, 0, true, false },        { 24, 32, 16, 2 << 20, true, true },
+        { 7, 16, 512, 0, false, false },         { 24, 16, 512, 0, false, false },
+        { 24, 64, 16, 0, false, false },         { 24, 32, 37, 0, false, false },
+        { 7, 16, 512, 4 << 20, false, true },    { 24, 16, 512, 2 << 20, false, true },
+        { 24, 16, 64, 1900 << 10, false, true }, { 24, 64, 64, 8 << 20, false, true },
+        { 24, 16, 512, 0, true, false },         { 24, 32, 16, 2 << 20, true, true },
         { 1, 16, 512, 2 << 20, false, false },
     };
     for (size_t t = 0; t < sizeof table / sizeof *table; t++) {
         test_bench bench = bench_open((rm_engine_options){ .page_positions = table[t].page,
-                                                      .max_batch_rows = table[t].rows,
-                                                      .kv_bytes = table[t].kv_bytes });
+                                                           .max_batch_rows = table[t].rows,
+                                                           .kv_bytes = table[t].kv_bytes });
         rm_run_options options = { .seed = 3 };
         rm_prefix *prefix = NULL;
         rm_error error = { "" };
@@ -92,8 +92,8 @@ Test(scheduler, same_records_under_all_conditions)
             options.prefix = prefix;
         }
         workload_list list = workload_list_new(LOADS, bench.model, bench.other, options, 24, 20, 4);
-        cr_assert_eq(rm_engine_run(bench.engine, table[t].concurrency, workload_next,
-                                   workload_done, &list, NULL, &error),
+        cr_assert_eq(rm_engine_run(bench.engine, table[t].concurrency, workload_next, workload_done,
+                                   &list, NULL, &error),
                      RM_OK);
         cr_expect_eq(list.finished, LOADS);
         for (int i = 0; i < LOADS; i++) {
@@ -121,7 +121,8 @@ Test(scheduler, hundreds_in_flight)
         workload_list list = workload_list_new(MANY, bench.model, bench.other,
                                                (rm_run_options){ .seed = 9 }, 8, 6, 2);
         cr_assert_eq(rm_engine_run(bench.engine, concurrency, workload_next, workload_done, &list,
-                                   NULL, &error), RM_OK);
+                                   NULL, &error),
+                     RM_OK);
         cr_expect_eq(list.finished, MANY);
         for (int i = 0; i < MANY; i++) {
             if (concurrency == 1)
@@ -163,9 +164,15 @@ static rm_status quota_work(rm_run *run, void *arg, rm_error *err)
         return status;
     /* 2 * (40 + 11 - 1) = 100 positions fit a quota of 100; one token more does not. */
     rm_request requests[2] = {
-        { .want = RM_WANT_SPAN, .path = path, .sampling = &sampling, .stop = &stop,
+        { .want = RM_WANT_SPAN,
+          .path = path,
+          .sampling = &sampling,
+          .stop = &stop,
           .max_new_tokens = 12 },
-        { .want = RM_WANT_SPAN, .path = fork, .sampling = &sampling, .stop = &stop,
+        { .want = RM_WANT_SPAN,
+          .path = fork,
+          .sampling = &sampling,
+          .stop = &stop,
           .max_new_tokens = 11 },
     };
     job->first = rm_eval(run, requests, 2, &error);
@@ -183,8 +190,8 @@ Test(scheduler, quota_is_the_run_s_own)
     uint64_t digest = 0;
     for (int page = 16; page <= 64; page *= 2)
         for (int n = 1; n <= 9; n += 8) {
-            test_bench bench = bench_open((rm_engine_options){ .page_positions = page,
-                                                               .kv_bytes = 300 * 4096 });
+            test_bench bench =
+                bench_open((rm_engine_options){ .page_positions = page, .kv_bytes = 300 * 4096 });
             quota_job jobs[9] = { 0 };
             workload *loads = calloc((size_t)n, sizeof *loads);
             workload_list list = { loads, n, 0, 0 };
@@ -192,10 +199,12 @@ Test(scheduler, quota_is_the_run_s_own)
             for (int i = 0; i < n; i++) {
                 jobs[i].load.model = bench.model;
                 loads[i].job = (rm_job){ .options = { .kv_quota_bytes = 100 * 4096, .seed = 5 },
-                                         .work = quota_work, .arg = &jobs[i] };
+                                         .work = quota_work,
+                                         .arg = &jobs[i] };
             }
-            cr_assert_eq(rm_engine_run(bench.engine, 9, workload_next, workload_done, &list, NULL,
-                                       &error), RM_OK);
+            cr_assert_eq(
+                rm_engine_run(bench.engine, 9, workload_next, workload_done, &list, NULL, &error),
+                RM_OK);
             for (int i = 0; i < n; i++) {
                 cr_expect_eq(jobs[i].first, RM_E_LIMIT);
                 cr_expect_eq(jobs[i].length, 40, "a refused request changed the path");
@@ -218,7 +227,7 @@ Test(scheduler, quota_is_the_run_s_own)
 typedef struct odd_job {
     rm_job job;
     rm_model *model;
-    int kind;             /* 0: fails by itself after one step; 1: bad request; 2: ordinary */
+    int kind; /* 0: fails by itself after one step; 1: bad request; 2: ordinary */
     rm_status seen;
     int generated;
     volatile bool *cancel;
@@ -233,8 +242,11 @@ static rm_status odd_work(rm_run *run, void *arg, rm_error *err)
     const int32_t prompt[] = { 4, 5, 6 };
     rm_path *path;
     rm_status status = rm_path_new(run, odd->model, prompt, 3, &path, err);
-    rm_request request = { .want = RM_WANT_SPAN, .path = path, .sampling = &sampling,
-                           .stop = &stop, .max_new_tokens = 5 };
+    rm_request request = { .want = RM_WANT_SPAN,
+                           .path = path,
+                           .sampling = &sampling,
+                           .stop = &stop,
+                           .max_new_tokens = 5 };
     for (int i = 0; i < 4 && !status; i++) {
         if (i == 2 && odd->kind == 0)
             return rm_fail(err, RM_E_FORMAT, "this one does not like its text");
@@ -272,7 +284,8 @@ static odd_list odd_jobs(test_bench *bench, odd_job *jobs, int n)
 {
     for (int i = 0; i < n; i++)
         jobs[i] = (odd_job){ .job = { .work = odd_work, .arg = &jobs[i], .options = { .seed = 1 } },
-                             .model = bench->model, .kind = 2 };
+                             .model = bench->model,
+                             .kind = 2 };
     return (odd_list){ jobs, n, 0, 0 };
 }
 
@@ -367,8 +380,11 @@ Test(scheduler, token_budget_cuts_spans_and_then_refuses)
     cr_assert_eq(rm_path_new(run, bench.model, prompt, 3, &root, &error), RM_OK);
     for (uint32_t i = 0; i < 3; i++) {
         cr_assert_eq(rm_path_fork(root, i, &fork[i], &error), RM_OK);
-        requests[i] = (rm_request){ .want = RM_WANT_SPAN, .path = fork[i], .sampling = &sampling,
-                                    .stop = &stop, .max_new_tokens = i == 1 ? 2 : 50 };
+        requests[i] = (rm_request){ .want = RM_WANT_SPAN,
+                                    .path = fork[i],
+                                    .sampling = &sampling,
+                                    .stop = &stop,
+                                    .max_new_tokens = i == 1 ? 2 : 50 };
     }
     cr_assert_eq(rm_eval(run, requests, 3, &error), RM_OK, "%s", error.text);
     /* Rounds of 3, 3 and 2 tokens: the third round has two spans left, the fourth none. */
@@ -424,8 +440,10 @@ Test(scheduler, idle_runs_lend_their_pages)
             for (int i = 0; i < RUNS; i++) {
                 rm_request r[2];
                 for (int k = 0; k < 2; k++)
-                    r[k] = (rm_request){ .want = RM_WANT_SPAN, .path = path[i][k],
-                                         .sampling = &sampling, .stop = &stop,
+                    r[k] = (rm_request){ .want = RM_WANT_SPAN,
+                                         .path = path[i][k],
+                                         .sampling = &sampling,
+                                         .stop = &stop,
                                          .max_new_tokens = 9 };
                 cr_assert_eq(rm_eval(run[i], r, 2, &error), RM_OK, "%s", error.text);
                 for (int k = 0; k < 2; k++)

@@ -37,8 +37,11 @@ static void sample(single *s, rm_path *root, const int *length, int n, rm_path *
     rm_error error = { "" };
     for (int i = 0; i < n; i++) {
         cr_assert_eq(rm_path_fork(root, (uint32_t)i, &fork[i], &error), RM_OK);
-        requests[i] = (rm_request){ .want = RM_WANT_SPAN, .path = fork[i], .sampling = &plain,
-                                    .stop = &no_stop, .max_new_tokens = length[i] };
+        requests[i] = (rm_request){ .want = RM_WANT_SPAN,
+                                    .path = fork[i],
+                                    .sampling = &plain,
+                                    .stop = &no_stop,
+                                    .max_new_tokens = length[i] };
     }
     cr_assert_eq(rm_eval(s->run, requests, n, &error), RM_OK, "%s", error.text);
     for (int i = 0; i < n; i++)
@@ -108,8 +111,9 @@ Test(tree, a_fork_copies_nothing_until_it_writes)
 /* What rm_cost_of_samples says is what a run of such samples counts. */
 Test(tree, cost_of_samples_equals_the_real_thing)
 {
-    static const int lengths[][6] = { { 7, 1, 12, 3, 12, 5 }, { 1, 1, 1, 1, 1, 1 },
-                                      { 30, 2, 2, 2, 2, 2 }, { 9, 9, 9, 9, 9, 9 } };
+    static const int lengths[][6] = {
+        { 7, 1, 12, 3, 12, 5 }, { 1, 1, 1, 1, 1, 1 }, { 30, 2, 2, 2, 2, 2 }, { 9, 9, 9, 9, 9, 9 }
+    };
     for (size_t t = 0; t < 4; t++)
         for (int n = 1; n <= 6; n++)
             for (int direct = 0; direct <= (n == 1); direct++) {
@@ -117,8 +121,11 @@ Test(tree, cost_of_samples_equals_the_real_thing)
                 rm_path *fork[6], *root = prompt_path(&s, 50);
                 if (direct) { /* one sample straight from an unevaluated prompt */
                     rm_error error;
-                    rm_request request = { .want = RM_WANT_SPAN, .path = root, .sampling = &plain,
-                                           .stop = &no_stop, .max_new_tokens = lengths[t][0] };
+                    rm_request request = { .want = RM_WANT_SPAN,
+                                           .path = root,
+                                           .sampling = &plain,
+                                           .stop = &no_stop,
+                                           .max_new_tokens = lengths[t][0] };
                     cr_assert_eq(rm_eval(s.run, &request, 1, &error), RM_OK);
                 } else {
                     evaluate(&s, root);
@@ -162,8 +169,11 @@ Test(tree, account_of_a_small_tree)
         for (uint32_t i = 0; i < 2; i++) {
             cr_assert_eq(rm_path_fork(fork[0], i, &child[i], &error), RM_OK);
             cr_assert_eq(rm_path_append(child[i], &token, 1, &error), RM_OK);
-            requests[i] = (rm_request){ .want = RM_WANT_SPAN, .path = child[i],
-                                        .sampling = &plain, .stop = &no_stop, .max_new_tokens = 2 };
+            requests[i] = (rm_request){ .want = RM_WANT_SPAN,
+                                        .path = child[i],
+                                        .sampling = &plain,
+                                        .stop = &no_stop,
+                                        .max_new_tokens = 2 };
         }
         cr_assert_eq(rm_eval(s.run, requests, 2, &error), RM_OK);
         rm_cost cost = rm_run_cost(s.run);

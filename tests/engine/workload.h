@@ -13,7 +13,7 @@
 
 typedef struct workload {
     rm_job job;
-    rm_model *model, *other;  /* of one vocabulary; may be the same */
+    rm_model *model, *other; /* of one vocabulary; may be the same */
     int n_prompt, max_new, rounds;
     uint64_t digest;
 } workload;
@@ -39,9 +39,10 @@ static uint64_t digest_request(uint64_t hash, const rm_request *request)
 /* The counted part of an account; what is measured stays out. */
 static uint64_t digest_cost(uint64_t hash, const rm_cost *cost)
 {
-    const uint64_t counts[] = { cost->prompt_tokens, cost->generated_tokens,
-                                cost->evaluated_tokens, cost->shared_tokens, cost->rounds,
-                                cost->kv_peak_positions };
+    const uint64_t counts[] = {
+        cost->prompt_tokens, cost->generated_tokens, cost->evaluated_tokens,
+        cost->shared_tokens, cost->rounds,           cost->kv_peak_positions
+    };
     const double sums[] = { cost->flops, cost->weight_bytes, cost->kv_bytes };
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
         hash = rm_mix(hash, counts[i]);
@@ -53,10 +54,12 @@ static uint64_t digest_cost(uint64_t hash, const rm_cost *cost)
 static rm_status workload_round(rm_run *run, workload *load, rm_path **from, rm_error *err)
 {
     static const char *const steps[] = { ";", ")" }, *const strings[] = { "=1", "</think>" };
-    static const rm_stop stop = { .strings = strings, .n_strings = 2, .steps = steps, .n_steps = 2 };
+    static const rm_stop stop = {
+        .strings = strings, .n_strings = 2, .steps = steps, .n_steps = 2
+    };
     static const rm_sampling samplings[] = {
-        { true, 1.0, 0, 1.0, 0.0, 1.0, 1.0 },   { false, 1.0, 0, 1.0, 0.0, 1.0, 1.0 },
-        { true, 0.7, 5, 1.0, 0.0, 1.0, 1.2 },   { true, 1.3, 0, 0.8, 0.0, 1.0, 1.0 },
+        { true, 1.0, 0, 1.0, 0.0, 1.0, 1.0 }, { false, 1.0, 0, 1.0, 0.0, 1.0, 1.0 },
+        { true, 0.7, 5, 1.0, 0.0, 1.0, 1.2 }, { true, 1.3, 0, 0.8, 0.0, 1.0, 1.0 },
         { true, 1.0, 0, 1.0, 0.1, 0.9, 1.0 },
     };
     enum { SPANS = 5, N = SPANS + 5 };
@@ -68,7 +71,8 @@ static rm_status workload_round(rm_run *run, workload *load, rm_path **from, rm_
     if (status)
         return status;
     for (int i = 0; i < SPANS; i++)
-        requests[i] = (rm_request){ .want = RM_WANT_SPAN, .path = child[i],
+        requests[i] = (rm_request){ .want = RM_WANT_SPAN,
+                                    .path = child[i],
                                     .sampling = &samplings[i],
                                     .max_new_tokens = load->max_new - i,
                                     .stop = i % 2 ? &stop : NULL };
@@ -76,23 +80,28 @@ static rm_status workload_round(rm_run *run, workload *load, rm_path **from, rm_
     for (int i = 0; i < 3; i++)
         given[i] = (int32_t)(rm_mix(load->digest, (uint64_t)i) % 28 + 4);
     requests[SPANS] = (rm_request){ .want = RM_WANT_TOP, .path = child[SPANS], .k = 7 };
-    requests[SPANS + 1] = (rm_request){ .want = RM_WANT_ALL, .path = child[SPANS + 1],
-                                        .sampling = &samplings[2] };
-    requests[SPANS + 2] = (rm_request){ .want = RM_WANT_SCORE, .path = child[SPANS + 2],
-                                        .tokens = given, .n_tokens = 3 };
-    requests[SPANS + 3] = (rm_request){ .want = RM_WANT_LOGPROBS, .path = child[SPANS + 3],
-                                        .tokens = given, .n_tokens = 3 };
+    requests[SPANS + 1] =
+        (rm_request){ .want = RM_WANT_ALL, .path = child[SPANS + 1], .sampling = &samplings[2] };
+    requests[SPANS + 2] = (rm_request){
+        .want = RM_WANT_SCORE, .path = child[SPANS + 2], .tokens = given, .n_tokens = 3
+    };
+    requests[SPANS + 3] = (rm_request){
+        .want = RM_WANT_LOGPROBS, .path = child[SPANS + 3], .tokens = given, .n_tokens = 3
+    };
     /* A mixture or product of this path and a fresh one of the other model. */
     rm_path *fresh;
-    status = rm_path_new(run, load->other, rm_path_tokens(*from), rm_path_length(*from), &fresh, err);
+    status =
+        rm_path_new(run, load->other, rm_path_tokens(*from), rm_path_length(*from), &fresh, err);
     if (status)
         return status;
     rm_member members[2] = { { child[SPANS + 4], 0.25 }, { fresh, 0.75 } };
-    requests[SPANS + 4] = (rm_request){ .want = RM_WANT_SPAN, .members = members, .n_members = 2,
-                                        .combine = load->digest & 1 ? RM_COMBINE_PRODUCT
-                                                                    : RM_COMBINE_MIXTURE,
-                                        .sampling = &samplings[load->digest % 4],
-                                        .max_new_tokens = 5 };
+    requests[SPANS + 4] =
+        (rm_request){ .want = RM_WANT_SPAN,
+                      .members = members,
+                      .n_members = 2,
+                      .combine = load->digest & 1 ? RM_COMBINE_PRODUCT : RM_COMBINE_MIXTURE,
+                      .sampling = &samplings[load->digest % 4],
+                      .max_new_tokens = 5 };
     status = rm_eval(run, requests, N, err);
     load->digest = rm_mix(load->digest, (uint64_t)status);
     for (int i = 0; i < N && !status; i++)
@@ -157,8 +166,11 @@ static workload_list workload_list_new(int n, rm_model *model, rm_model *other,
     workload_list list = { calloc((size_t)n, sizeof(workload)), n, 0, 0 };
     for (int i = 0; i < n; i++) {
         workload *load = &list.loads[i];
-        *load = (workload){ .model = model, .other = other, .n_prompt = n_prompt + i % 7,
-                            .max_new = max_new, .rounds = rounds };
+        *load = (workload){ .model = model,
+                            .other = other,
+                            .n_prompt = n_prompt + i % 7,
+                            .max_new = max_new,
+                            .rounds = rounds };
         load->job = (rm_job){ .options = options, .work = workload_run, .arg = load };
         load->job.options.problem = rm_mix(7, (uint64_t)i);
     }

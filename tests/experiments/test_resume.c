@@ -9,7 +9,7 @@ TestSuite(resume, .init = make_scratch, .fini = remove_scratch);
 static const char config[] =
     "{ \"name\": \"resume\", \"models\": [\"thimble-s\"],"
     "  \"tasks\": [{ \"kind\": \"arithmetic\", \"operations\": 3 }, { \"kind\": \"countdown\" }],"
-    "  \"problems\": 40, \"generation\": { \"max_new_tokens\": 60 },"
+    "  \"problems\": 24, \"generation\": { \"max_new_tokens\": 48 },"
     "  \"strategies\": [ { \"strategy\": \"greedy\" },"
     "    { \"strategy\": \"self-consistency\", \"num_return_sequences\": [4, 16] },"
     "    { \"strategy\": \"mcts\", \"simulations\": 6 } ] }";
@@ -81,7 +81,7 @@ static void interrupted_by(int number, int expected)
     rm_records records = { 0 };
     CHECK(rm_store_open(dir, false, &store, err));
     CHECK(rm_store_records(store, &records, err));
-    cr_assert(records.n_results == 2 * 40 * 4);
+    cr_assert(records.n_results == 2 * 24 * 4);
     rm_records_free(&records);
     rm_store_close(store);
 }

@@ -200,11 +200,11 @@ Test(tasks, countdown_grades)
     cr_expect_eq(item->seen.verify(&item->seen, "1 2=3"), 0);
     cr_expect_eq(item->seen.verify(&item->seen, NULL), 0);
     /* the sum of the numbers: legal, and wrong unless it happens to hit */
-    cr_assert_eq(rm_task_grade(task, item, "x</think>1+2+3", &answer, &correct, &err), RM_OK);
+    cr_assert_eq(rm_task_grade(task, item, "x</think>1+2+3", false, &answer, &correct, &err), RM_OK);
     cr_expect_str_eq(answer, "1 2 3=6");
     cr_expect_not(correct);
     free(answer);
-    cr_assert_eq(rm_task_grade(task, item, "1+2=3(3)3", &answer, &correct, &err), RM_OK);
+    cr_assert_eq(rm_task_grade(task, item, "1+2=3(3)3", false, &answer, &correct, &err), RM_OK);
     cr_expect_null(answer);
     cr_expect_not(correct);
     rm_task_free(task);
@@ -442,7 +442,7 @@ Test(tasks, gsm8k)
         cr_assert_eq(rm_jsonl_next(text, n, path, &cursor, &line, &json, &err), RM_OK);
         const char *solution =
             cJSON_GetObjectItemCaseSensitive(rm_json_root(json), "answer")->valuestring;
-        cr_assert_eq(rm_task_grade(task, item, solution, &answer, &correct, &err), RM_OK);
+        cr_assert_eq(rm_task_grade(task, item, solution, false, &answer, &correct, &err), RM_OK);
         cr_expect(correct, "problem %zu: %s against %s", i + 1, answer ? answer : "nothing",
                   item->reference);
         free(answer);
@@ -467,7 +467,7 @@ Test(tasks, game24)
     rm_error err = { { 0 } };
     char *answer;
     bool correct;
-    rm_task_grade(task, item, " (1 + 1 + 4) * ... no\nAnswer: 1 * 4 * 6 * 1 = 24", &answer, &correct,
+    rm_task_grade(task, item, " (1 + 1 + 4) * ... no\nAnswer: 1 * 4 * 6 * 1 = 24", false, &answer, &correct,
                   &err);
     cr_expect(correct, "%s", answer ? answer : "nothing");
     free(answer);

@@ -120,7 +120,7 @@ static char *text_of_pdf(const rm_text *pdf)
 {
     if (system("command -v pdftotext >/dev/null 2>&1"))
         return NULL;
-    char name[] = "/tmp/ramify-plots-XXXXXX", command[128];
+    char name[] = P_tmpdir "/ramify-plots-XXXXXX", command[128];
     int fd = mkstemp(name);
     cr_assert_geq(fd, 0);
     cr_assert_eq(write(fd, pdf->data, pdf->length), (ssize_t)pdf->length);

@@ -289,7 +289,7 @@ static bool exists(const char *directory, const char *name)
 
 Test(plots_report, files)
 {
-    char directory[] = "/tmp/ramify-report-XXXXXX", command[80], inside[64];
+    char directory[] = P_tmpdir "/ramify-report-XXXXXX", command[80], inside[64];
     cr_assert_not_null(mkdtemp(directory));
     snprintf(inside, sizeof inside, "%s/report", directory);
     fixture f;

@@ -1,0 +1,278 @@
+/* The program itself: exit status, what goes to stdout, what to stderr. */
+#include "run_support.h"
+
+#include "base/json.h"
+
+#include <math.h>
+
+TestSuite(cli, .init = make_scratch, .fini = remove_scratch);
+
+/* "@" in front of an argument stands for the scratch directory. */
+static const struct command {
+    int status;
+    const char *args[10];
+    const char *out, *message; /* NULL: nothing at all; "": anything; else it holds this */
+} commands[] = {
+    { 0, { "--version" }, "ramify 0.", NULL },
+    { 0, { "--help" }, "generate", NULL },
+    { 0, { "run", "--help" }, "Example\n", NULL },
+    { 2, { "anlyze" }, NULL, "did you mean analyze?" },
+    { 2, { "run", "--probems", "3", "x" }, NULL, "did you mean --problems?" },
+    { 2, { "export" }, NULL, "export needs DIR" },
+    { 2, { "run", "a", "b" }, NULL, "does not know what to do with b" },
+    { 1, { "run", "a", "--out", "@run", "--problems", "none" }, NULL, "--problems takes" },
+    { 1, { "check", "@none.json" }, NULL, "none.json" },
+    { 1, { "analyze", "@none" }, NULL, "not a run directory" },
+    { 1, { "resume", "@none" }, NULL, "not a run directory" },
+    { 1, { "export", "@none", "--format", "xml" }, NULL, "one of jsonl, csv, not xml" },
+    { 1, { "generate", "-m", "thimbel", "-p", "1" }, NULL, "did you mean thimble?" },
+    { 1, { "generate", "-m", "thimble", "-p", "1", "--strategy", "bem" }, NULL, "beam" },
+    { 1,
+      { "generate", "-m", "thimble", "-p", "1", "-s", "beam", "--num-bems", "2" },
+      NULL,
+      "num_beams" },
+    { 1, { "generate", "-m", "thimble" }, NULL, "-p TEXT" },
+    { 0, { "strategies" }, "self-consistency", NULL },
+    { 0, { "strategies", "beam" }, "num_beams", NULL },
+    { 1, { "strategies", "beem" }, NULL, "beam" },
+    { 0, { "tasks", "countdown" }, "target", NULL },
+    { 1, { "tasks", "chess" }, NULL, "no kind of task" },
+    { 0, { "models" }, "thimble-s", "" },
+    { 0, { "models", "thimble" }, "6 layers", NULL },
+    /* The vocabulary: engine/models, <bos> 0, <think> 2, digits from 4 (see the models' README). */
+    { 0, { "models", "thimble", "--tokenize", "1+2=<think>" }, "0 5 14 6 20 2\n", NULL },
+    { 0, { "models", "thimble", "--tokenize", "1+2=", "--no-special" }, "5 14 6 20\n", NULL },
+};
+
+static bool fits(const char *wanted, const char *got)
+{
+    return wanted ? strstr(got, wanted) != NULL : got[0] == '\0';
+}
+
+Test(cli, commands)
+{
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        const struct command *c = &commands[i];
+        const char *args[12] = { NULL };
+        char *out, *message;
+        for (int a = 0; a < 10 && c->args[a]; a++)
+            args[a] = c->args[a][0] == '@' ? in_scratch(c->args[a] + 1) : c->args[a];
+        int status = run_program(args, &out, &message);
+        cr_assert(status == c->status && fits(c->out, out) && fits(c->message, message),
+                  "ramify %s %s: status %d\nstdout: %s\nstderr: %s", args[0],
+                  args[1] ? args[1] : "", status, out, message);
+        free(out);
+        free(message);
+    }
+}
+
+Test(cli, every_command_has_help_with_an_example)
+{
+    static const char *const names[] = { "run",    "resume", "check",  "generate", "bench",
+                                         "analyze", "plot",  "report", "tree",     "models",
+                                         "tasks",  "strategies", "export", "import", "regrade" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char *out, *message, example[64];
+        cr_assert(run_program(ARGS(names[i], "--help"), &out, &message) == 0);
+        snprintf(example, sizeof example, "Example\n  ramify %s", names[i]);
+        cr_assert(strstr(out, example) != NULL, "%s", out);
+        free(out);
+        free(message);
+    }
+}
+
+Test(cli, raw_generation_is_the_text_and_nothing_else)
+{
+    char *out, *message;
+    /* The worked example of the models' README; any correct order of steps ends in 74. */
+    cr_assert(run_program(ARGS("generate", "-m", "thimble", "-p", "(17+5)*(9-4)-36=<think>",
+                               "--strategy", "greedy", "--max-new-tokens", "80", "--raw"),
+                          &out, &message) == 0);
+    cr_assert(message[0] == '\0', "%s", message);
+    cr_assert(strlen(out) > 12 && strcmp(out + strlen(out) - 10, "</think>74") == 0, "%s", out);
+    free(out);
+    free(message);
+}
+
+static double number_at(const cJSON *item, const char *key)
+{
+    const cJSON *value = cJSON_GetObjectItemCaseSensitive(item, key);
+    cr_assert(cJSON_IsNumber(value), "%s is no number", key);
+    return value->valuedouble;
+}
+
+Test(cli, generate_json_holds_the_candidates)
+{
+    char *out;
+    rm_json *json;
+    cr_assert(run_program(ARGS("generate", "-m", "thimble-s", "-p", "1+2=<think>", "--strategy",
+                               "self-consistency", "--num_return_sequences", "3", "--seed", "5",
+                               "--json"), &out, NULL) == 0);
+    CHECK(rm_json_parse(out, strlen(out), "stdout", 1, 0, &json, err));
+    const cJSON *root = rm_json_root(json);
+    cr_assert(cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(root, "candidates")) == 3);
+    cr_assert(number_at(root, "seed") == 5);
+    cr_assert(number_at(cJSON_GetObjectItemCaseSensitive(root, "cost"), "generated_tokens") > 0);
+    rm_json_free(json);
+    free(out);
+}
+
+Test(cli, bench_json)
+{
+    char *out;
+    rm_json *json;
+    cr_assert(run_program(ARGS("models", in_scratch("r.gguf"), "--random", "--layers", "1",
+                               "--embd", "64", "--heads", "2", "--ff", "64", "--vocab", "300"),
+                          NULL, NULL) == 0);
+    cr_assert(run_program(ARGS("bench", "-m", in_scratch("r.gguf"), "--batch", "1,3", "--prompt",
+                               "8", "--generate", "4", "--threads", "1", "--repeats", "2",
+                               "--json"), &out, NULL) == 0);
+    CHECK(rm_json_parse(out, strlen(out), "stdout", 1, 0, &json, err));
+    const cJSON *results = cJSON_GetObjectItemCaseSensitive(rm_json_root(json), "results"), *r;
+    cr_assert(cJSON_GetArraySize(results) == 2);
+    cJSON_ArrayForEach(r, results)
+    {
+        cr_assert(number_at(r, "decode_tokens_per_s") > 0);
+        cr_assert(number_at(r, "prefill_tokens_per_s") > 0);
+    }
+    rm_json_free(json);
+    free(out);
+}
+
+/* ---- samples made elsewhere ------------------------------------------------------------------ */
+
+/* 1,319 problems: "a" solves 742; 209 only "a" solves, 152 only "b". Wilson's 95% interval for
+ * 742/1319 is [0.53563, 0.58910]; the exact McNemar test of 209 against 152 gives p = 0.003151. */
+static void write_pair(const char *name)
+{
+    rm_text text = { 0 };
+    for (int i = 0; i < 1319; i++) {
+        bool a = i < 742, b = i >= 209 && i < 742 + 152;
+        rm_text_printf(&text, "{\"problem\": %d, \"strategy\": \"a\", \"candidate\": 0, "
+                       "\"answer\": \"x\", \"correct\": %s}\n", i, a ? "true" : "false");
+        rm_text_printf(&text, "{\"problem\": %d, \"strategy\": \"b\", \"candidate\": 0, "
+                       "\"answer\": null, \"correct\": %s}\n", i, b ? "true" : "false");
+    }
+    write_scratch(name, text.data);
+    rm_text_free(&text);
+}
+
+Test(cli, import_and_analyze_hit_known_values)
+{
+    char *out;
+    rm_json *json;
+    write_pair("pair.jsonl");
+    cr_assert(run_program(ARGS("import", in_scratch("pair.jsonl"), "--out", in_scratch("pair")),
+                          NULL, NULL) == 0);
+    cr_assert(run_program(ARGS("analyze", in_scratch("pair"), "--baseline", "b", "--resamples",
+                               "200", "--json"), &out, NULL) == 0);
+    cr_assert(strstr(out, "0.5356") && strstr(out, "0.589"), "%.2000s", out);
+    CHECK(rm_json_parse(out, strlen(out), "stdout", 1, 0, &json, err));
+    const cJSON *task = cJSON_GetArrayItem(
+        cJSON_GetObjectItemCaseSensitive(rm_json_root(json), "tasks"), 0);
+    const cJSON *comparison =
+        cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(task, "comparisons"), 0);
+    cr_assert(fabs(number_at(comparison, "p") - 0.003151) < 5e-7, "%s", out);
+    rm_json_free(json);
+    free(out);
+}
+
+static const struct bad_line {
+    const char *text, *sentence;
+} bad_lines[] = {
+    { "", "no lines" },
+    { "[1]", "one JSON object" },
+    { "{\"problem\": \"p\"}", "no strategy" },
+    { "{\"problem\": \"p\", \"strategy\": \"s\"}", "no candidate" },
+    { "{\"problem\": \"p\", \"strategy\": \"s\", \"candidate\": -1, \"answer\": \"1\", \"correct\": true}",
+      "candidate should be" },
+    { "{\"problem\": \"p\", \"strategy\": \"s\", \"candidate\": 0, \"correct\": true}", "answer" },
+    { "{\"problem\": \"p\", \"strategy\": \"s\", \"candidate\": 0, \"answer\": \"1\"}", "correct" },
+    { "{\"problem\": \"p\", \"strategy\": \"s\", \"candidate\": 0, \"answer\": \"1\", \"correct\": 2}",
+      "correct should be" },
+    { "{\"problem\": \"p\", \"strategy\": 1, \"candidate\": 0, \"answer\": \"1\", \"correct\": true}",
+      "strategy should be" },
+    { "{\"problem\": \"p\", \"strategy\": \"s\", \"candidate\": 0, \"answer\": \"1\", \"correct\": true}\n"
+      "{\"problem\": \"p\", \"strategy\": \"s\", \"candidate\": 0, \"answer\": \"2\", \"correct\": true}",
+      "lines 1 and 2" },
+    { "{\"problem\": \"p\", \"strategy\": \"s\", \"candidate\": 0, \"answer\": \"1\", \"correct\": true,"
+      " \"scores\": [1]}", "scores should be" },
+    { "{\"problem\"", "1:" },
+};
+
+Test(cli, lines_that_cannot_be_imported)
+{
+    for (size_t i = 0; i < sizeof bad_lines / sizeof *bad_lines; i++) {
+        size_t n;
+        rm_error err = { "" };
+        const char *file = write_scratch("bad.jsonl", bad_lines[i].text);
+        cr_assert(rm_import(file, in_scratch("bad"), "test", &n, &err) != RM_OK, "%s",
+                  bad_lines[i].text);
+        cr_assert(strstr(err.text, bad_lines[i].sentence) != NULL, "%s\n%s", bad_lines[i].text,
+                  err.text);
+        cr_assert(access(in_scratch("bad"), F_OK) != 0, "a bad file must leave nothing behind");
+    }
+}
+
+Test(cli, an_export_can_be_imported_and_exports_the_same)
+{
+    static const char lines[] =
+        "{\"problem\":\"p\",\"strategy\":\"s\",\"candidate\":1,\"answer\":\"2\",\"correct\":false,"
+        "\"lp\":-0.1,\"text\":\"a\\\"b\\u0001\",\"scores\":{\"prm\":0.30000000000000004},"
+        "\"step_scores\":[0.5,0.25],\"finish_reason\":\"max_tokens\",\"chosen\":true}\n"
+        "{\"problem\":\"p\",\"strategy\":\"s\",\"candidate\":0,\"answer\":null,\"correct\":false,"
+        "\"n_generated\":7,\"cluster\":\"c\",\"level\":\"hard\",\"params\":{\"b\":1,\"a\":[2]}}\n"
+        "{\"problem\":\"p\",\"strategy\":\"s\",\"candidate\":0,\"answer\":null,\"correct\":false,"
+        "\"params\":{\"a\":[2],\"b\":1},\"seed\":9}\n";
+    size_t n;
+    CHECK(rm_import(write_scratch("one.jsonl", lines), in_scratch("one"), "test", &n, err));
+    cr_assert(n == 3);
+    char *first = export_dir(in_scratch("one"));
+    cr_assert(strstr(first, "0.30000000000000004") && strstr(first, "\"finish_reason\":\"length\""),
+              "%s", first);
+    CHECK(rm_import(write_scratch("two.jsonl", first), in_scratch("two"), "test", &n, err));
+    char *second = export_dir(in_scratch("two"));
+    assert_same_text(first, second, "exported, imported, exported");
+    rm_records records = { 0 };
+    rm_store *store;
+    CHECK(rm_store_open(in_scratch("two"), false, &store, err));
+    CHECK(rm_store_records(store, &records, err));
+    cr_assert(records.n_cells == 2, "equal parameters in another order are one cell");
+    rm_records_free(&records);
+    rm_store_close(store);
+    free(first);
+    free(second);
+}
+
+/* ---- regrade ------------------------------------------------------------------------------------ */
+
+Test(cli, regrade_finds_a_changed_verdict_and_writes_it)
+{
+    static const char config[] =
+        "{ \"name\": \"r\", \"models\": [\"thimble-s\"],"
+        " \"tasks\": [{ \"kind\": \"arithmetic\", \"operations\": 3 }], \"problems\": 4,"
+        " \"strategies\": [{ \"strategy\": \"greedy\", \"max_new_tokens\": 60 }] }";
+    char *out;
+    const char *dir = in_scratch("run");
+    cr_assert(run_program(ARGS("run", write_scratch("config.json", config), "--out", dir, "-q"),
+                          NULL, NULL) == 0);
+    cr_assert(run_program(ARGS("regrade", dir), &out, NULL) == 0);
+    cr_assert(out[0] == '\0', "a fresh run has nothing to change: %s", out);
+    free(out);
+    char *before = export_dir(dir);
+
+    rm_store *store;
+    CHECK(rm_store_open(dir, true, &store, err));
+    sqlite3_exec(rm_store_database(store),
+                 "UPDATE candidates SET answer = '123456', correct = 1 - correct;"
+                 "UPDATE outcomes SET correct = 1 - correct", NULL, NULL, NULL);
+    rm_store_close(store);
+    cr_assert(run_program(ARGS("regrade", dir), &out, NULL) == 0);
+    cr_assert(count_lines(out) == 4, "%s", out);
+    free(out);
+    cr_assert(run_program(ARGS("regrade", dir, "--write"), NULL, NULL) == 0);
+    char *after = export_dir(dir);
+    assert_same_text(before, after, "regraded");
+    free(before);
+    free(after);
+}
