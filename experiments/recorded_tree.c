@@ -57,7 +57,7 @@ static rm_status find_outcome(rm_store *store, const rm_tree_choice *choice, int
     rm_status status = rm_store_prepare(
         store,
         "SELECT o.outcome, o.chosen, c.task, c.label, p.id, p.question, p.reference, o.seed,"
-        " o.correct, k.answer FROM outcomes o JOIN cells c USING (cell) JOIN problems p USING"
+        " o.correct, k.answer, k.text FROM outcomes o JOIN cells c USING (cell) JOIN problems p USING"
         " (problem) LEFT JOIN candidates k ON k.outcome = o.outcome AND k.k = o.chosen"
         " WHERE EXISTS (SELECT 1 FROM nodes n WHERE n.outcome = o.outcome)"
         " AND c.task = coalesce(?1, c.task) AND c.label = coalesce(?2, c.label)"
@@ -84,6 +84,7 @@ static rm_status find_outcome(rm_store *store, const rm_tree_choice *choice, int
         out->seed = (uint64_t)sqlite3_column_int64(row, 7);
         out->tree.correct = sqlite3_column_int(row, 8) != 0;
         out->answer = copy_column(row, 9, &failed);
+        out->chosen_text = copy_column(row, 10, &failed);
         status = failed ? no_memory(err) : RM_OK;
     } else {
         status = code == SQLITE_DONE ? no_match(store, choice, err)
@@ -165,15 +166,29 @@ static rm_status read_nodes(rm_store *store, int64_t outcome, rm_recorded_tree *
     return status;
 }
 
-/* Marks the path from the root to the node that ends the chosen candidate. */
-static void mark_chosen(rm_recorded_tree *t, int chosen)
+/* Marks the path from the root to the node that ends the chosen candidate; where a rollout from a
+ * node ended it, as far as the candidate's text follows the tree. */
+static void mark_chosen(rm_recorded_tree *t, int chosen, const char *text)
 {
+    rm_tree_node *nodes = t->tree.nodes;
     for (size_t i = 0; i < t->tree.n_nodes && chosen >= 0; i++)
         if (t->candidate[i] == chosen) {
-            for (int at = (int)i; at >= 0; at = t->tree.nodes[at].parent)
-                t->tree.nodes[at].chosen = true;
+            for (int at = (int)i; at >= 0; at = nodes[at].parent)
+                nodes[at].chosen = true;
             return;
         }
+    if (!text || !t->tree.n_nodes)
+        return;
+    int at = 0;
+    nodes[0].chosen = true;
+    for (size_t i = 1; i < t->tree.n_nodes; i++) { /* children come after their parents */
+        size_t n = t->texts[i] ? strlen(t->texts[i]) : 0;
+        if (nodes[i].parent == at && n && strncmp(text, t->texts[i], n) == 0) {
+            nodes[i].chosen = true;
+            text += n;
+            at = (int)i;
+        }
+    }
 }
 
 rm_status rm_tree_load(rm_store *store, const rm_tree_choice *choice, rm_recorded_tree *out,
@@ -187,7 +202,7 @@ rm_status rm_tree_load(rm_store *store, const rm_tree_choice *choice, rm_recorde
     if (!status)
         status = read_nodes(store, outcome, &t, err);
     if (!status) {
-        mark_chosen(&t, chosen);
+        mark_chosen(&t, chosen, t.chosen_text);
         rm_text_printf(&title, "%s, problem %s", t.label, t.problem);
         if (title.failed)
             status = no_memory(err);
@@ -219,5 +234,6 @@ void rm_tree_unload(rm_recorded_tree *t)
     free(t->question);
     free(t->answer);
     free(t->reference);
+    free(t->chosen_text);
     *t = (rm_recorded_tree){ .tree = { .nodes = NULL } };
 }

@@ -16,7 +16,7 @@ typedef struct rm_tree_choice {
 
 typedef struct rm_recorded_tree {
     rm_tree tree;            /* as the plots take it; borrows from here */
-    char *task, *label, *problem, *title, *question, *answer, *reference;
+    char *task, *label, *problem, *title, *question, *answer, *reference, *chosen_text;
     uint64_t seed;
     int *depth, *n_tokens, *candidate; /* [tree.n_nodes], candidate -1: none */
     char **texts;            /* [tree.n_nodes] */

@@ -22,6 +22,7 @@ typedef struct vi {
 
 /* Specialising every tile for its size buys nothing here and makes sanitizer builds crawl. */
 #define INLINE static inline
+#define UNROLL
 
 #define EACH(j, n) for (int j = 0; j < (n); j++)
 

@@ -101,7 +101,7 @@ static rm_status make(const rm_task *task, const void *data, size_t index, uint3
     const options *o = data;
     rm_draws draws = rm_draws_for(task, index, attempt);
     for (int tries = 0; tries < 10000; tries++) {
-        int numbers[MAX_NUMBERS], left[MAX_NUMBERS];
+        int numbers[MAX_NUMBERS], left[MAX_NUMBERS] = { 0 };
         for (int i = 0; i < o->numbers; i++)
             numbers[i] = left[i] = rm_draw(&draws, o->range.low, o->range.high);
         int target = combine(&draws, left, o->numbers, o->max_value);

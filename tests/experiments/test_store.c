@@ -104,8 +104,8 @@ Test(store, an_outcome_cannot_be_recorded_twice)
     put(store, 0, 1, "a");
     rm_outcome_row again = { .cell = 0, .problem = 1, .seed = 1, .timing = RM_TIMING_THROUGHPUT,
                              .pooled = 1 };
-    rm_error err;
-    cr_assert(rm_store_put_outcome(store, &again, &err) == RM_E_IO);
+    rm_error why;
+    cr_assert(rm_store_put_outcome(store, &again, &why) == RM_E_IO);
     rm_store_close(store);
 }
 
@@ -118,9 +118,9 @@ Test(store, another_configuration_is_refused_and_nothing_touched)
     char *before = read_scratch("run/records.sqlite");
     struct stat was, is;
     cr_assert(stat(in_scratch("run/records.sqlite"), &was) == 0);
-    rm_error err;
-    cr_assert(rm_store_create(in_scratch("run"), "two", "{}", 2, &store, &err) == RM_E_ARGUMENT);
-    cr_assert(strstr(err.text, "another configuration") != NULL, "%s", err.text);
+    rm_error why;
+    cr_assert(rm_store_create(in_scratch("run"), "two", "{}", 2, &store, &why) == RM_E_ARGUMENT);
+    cr_assert(strstr(why.text, "another configuration") != NULL, "%s", why.text);
     cr_assert(stat(in_scratch("run/records.sqlite"), &is) == 0);
     char *after = read_scratch("run/records.sqlite");
     cr_assert(was.st_size == is.st_size && memcmp(before, after, (size_t)was.st_size) == 0);
@@ -132,9 +132,9 @@ Test(store, a_second_process_is_refused)
 {
     rm_store *store = create("one");
     rm_store *other;
-    rm_error err;
-    cr_assert(rm_store_create(in_scratch("run"), "one", "{}", 2, &other, &err) == RM_E_IO);
-    cr_assert(strstr(err.text, "another process") != NULL, "%s", err.text);
+    rm_error why;
+    cr_assert(rm_store_create(in_scratch("run"), "one", "{}", 2, &other, &why) == RM_E_IO);
+    cr_assert(strstr(why.text, "another process") != NULL, "%s", why.text);
     CHECK(rm_store_open(in_scratch("run"), false, &other, err)); /* reading is free */
     rm_store_close(other);
     rm_store_close(store);
@@ -143,11 +143,11 @@ Test(store, a_second_process_is_refused)
 Test(store, a_directory_of_other_things_is_left_alone)
 {
     rm_store *store;
-    rm_error err;
+    rm_error why;
     mkdir(in_scratch("run"), 0700);
     write_scratch("run/thesis.tex", "years of work");
-    cr_assert(rm_store_create(in_scratch("run"), "one", "{}", 2, &store, &err) == RM_E_ARGUMENT);
-    cr_assert(strstr(err.text, "thesis.tex") != NULL, "%s", err.text);
+    cr_assert(rm_store_create(in_scratch("run"), "one", "{}", 2, &store, &why) == RM_E_ARGUMENT);
+    cr_assert(strstr(why.text, "thesis.tex") != NULL, "%s", why.text);
     cr_assert(access(in_scratch("run/records.sqlite"), F_OK) != 0);
     cr_assert(access(in_scratch("run/lock"), F_OK) != 0);
 }
@@ -155,10 +155,10 @@ Test(store, a_directory_of_other_things_is_left_alone)
 Test(store, a_file_in_the_way_of_the_directory)
 {
     rm_store *store;
-    rm_error err;
+    rm_error why;
     write_scratch("file", "");
-    cr_assert(rm_store_create(in_scratch("file/run"), "one", "{}", 2, &store, &err) == RM_E_IO);
-    cr_assert(strstr(err.text, "file") != NULL, "%s", err.text);
+    cr_assert(rm_store_create(in_scratch("file/run"), "one", "{}", 2, &store, &why) == RM_E_IO);
+    cr_assert(strstr(why.text, "file") != NULL, "%s", why.text);
 }
 
 Test(store, damaged_databases_are_sentences)
@@ -167,12 +167,12 @@ Test(store, damaged_databases_are_sentences)
                                             "SQLite format 3" };
     for (size_t i = 0; i < sizeof contents / sizeof *contents; i++) {
         rm_store *store;
-        rm_error err = { "" };
+        rm_error why = { "" };
         mkdir(in_scratch("run"), 0700);
         write_scratch("run/records.sqlite", contents[i]);
-        cr_assert(rm_store_open(in_scratch("run"), false, &store, &err) != RM_OK);
-        cr_assert(strstr(err.text, "records.sqlite") != NULL, "%s", err.text);
-        cr_assert(rm_store_create(in_scratch("run"), "one", "{}", 2, &store, &err) != RM_OK);
+        cr_assert(rm_store_open(in_scratch("run"), false, &store, &why) != RM_OK);
+        cr_assert(strstr(why.text, "records.sqlite") != NULL, "%s", why.text);
+        cr_assert(rm_store_create(in_scratch("run"), "one", "{}", 2, &store, &why) != RM_OK);
     }
 }
 
@@ -180,13 +180,13 @@ Test(store, a_database_of_another_program_is_refused)
 {
     sqlite3 *db;
     rm_store *store;
-    rm_error err;
+    rm_error why;
     mkdir(in_scratch("run"), 0700);
     cr_assert(sqlite3_open(in_scratch("run/records.sqlite"), &db) == SQLITE_OK);
     sqlite3_exec(db, "CREATE TABLE recipes (title TEXT)", NULL, NULL, NULL);
     sqlite3_close(db);
-    cr_assert(rm_store_create(in_scratch("run"), "one", "{}", 2, &store, &err) == RM_E_FORMAT);
-    cr_assert(strstr(err.text, "not made by ramify") != NULL, "%s", err.text);
+    cr_assert(rm_store_create(in_scratch("run"), "one", "{}", 2, &store, &why) == RM_E_FORMAT);
+    cr_assert(strstr(why.text, "not made by ramify") != NULL, "%s", why.text);
 }
 
 Test(store, a_full_disk_is_one_sentence_and_loses_nothing)
@@ -204,12 +204,12 @@ Test(store, a_full_disk_is_one_sentence_and_loses_nothing)
     bool correct = false;
     rm_outcome_row row = { .cell = 0, .problem = 1, .seed = 2, .timing = RM_TIMING_THROUGHPUT,
                            .outcome = &outcome, .correct = &correct, .pooled = 1 };
-    rm_error err;
-    rm_status status = rm_store_put_outcome(store, &row, &err);
+    rm_error why;
+    rm_status status = rm_store_put_outcome(store, &row, &why);
     if (!status)
-        status = rm_store_commit(store, &err);
+        status = rm_store_commit(store, &why);
     cr_assert(status == RM_E_IO);
-    cr_assert(strstr(err.text, "disk is full") != NULL, "%s", err.text);
+    cr_assert(strstr(why.text, "disk is full") != NULL, "%s", why.text);
     rm_store_close(store);
     free(large);
     store = create("one");

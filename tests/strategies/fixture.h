@@ -13,7 +13,7 @@
 
 /* ---- a problem whose answer follows "</think>" ------------------------------------------------ */
 
-static const char *answer_after_thought(const rm_problem *problem, rm_run *run, const char *text)
+static inline const char *answer_after_thought(const rm_problem *problem, rm_run *run, const char *text)
 {
     (void)problem;
     const char *end = strstr(text, "</think>");
@@ -23,7 +23,7 @@ static const char *answer_after_thought(const rm_problem *problem, rm_run *run, 
     return copy ? strcpy(copy, end + 8) : NULL;
 }
 
-static double equals_task(const rm_problem *problem, const char *answer)
+static inline double equals_task(const rm_problem *problem, const char *answer)
 {
     return strcmp(answer, problem->task) == 0;
 }
@@ -31,7 +31,7 @@ static double equals_task(const rm_problem *problem, const char *answer)
 static const char *const semicolon[] = { ";" };
 
 /* "(17+5)*(9-4)-36=" -> 74, in the prompt format of the embedded models. */
-static rm_problem arithmetic_problem(char *prompt, const char *answer)
+static inline rm_problem arithmetic_problem(char *prompt, const char *answer)
 {
     return (rm_problem){ .id = prompt, .prompt = prompt, .step_ends = semicolon, .n_step_ends = 1,
                          .answer = answer_after_thought, .verify = equals_task,
@@ -47,12 +47,12 @@ typedef struct fixture {
     char file[4][64];     /* temporary ones, removed again */
 } fixture;
 
-static void must(rm_status status, const rm_error *err)
+static inline void must(rm_status status, const rm_error *err)
 {
     cr_assert(status == RM_OK, "%s", err->text);
 }
 
-static void fixture_engine(fixture *f)
+static inline void fixture_engine(fixture *f)
 {
     rm_error err;
     *f = (fixture){ 0 };
@@ -60,7 +60,7 @@ static void fixture_engine(fixture *f)
     must(rm_engine_open(&options, &f->engine, &err), &err);
 }
 
-static void fixture_open(fixture *f, const char *const *names, int n)
+static inline void fixture_open(fixture *f, const char *const *names, int n)
 {
     rm_error err;
     fixture_engine(f);
@@ -72,7 +72,7 @@ static void fixture_open(fixture *f, const char *const *names, int n)
 }
 
 /* A tiny llama with random weights: prompts are strings of printable ASCII characters. */
-static void fixture_add_random(fixture *f, int n_vocab, int n_ctx, uint64_t seed)
+static inline void fixture_add_random(fixture *f, int n_vocab, int n_ctx, uint64_t seed)
 {
     rm_error err;
     rm_random_model shape = { .n_layers = 2, .n_embd = 32, .n_heads = 2, .n_ff = 48,
@@ -87,7 +87,7 @@ static void fixture_add_random(fixture *f, int n_vocab, int n_ctx, uint64_t seed
     must(rm_model_open(f->engine, file, NULL, &f->model[f->n_models++], &err), &err);
 }
 
-static void fixture_close(fixture *f)
+static inline void fixture_close(fixture *f)
 {
     for (int i = 0; i < f->n_models; i++) {
         rm_model_close(f->model[i]);
@@ -98,7 +98,7 @@ static void fixture_close(fixture *f)
 }
 
 /* A trial of the first n_models models; close trial.run. */
-static rm_trial trial_open(fixture *f, const rm_problem *problem, int n_models,
+static inline rm_trial trial_open(fixture *f, const rm_problem *problem, int n_models,
                            const rm_run_options *options)
 {
     rm_error err;
@@ -109,7 +109,7 @@ static rm_trial trial_open(fixture *f, const rm_problem *problem, int n_models,
 }
 
 /* Parameters from "name=value" words, separated by blanks. */
-static rm_params *params_of(const char *strategy, const char *words)
+static inline rm_params *params_of(const char *strategy, const char *words)
 {
     rm_error err;
     const rm_strategy *s;
@@ -126,7 +126,7 @@ static rm_params *params_of(const char *strategy, const char *words)
     return params;
 }
 
-static rm_outcome outcome_of(const rm_trial *trial, const char *strategy, const char *words)
+static inline rm_outcome outcome_of(const rm_trial *trial, const char *strategy, const char *words)
 {
     rm_error err;
     rm_outcome out;
