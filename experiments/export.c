@@ -89,7 +89,8 @@ static void add_tokens(rm_text *text, sqlite3_stmt *row, int at)
     rm_text_puts(text, "[");
     for (int i = 0; i < n; i++) {
         const unsigned char *b = blob + 4 * i;
-        int32_t token = (int32_t)(b[0] | b[1] << 8 | b[2] << 16 | (uint32_t)b[3] << 24);
+        int32_t token = (int32_t)((uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 |
+                                  (uint32_t)b[3] << 24);
         rm_text_printf(text, i ? ",%d" : "%d", token);
     }
     rm_text_puts(text, "]");
