@@ -117,6 +117,11 @@ typedef struct rm_estimate {
     const char *method; /* static string */
 } rm_estimate;
 
+/* Two cells by their labels, stated to be compared: a against b. */
+typedef struct rm_label_pair {
+    const char *a, *b;
+} rm_label_pair;
+
 /* How everything below resamples. Zero-initialise for the defaults. */
 typedef struct rm_analysis_options {
     double level;         /* of the intervals; 0: 0.95 */
@@ -131,6 +136,9 @@ typedef struct rm_analysis_options {
                            * cell, else the first greedy cell, else the first cell of the task */
     double margin;        /* delta of the equivalence verdicts, in accuracy; 0: none is stated */
     double power;         /* of the minimum detectable effect; 0: 0.8 */
+    const rm_label_pair *pairs; /* [n_pairs] stated comparisons: in each task a family of their
+                           * own, beside every cell against its baseline */
+    size_t n_pairs;
 } rm_analysis_options;
 
 /* Wilson's score interval for a proportion (proportion.c). successes may be fractional. */
@@ -251,7 +259,8 @@ typedef struct rm_comparison {
     double accuracy_a, accuracy_b; /* on the common problems */
     double only_a, only_b;  /* problems that only one solved (sums of shares with several seeds) */
     rm_estimate difference; /* at the stated level, for this comparison alone */
-    rm_estimate corrected;  /* at level 1 - (1 - level)/n_family: all of the family at once */
+    rm_estimate corrected;  /* at level 1 - (1 - level)/n_family: all of the family at once; it
+                             * decides. Both reach to 0 where p is not below 1 - their level */
     double p;               /* two-sided */
     double p_holm;          /* Holm-adjusted within the family */
     size_t n_family;        /* comparisons in the family */
@@ -280,6 +289,11 @@ RM_API rm_status rm_holm(const double *p, size_t n, double *adjusted, rm_error *
  * no common problem or is of two tasks. */
 RM_API rm_status rm_compare(const rm_records *, const int *cells, const int *baselines, size_t n,
                             const rm_analysis_options *, rm_comparison *out, rm_error *);
+
+/* The verdict as tables say it: "better" or "worse" where the corrected interval lies beyond 0,
+ * "equal" where it lies inside the margin, "borderline" where only the Holm-adjusted p is below
+ * 1 - level, "inconclusive". Static strings. */
+RM_API const char *rm_comparison_verdict(const rm_comparison *, double level);
 
 /* "a beats b" (direction +1) or "b beats a" (-1): supported if the interval lies beyond 0 in that
  * direction, else refuted if it excludes a difference of `margin` in it. */
@@ -395,13 +409,16 @@ typedef struct rm_task_report {
     rm_family *families;
     size_t n_comparisons;
     rm_comparison *comparisons; /* every cell against its baseline: one family */
+    size_t n_pairs;
+    rm_comparison *pairs;       /* the stated pairs of this task: a family of their own */
     size_t n_fronts;
     rm_front *fronts;
 } rm_task_report;
 
 typedef struct rm_analysis {
     const rm_records *records;   /* borrowed: must outlive the analysis */
-    rm_analysis_options options; /* with the defaults filled in; `baseline` is borrowed too */
+    rm_analysis_options options; /* with the defaults filled in; `baseline` and `pairs` are
+                                  * borrowed too */
     size_t n_tasks;
     rm_task_report *tasks;
 } rm_analysis;

@@ -1,5 +1,5 @@
 /* analyze.c - everything about one set of records: per task a report of every cell, the families
- * its curves join, every cell against its baseline, and the Pareto fronts.
+ * its curves join, every cell against its baseline, the stated pairs, and the Pareto fronts.
  *
  * All statistics of a task come from the same resamples of its problems (bootstrap.c). */
 #include "analysis/internal.h"
@@ -165,37 +165,89 @@ static int baseline_of(const an_frame *frame, int at, const char *label)
     return same_model >= 0 ? same_model : greedy >= 0 ? greedy : 0;
 }
 
-static rm_status report_comparisons(const an_frame *frame, const rm_analysis_options *options,
-                                    rm_task_report *task, rm_error *err)
+/* Position in the frame of the cell with that label, -1 if the task has none. */
+static int cell_named(const an_frame *frame, const char *label)
+{
+    for (int i = 0; i < (int)frame->n_cells; i++)
+        if (strcmp(frame->records->cells[frame->cell[i]].label, label) == 0)
+            return i;
+    return -1;
+}
+
+/* A pair of positions that can be compared. */
+typedef struct duel {
+    int a, b;
+} duel;
+
+/* duels[n_cells]: every cell against its baseline. */
+static size_t list_baselines(const an_frame *frame, const rm_analysis_options *options, duel *duels)
 {
     size_t n = 0;
-    rm_status status = RM_OK;
-    int *cells = calloc(frame->n_cells, sizeof *cells);
-    int *baselines = calloc(frame->n_cells, sizeof *baselines);
-    rm_comparison *out = calloc(frame->n_cells, sizeof *out);
-    if (!cells || !baselines || !out) {
-        status = rm_fail(err, RM_E_MEMORY, "no memory for the comparisons of task %s", task->task);
-        goto done;
-    }
     for (int i = 0; i < (int)frame->n_cells; i++) {
         int b = baseline_of(frame, i, options->baseline);
-        if (b != i && common_problem(frame, i, b)) {
-            cells[n] = frame->cell[i];
-            baselines[n++] = frame->cell[b];
-        }
+        if (b != i && common_problem(frame, i, b))
+            duels[n++] = (duel){ i, b };
+    }
+    return n;
+}
+
+/* duels[n_pairs]: the stated pairs whose cells this task has. */
+static size_t list_stated(const an_frame *frame, const rm_analysis_options *options, duel *duels)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < options->n_pairs; i++) {
+        int a = cell_named(frame, options->pairs[i].a), b = cell_named(frame, options->pairs[i].b);
+        if (a >= 0 && b >= 0 && a != b && common_problem(frame, a, b))
+            duels[n++] = (duel){ a, b };
+    }
+    return n;
+}
+
+/* One family: `list` fills at most `most` duels. */
+static rm_status report_family(const an_frame *frame, const rm_analysis_options *options,
+                               size_t (*list)(const an_frame *, const rm_analysis_options *,
+                                              duel *),
+                               size_t most, rm_comparison **comparisons, size_t *n_comparisons,
+                               rm_error *err)
+{
+    rm_status status = RM_OK;
+    duel *duels = calloc(most + 1, sizeof *duels);
+    int *cells = calloc(most + 1, sizeof *cells);
+    int *baselines = calloc(most + 1, sizeof *baselines);
+    rm_comparison *out = calloc(most + 1, sizeof *out);
+    if (!duels || !cells || !baselines || !out) {
+        status = rm_fail(err, RM_E_MEMORY, "no memory for %zu comparisons", most);
+        goto done;
+    }
+    size_t n = list(frame, options, duels);
+    for (size_t i = 0; i < n; i++) {
+        cells[i] = frame->cell[duels[i].a];
+        baselines[i] = frame->cell[duels[i].b];
     }
     status = an_compare(frame, cells, baselines, n, n, options, out, err);
     if (!status)
         status = an_holm(out, n, err);
     if (!status) {
-        task->comparisons = out;
-        task->n_comparisons = n;
+        *comparisons = out;
+        *n_comparisons = n;
         out = NULL;
     }
 done:
+    free(duels);
     free(cells);
     free(baselines);
     free(out);
+    return status;
+}
+
+static rm_status report_comparisons(const an_frame *frame, const rm_analysis_options *options,
+                                    rm_task_report *task, rm_error *err)
+{
+    rm_status status = report_family(frame, options, list_baselines, frame->n_cells,
+                                     &task->comparisons, &task->n_comparisons, err);
+    if (!status && options->n_pairs)
+        status = report_family(frame, options, list_stated, options->n_pairs, &task->pairs,
+                               &task->n_pairs, err);
     return status;
 }
 
@@ -257,14 +309,37 @@ static size_t list_tasks(const rm_records *records, const char **names)
     return n;
 }
 
-static rm_status check_baseline(const rm_records *records, const char *label, rm_error *err)
+static rm_status check_label(const rm_records *records, const char *label, const char *what,
+                             rm_error *err)
 {
-    for (size_t i = 0; label && i < records->n_cells; i++)
-        if (strcmp(records->cells[i].label, label) == 0)
+    const char *near = NULL;
+    int best = (int)(strlen(label) % 1000) / 2 + 2; /* farther off is no slip */
+    for (size_t i = 0; i < records->n_cells; i++) {
+        int distance = rm_word_distance(label, records->cells[i].label);
+        if (distance == 0)
             return RM_OK;
-    if (!label)
-        return RM_OK;
-    return rm_fail(err, RM_E_ARGUMENT, "no cell is called \"%s\", the stated baseline", label);
+        if (distance < best) {
+            best = distance;
+            near = records->cells[i].label;
+        }
+    }
+    return rm_fail(err, RM_E_ARGUMENT, "no cell is called \"%s\", %s%s%s%s", label, what,
+                   near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+}
+
+/* Labels that are stated must exist. */
+static rm_status check_labels(const rm_records *records, const rm_analysis_options *options,
+                              rm_error *err)
+{
+    rm_status status = options->baseline ? check_label(records, options->baseline,
+                                                       "the stated baseline", err)
+                                         : RM_OK;
+    for (size_t i = 0; i < options->n_pairs && !status; i++) {
+        status = check_label(records, options->pairs[i].a, "which a comparison names", err);
+        if (!status)
+            status = check_label(records, options->pairs[i].b, "which a comparison names", err);
+    }
+    return status;
 }
 
 rm_status rm_analyze(const rm_records *records, const rm_analysis_options *given, rm_analysis **out,
@@ -273,7 +348,7 @@ rm_status rm_analyze(const rm_records *records, const rm_analysis_options *given
     rm_analysis_options options;
     rm_status status = an_options(given, &options, err);
     if (!status)
-        status = check_baseline(records, options.baseline, err);
+        status = check_labels(records, &options, err);
     if (status)
         return status;
     if (records->n_results == 0)
@@ -334,6 +409,7 @@ void rm_analysis_free(rm_analysis *analysis)
         free(task->cells);
         free(task->families);
         free(task->comparisons);
+        free(task->pairs);
         free(task->fronts);
     }
     free(analysis->tasks);

@@ -184,6 +184,7 @@ static void put_comparison(rm_json_writer *w, const rm_analysis *analysis, const
     rm_json_uint(w, "n_family", c->n_family);
     rm_json_real(w, "sd", c->sd);
     rm_json_real(w, "detectable", c->detectable);
+    rm_json_string(w, "verdict", rm_comparison_verdict(c, analysis->options.level));
     if (analysis->options.margin > 0)
         rm_json_string(w, "equal", verdicts[c->equal]);
     rm_json_end(w);
@@ -240,6 +241,10 @@ rm_status rm_analysis_json(const rm_analysis *analysis, rm_text *text, rm_error 
         rm_json_array(w, "comparisons");
         for (size_t i = 0; i < task->n_comparisons; i++)
             put_comparison(w, analysis, &task->comparisons[i]);
+        rm_json_end(w);
+        rm_json_array(w, "pairs");
+        for (size_t i = 0; i < task->n_pairs; i++)
+            put_comparison(w, analysis, &task->pairs[i]);
         rm_json_end(w);
         put_fronts(w, analysis, task);
         rm_json_end(w);

@@ -10,7 +10,12 @@
  *        ones, which keeps the test valid (Phipson & Smyth 2010, SAGMB 9:39).
  * Interval. BCa bootstrap over the problems (bootstrap.c); with fewer than 10 clusters that
  *        differ, Newcombe's paired score interval on the expected 2x2 table.
- * Family. Holm-adjusted p-values; simultaneous intervals at level 1 - alpha/m (Bonferroni). */
+ *        An interval holds every difference that its test does not reject, so it reaches to 0
+ *        where the exact p is not below 1 - level: a bootstrap of few problems is too narrow far
+ *        out in the tails, and a wider interval covers no less.
+ * Family. Holm-adjusted p-values; simultaneous intervals at level 1 - alpha/m (Bonferroni). The
+ *        corrected interval decides every verdict. One that excludes 0 has p < alpha/m, hence an
+ *        adjusted p below alpha; Holm's steps may reject a little more than the interval shows. */
 #include "analysis/internal.h"
 
 #include <math.h>
@@ -240,6 +245,16 @@ done:
     return status;
 }
 
+/* Reaches to 0 where the test of this level does not reject it. */
+static rm_estimate agreeing(rm_estimate interval, double p)
+{
+    if (p >= 1 - interval.level) {
+        interval.low = fmin(interval.low, 0);
+        interval.high = fmax(interval.high, 0);
+    }
+    return interval;
+}
+
 rm_status an_compare(const an_frame *frame, const int *cells, const int *baselines, size_t n,
                      size_t n_family, const rm_analysis_options *given, rm_comparison *out,
                      rm_error *err)
@@ -278,8 +293,11 @@ rm_status an_compare(const an_frame *frame, const int *cells, const int *baselin
             an_interval(frame, &columns[c], AN_MEAN, of_column, options.resamples,
                         1 - (1 - options.level) / (double)n_family);
     }
-    for (size_t i = 0; i < n && !status; i++)
+    for (size_t i = 0; i < n && !status; i++) {
+        out[i].difference = agreeing(out[i].difference, out[i].p);
+        out[i].corrected = agreeing(out[i].corrected, out[i].p);
         out[i].equal = rm_verdict_equal(out[i].corrected, options.margin);
+    }
     for (size_t c = 0; columns && c < m; c++)
         an_column_free(&columns[c]);
     free(columns);
@@ -334,4 +352,18 @@ rm_status rm_compare(const rm_records *records, const int *cells, const int *bas
         an_frame_free(frame);
     }
     return status ? status : an_holm(out, n, err);
+}
+
+/* The corrected interval decides. Holm's steps reject a little more than a simultaneous interval
+ * can show: a comparison that only they reject is called borderline, so that no row says one
+ * thing by its p and another by its verdict. */
+const char *rm_comparison_verdict(const rm_comparison *c, double level)
+{
+    if (c->corrected.low > 0)
+        return "better";
+    if (c->corrected.high < 0)
+        return "worse";
+    if (c->equal == RM_SUPPORTED)
+        return "equal";
+    return c->p_holm < 1 - level ? "borderline" : "inconclusive";
 }

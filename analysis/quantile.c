@@ -11,7 +11,9 @@
  * the upper limit of a 95th percentile.
  *
  * Several measurements of a problem are not independent; they share the problem's weight, and the
- * interval is then the percentile bootstrap over problems. */
+ * interval is then the percentile bootstrap over problems. A resample holds no value beyond the
+ * largest one seen, so an end that as many independent values could not give is infinite here
+ * too. */
 #include "analysis/internal.h"
 
 #include <gsl/gsl_cdf.h>
@@ -222,8 +224,13 @@ rm_status an_quantile(const an_frame *frame, int cell_at, an_result_value *value
             goto done;
         }
         status = an_quantile_replicates(frame, &m, q, options, replicates, err);
-        if (!status)
+        if (!status) {
+            size_t low, high;
             percentile(replicates, options->resamples, &e);
+            an_order_ranks(e.n, q, options->level, &low, &high);
+            e.low = low || isnan(e.low) ? e.low : -INFINITY;
+            e.high = high <= e.n || isnan(e.high) ? e.high : INFINITY;
+        }
     }
     if (!status)
         *out = e;

@@ -170,7 +170,7 @@ static inline uint64_t rm_random(uint64_t seed, uint64_t stream, uint32_t index,
  * (Lemire 2019 without rejection: the bias is below n / 2^64). */
 static inline uint64_t rm_scale(uint64_t bits, uint64_t n)
 {
-    return (uint64_t)((unsigned __int128)bits * n >> 64);
+    return (uint64_t)(__extension__(unsigned __int128) bits * n >> 64);
 }
 
 /* Uniform in the open interval (0, 1): the midpoints of 2^52 equal parts, each a double. */

@@ -4,9 +4,11 @@
  * rbx, rbp, r12-r15, rsp, the control word of the x87 unit and the control bits of mxcsr; so a
  * switch pushes those onto the stack it leaves, exchanges rsp and pops them from the stack it
  * enters. A new stack is laid out as if it had been left that way, with the address of `enter`
- * as the return address. Other processors use ucontext.
+ * as the return address. Other processors use ucontext, as does whoever compiles this file with
+ * RM_COROUTINE_UCONTEXT = 1 (a test does).
  *
- * AddressSanitizer is told of every switch, else it would take the new stack for an overflow. */
+ * The sanitizers are told of every switch: AddressSanitizer would take the new stack for an
+ * overflow, ThreadSanitizer would find calls and returns that do not match. */
 #define _GNU_SOURCE
 #include "engine/coroutine.h"
 
@@ -17,7 +19,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !RM_COROUTINE_UCONTEXT
 #define SWITCH_BY_HAND 1
 #else
 #define SWITCH_BY_HAND 0
@@ -26,14 +28,21 @@
 
 #if defined(__SANITIZE_ADDRESS__)
 #define WITH_ASAN 1
+#elif defined(__SANITIZE_THREAD__)
+#define WITH_TSAN 1
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer)
 #define WITH_ASAN 1
+#elif __has_feature(thread_sanitizer)
+#define WITH_TSAN 1
 #endif
 #endif
 #ifdef WITH_ASAN
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
+#endif
+#ifdef WITH_TSAN
+#include <sanitizer/tsan_interface.h>
 #endif
 
 struct rm_coroutine {
@@ -50,7 +59,8 @@ struct rm_coroutine {
     void *fake_stack; /* AddressSanitizer's, of the side that waits */
     const void *resumer_bottom;
     size_t resumer_bytes;
-    rm_coroutine *next; /* in the list of spare ones */
+    void *fiber, *resumer_fiber; /* ThreadSanitizer's names of the two sides */
+    rm_coroutine *next;          /* in the list of spare ones */
 };
 
 struct rm_stacks {
@@ -59,46 +69,101 @@ struct rm_stacks {
 
 /* ---- telling the sanitizer ----------------------------------------------------------------- */
 
+#if defined(WITH_ASAN)
+
 static void leave_to_coroutine(rm_coroutine *co, void **fake)
 {
-#ifdef WITH_ASAN
     __sanitizer_start_switch_fiber(fake, co->map + co->guard_bytes,
                                    co->map_bytes - co->guard_bytes);
-#else
-    (void)co;
-    (void)fake;
-#endif
 }
 
 static void arrived_in_coroutine(rm_coroutine *co, void *fake)
 {
-#ifdef WITH_ASAN
     __sanitizer_finish_switch_fiber(fake, &co->resumer_bottom, &co->resumer_bytes);
-#else
-    (void)co;
-    (void)fake;
-#endif
 }
 
 /* `fake` NULL: this stack is left for good. */
 static void leave_to_resumer(rm_coroutine *co, void **fake)
 {
-#ifdef WITH_ASAN
     __sanitizer_start_switch_fiber(fake, co->resumer_bottom, co->resumer_bytes);
-#else
-    (void)co;
-    (void)fake;
-#endif
 }
 
 static void arrived_in_resumer(void *fake)
 {
-#ifdef WITH_ASAN
     __sanitizer_finish_switch_fiber(fake, NULL, NULL);
-#else
-    (void)fake;
-#endif
 }
+
+/* What the last body left poisoned on a stack is none of the next one's concern. */
+static void stack_taken(rm_coroutine *co)
+{
+    __asan_unpoison_memory_region(co->map + co->guard_bytes, co->map_bytes - co->guard_bytes);
+}
+
+static void stack_given_back(rm_coroutine *co)
+{
+    (void)co;
+}
+
+#elif defined(WITH_TSAN)
+
+static void leave_to_coroutine(rm_coroutine *co, void **fake)
+{
+    (void)fake;
+    co->resumer_fiber = __tsan_get_current_fiber();
+    __tsan_switch_to_fiber(co->fiber, 0);
+}
+
+static void leave_to_resumer(rm_coroutine *co, void **fake)
+{
+    (void)fake;
+    __tsan_switch_to_fiber(co->resumer_fiber, 0);
+}
+
+static void stack_taken(rm_coroutine *co)
+{
+    co->fiber = __tsan_create_fiber(0);
+}
+static void stack_given_back(rm_coroutine *co)
+{
+    __tsan_destroy_fiber(co->fiber);
+}
+static void arrived_in_coroutine(rm_coroutine *co, void *fake)
+{
+    (void)co, (void)fake;
+}
+static void arrived_in_resumer(void *fake)
+{
+    (void)fake;
+}
+
+#else
+
+static void leave_to_coroutine(rm_coroutine *co, void **fake)
+{
+    (void)co, (void)fake;
+}
+static void leave_to_resumer(rm_coroutine *co, void **fake)
+{
+    (void)co, (void)fake;
+}
+static void stack_taken(rm_coroutine *co)
+{
+    (void)co;
+}
+static void stack_given_back(rm_coroutine *co)
+{
+    (void)co;
+}
+static void arrived_in_coroutine(rm_coroutine *co, void *fake)
+{
+    (void)co, (void)fake;
+}
+static void arrived_in_resumer(void *fake)
+{
+    (void)fake;
+}
+
+#endif
 
 /* ---- the switch ---------------------------------------------------------------------------- */
 
@@ -304,10 +369,7 @@ rm_coroutine *rm_coroutine_new(rm_stacks *stacks, void (*body)(void *), void *ar
         stacks->spare = co->next;
     else if (!(co = coroutine_map(err)))
         return NULL;
-#ifdef WITH_ASAN
-    /* What the last body left poisoned on this stack is none of the next one's concern. */
-    __asan_unpoison_memory_region(co->map + co->guard_bytes, co->map_bytes - co->guard_bytes);
-#endif
+    stack_taken(co);
     co->body = body;
     co->arg = arg;
     co->running = co->finished = false;
@@ -322,6 +384,7 @@ void rm_coroutine_recycle(rm_stacks *stacks, rm_coroutine *co)
     if (!co)
         return;
     assert(!co->running);
+    stack_given_back(co);
     co->next = stacks->spare;
     stacks->spare = co;
 }

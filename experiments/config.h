@@ -28,7 +28,7 @@ typedef struct rm_plan_cell {
     uint64_t hash;               /* of model names, task, strategy, canonical parameters */
 } rm_plan_cell;
 
-/* Two cells, by label, that the report compares beside the family against the baseline. */
+/* Two cells, by label, that are compared beside the family against the baseline. */
 typedef struct rm_config_pair {
     char *a, *b;
 } rm_config_pair;
@@ -52,7 +52,7 @@ typedef struct rm_config {
     uint64_t max_generated_tokens;
     size_t kv_bytes, kv_quota_bytes;
     int concurrency, threads, max_batch_rows; /* 0: the default */
-    char *primary_metric;        /* "accuracy" */
+    char *primary_metric;        /* "accuracy", so far the only one with paired tests */
     double margin;               /* delta of the comparison; NaN if none */
     char *baseline;              /* label of the cell the family is compared with, or NULL */
     rm_config_pair *pairs;       /* [n_pairs] */

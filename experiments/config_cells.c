@@ -110,6 +110,49 @@ static rm_status set_param(const builder *b, rm_params *params, const cJSON *nam
 
 /* ---- one cell ------------------------------------------------------------------------- */
 
+/* Parameters of drawing, without effect where a strategy is told not to draw. */
+static bool only_for_draws(const char *name)
+{
+    static const char *const names[] = { "temperature", "top_k", "top_p", "min_p", "typical_p" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (!strcmp(name, names[i]))
+            return true;
+    return false;
+}
+
+static bool draws_nothing(const rm_params *params)
+{
+    rm_text value = { 0 };
+    bool nothing = rm_params_get(params, "do_sample", &value) && !strcmp(value.data, "false");
+    rm_text_free(&value);
+    return nothing;
+}
+
+static bool entry_says(const entry *e, const char *name)
+{
+    for (int i = 0; i < e->n_params; i++)
+        if (!strcmp(e->params[i]->string, name))
+            return true;
+    return false;
+}
+
+/* What "generation" says to parameters that the entry leaves open. Those of drawing come last: by
+ * then it is known whether the strategy draws. */
+static rm_status set_generation(const builder *b, const entry *e, rm_params *params)
+{
+    rm_status st = RM_OK;
+    const cJSON *g;
+    for (int of_draws = 0; of_draws < 2 && b->generation; of_draws++)
+        cJSON_ArrayForEach(g, b->generation) {
+            if (!find_param(e->strategy, g->string) || entry_says(e, g->string) ||
+                only_for_draws(g->string) != of_draws || (of_draws && draws_nothing(params)))
+                continue;
+            if ((st = set_param(b, params, g, g, "generation")))
+                return st;
+        }
+    return RM_OK;
+}
+
 static rm_status make_params(const builder *b, const entry *e, const rm_task *task,
                              rm_params **out)
 {
@@ -121,17 +164,14 @@ static rm_status make_params(const builder *b, const entry *e, const rm_task *ta
         snprintf(text, sizeof text, "%d", limit);
         st = rm_params_set(params, "max_new_tokens", text, b->err);
     }
-    const cJSON *g;
-    if (b->generation)
-        cJSON_ArrayForEach(g, b->generation)
-            if (!st && find_param(e->strategy, g->string))
-                st = set_param(b, params, g, g, "generation");
     for (int i = 0; i < e->n_params && !st; i++) {
         const cJSON *value = e->params[i];
         if (is_sweep(find_param(e->strategy, value->string), value))
             value = cJSON_GetArrayItem(value, (int)e->position[i]);
         st = set_param(b, params, e->params[i], value, e->path);
     }
+    if (!st)
+        st = set_generation(b, e, params);
     if (st) {
         rm_params_free(params);
         return st;

@@ -87,6 +87,50 @@ static size_t label_width(const rm_config *config)
     return width < 60 ? width : 60;
 }
 
+/* The table of cells; returns its sums. */
+static estimate add_cells(const rm_config *config, const rm_model_info *const *models,
+                          int problems, rm_text *out)
+{
+    int width = (int)label_width(config), task_width = 4;
+    for (int i = 0; i < config->n_tasks; i++) {
+        int n = (int)strlen(rm_task_name(config->tasks[i]));
+        task_width = n > task_width ? n : task_width;
+    }
+    rm_text_printf(out, "\n%-*s  %-*s  %6s  %9s  %7s%s\n", width, "cell", task_width, "task",
+                   "paths", "outcomes", "tokens", models ? "    FLOPs" : "");
+    estimate total = { 0 };
+    for (int i = 0; i < config->n_cells; i++) {
+        const rm_plan_cell *cell = &config->cells[i];
+        estimate e = estimate_cell(config, cell, models, problems);
+        rm_text amount = { 0 }, flops = { 0 };
+        add_amount(&amount, e.tokens);
+        if (models)
+            add_amount(&flops, e.flops);
+        rm_text_printf(out, "%-*s  %-*s  %6.0f  %9.0f  %7s", width, cell->label,
+                       task_width, rm_task_name(config->tasks[cell->task]), e.paths, e.outcomes,
+                       amount.data ? amount.data : "");
+        rm_text_printf(out, models ? "  %7s\n" : "%s\n", flops.data ? flops.data : "");
+        rm_text_free(&amount);
+        rm_text_free(&flops);
+        total.outcomes += e.outcomes;
+        total.tokens += e.tokens;
+        total.flops += e.flops;
+    }
+    return total;
+}
+
+/* What the experiment states before the run. */
+static void add_analysis(const rm_config *config, rm_text *out)
+{
+    rm_text_printf(out, "\nanalysis\n  %s", config->primary_metric);
+    if (isfinite(config->margin))
+        rm_text_printf(out, ", equal within %g", config->margin);
+    rm_text_printf(out, "; every cell against %s\n",
+                   config->baseline ? config->baseline : "its model's greedy cell");
+    for (int i = 0; i < config->n_pairs; i++)
+        rm_text_printf(out, "  %s vs %s\n", config->pairs[i].a, config->pairs[i].b);
+}
+
 static rm_status describe_text(const rm_config *config, const rm_model_info *const *models,
                                int problems, rm_text *out, rm_error *err)
 {
@@ -114,31 +158,7 @@ static rm_status describe_text(const rm_config *config, const rm_model_info *con
         add_indented(out, item->seen.prompt);
         rm_text_printf(out, "      reference %s\n", item->reference);
     }
-    int width = (int)label_width(config), task_width = 4;
-    for (int i = 0; i < config->n_tasks; i++) {
-        int n = (int)strlen(rm_task_name(config->tasks[i]));
-        task_width = n > task_width ? n : task_width;
-    }
-    rm_text_printf(out, "\n%-*s  %-*s  %6s  %9s  %7s%s\n", width, "cell", task_width, "task",
-                   "paths", "outcomes", "tokens", models ? "    FLOPs" : "");
-    estimate total = { 0 };
-    for (int i = 0; i < config->n_cells; i++) {
-        const rm_plan_cell *cell = &config->cells[i];
-        estimate e = estimate_cell(config, cell, models, problems);
-        rm_text amount = { 0 }, flops = { 0 };
-        add_amount(&amount, e.tokens);
-        if (models)
-            add_amount(&flops, e.flops);
-        rm_text_printf(out, "%-*s  %-*s  %6.0f  %9.0f  %7s", width, cell->label,
-                       task_width, rm_task_name(config->tasks[cell->task]), e.paths, e.outcomes,
-                       amount.data ? amount.data : "");
-        rm_text_printf(out, models ? "  %7s\n" : "%s\n", flops.data ? flops.data : "");
-        rm_text_free(&amount);
-        rm_text_free(&flops);
-        total.outcomes += e.outcomes;
-        total.tokens += e.tokens;
-        total.flops += e.flops;
-    }
+    estimate total = add_cells(config, models, problems, out);
     rm_text_printf(out, "\n%d cells, %.0f outcomes, about ", config->n_cells, total.outcomes);
     add_amount(out, total.tokens);
     rm_text_puts(out, " generated tokens");
@@ -151,6 +171,7 @@ static rm_status describe_text(const rm_config *config, const rm_model_info *con
         rm_text_printf(out, "; latency of %d problems, %d repeats each", config->latency_problems,
                        config->latency_repeats);
     rm_text_puts(out, "\n");
+    add_analysis(config, out);
     return RM_OK;
 }
 
@@ -179,6 +200,23 @@ static rm_status describe_tasks(const rm_config *config, int problems, rm_json_w
     }
     rm_json_end(w);
     return RM_OK;
+}
+
+static void describe_analysis(const rm_config *config, rm_json_writer *w)
+{
+    rm_json_object(w, "analysis");
+    rm_json_string(w, "primary_metric", config->primary_metric);
+    rm_json_real(w, "margin", config->margin);
+    rm_json_string(w, "baseline", config->baseline);
+    rm_json_array(w, "comparisons");
+    for (int i = 0; i < config->n_pairs; i++) {
+        rm_json_array(w, NULL);
+        rm_json_string(w, NULL, config->pairs[i].a);
+        rm_json_string(w, NULL, config->pairs[i].b);
+        rm_json_end(w);
+    }
+    rm_json_end(w);
+    rm_json_end(w);
 }
 
 static rm_status describe_json(const rm_config *config, const rm_model_info *const *models,
@@ -238,6 +276,7 @@ static rm_status describe_json(const rm_config *config, const rm_model_info *con
     rm_json_real(&w, "estimated_flops", total.flops);
     rm_json_int(&w, "latency_problems", config->latency_problems);
     rm_json_int(&w, "latency_repeats", config->latency_repeats);
+    describe_analysis(config, &w);
     rm_json_end(&w);
     rm_text_puts(out, "\n");
     return RM_OK;

@@ -28,7 +28,9 @@ rm_status rm_export(rm_store *, rm_export_format, unsigned flags, FILE *, rm_err
  * candidate, answer, correct, and if known model, task, seed, params, text, reference, n_prompt,
  * n_generated, finish_reason, latency_ms, lp, lp_sampling, score, scores {name: value},
  * step_scores [..], cluster, level, chosen, exchangeable (default: true where an outcome has
- * several candidates), timing, repeat. Other keys are ignored. *n is the number of candidates. */
+ * several candidates), timing, repeat, and the outcome's account as rm_export writes it
+ * (generated_tokens, rounds, flops, ...). An outcome that failed is a line whose candidate is
+ * null. Other keys are ignored. *n is the number of lines. */
 rm_status rm_import(const char *file, const char *dir, const char *command, size_t *n, rm_error *);
 
 /* ---- regrade ----------------------------------------------------------------------------- */

@@ -88,7 +88,8 @@ typedef struct line {
     bool correct, chosen;
     int exchangeable;        /* 1, 0, or -1: not said */
     double latency_ms;
-    uint64_t n_prompt;
+    const char *error;       /* of an outcome that failed: its line has no candidate, k is -1 */
+    rm_cost cost;            /* where the line tells it: costs of the whole outcome */
     rm_candidate candidate;  /* scores are malloc'd, their names too */
 } line;
 
@@ -146,6 +147,13 @@ static rm_status get_uint(const line *l, const char *key, uint64_t absent, uint6
     if (item && (!rm_json_get_uint(l->json, item, value) || *value > most))
         return wrong(l, item, key, "a whole number from 0 on", err);
     return RM_OK;
+}
+
+/* A real that cannot be negative. */
+static rm_status get_amount(const line *l, const char *key, double *value, rm_error *err)
+{
+    rm_status status = get_real(l, key, value, err);
+    return !status && *value < 0 ? wrong(l, member(l, key), key, "a number from 0 on", err) : status;
 }
 
 /* true, false, 1 or 0; *value stays if the key is absent. */
@@ -342,7 +350,7 @@ static rm_status read_candidate(line *l, rm_error *err)
         status = get_real(l, "score", &c->score, err);
     if (!status)
         status = get_uint(l, "n_generated", RM_NOT_COUNTED, INT32_MAX, &n_generated, err);
-    if (!status && !member(l, "candidate"))
+    if (!status && !cJSON_GetObjectItemCaseSensitive(rm_json_root(l->json), "candidate"))
         status = wrong(l, NULL, "candidate", "a whole number from 0 on", err);
     if (!status)
         status = get_uint(l, "candidate", 0, INT32_MAX, &k, err);
@@ -365,7 +373,9 @@ static rm_status read_candidate(line *l, rm_error *err)
     }
     c->reason = reason_of(reason);
     c->n_tokens = n_generated == RM_NOT_COUNTED ? -1 : (int)n_generated;
-    l->k = (int)k;
+    l->k = member(l, "candidate") ? (int)k : -1; /* null: an exported outcome that failed */
+    if (l->k < 0)
+        return get_text(l, "error", "it failed where it was made", &l->error, err);
     return RM_OK;
 }
 
@@ -381,9 +391,50 @@ static void line_free(line *l)
     rm_json_free(l->json);
 }
 
+/* The account of the whole outcome, as `ramify export` writes it on every line of it. */
+static rm_status read_cost(line *l, rm_error *err)
+{
+    rm_cost *c = &l->cost;
+    const struct count {
+        const char *key;
+        uint64_t *value;
+    } counts[] = { { "n_prompt", &c->prompt_tokens },
+                   { "generated_tokens", &c->generated_tokens },
+                   { "evaluated_tokens", &c->evaluated_tokens },
+                   { "shared_tokens", &c->shared_tokens },
+                   { "rounds", &c->rounds },
+                   { "kv_peak_positions", &c->kv_peak_positions } };
+    const struct amount {
+        const char *key;
+        double *value;
+    } amounts[] = { { "flops", &c->flops },     { "weight_bytes", &c->weight_bytes },
+                    { "kv_bytes", &c->kv_bytes }, { "ttft_ms", &c->ttft_ms },
+                    { "energy_j", &c->energy_j }, { "wall_ms", &c->wall_ms },
+                    { "load", &c->load },         { "latency_ms", &l->latency_ms } };
+    rm_status status = RM_OK;
+    for (size_t i = 0; i < sizeof counts / sizeof *counts && !status; i++)
+        status = get_uint(l, counts[i].key, RM_NOT_COUNTED, INT64_MAX, counts[i].value, err);
+    for (size_t i = 0; i < sizeof amounts / sizeof *amounts && !status; i++)
+        status = get_amount(l, amounts[i].key, amounts[i].value, err);
+    return status;
+}
+
+static rm_status read_timing(line *l, rm_error *err)
+{
+    static const rm_timing timings[] = { RM_TIMING_THROUGHPUT, RM_TIMING_LATENCY, RM_TIMING_NONE };
+    const char *said;
+    rm_status status = get_text(l, "timing", rm_timing_name(RM_TIMING_NONE), &said, err);
+    size_t t = 0;
+    while (!status && strcmp(said, rm_timing_name(timings[t])) != 0)
+        if (++t == sizeof timings / sizeof *timings)
+            return wrong(l, member(l, "timing"), "timing", "throughput, latency or none", err);
+    l->timing = timings[t] == RM_TIMING_NONE && !isnan(l->latency_ms) ? RM_TIMING_LATENCY
+                                                                      : timings[t];
+    return status;
+}
+
 static rm_status read_line(importer *in, line *l, rm_error *err)
 {
-    const char *timing;
     uint64_t repeat;
     int correct = -1, chosen = 0;
     l->exchangeable = -1;
@@ -408,20 +459,14 @@ static rm_status read_line(importer *in, line *l, rm_error *err)
     if (!status)
         status = get_uint(l, "repeat", 0, INT32_MAX, &repeat, err);
     if (!status)
-        status = get_uint(l, "n_prompt", RM_NOT_COUNTED, INT32_MAX, &l->n_prompt, err);
+        status = read_cost(l, err);
     if (!status)
-        status = get_real(l, "latency_ms", &l->latency_ms, err);
-    if (!status)
-        status = get_text(l, "timing", "", &timing, err);
+        status = read_timing(l, err);
     if (status)
         return status;
     l->correct = correct == 1;
     l->chosen = chosen == 1;
     l->repeat = (int)repeat;
-    l->timing = strcmp(timing, "throughput") == 0 ? RM_TIMING_THROUGHPUT
-                : strcmp(timing, "latency") == 0  ? RM_TIMING_LATENCY
-                : !isnan(l->latency_ms)           ? RM_TIMING_LATENCY
-                                                  : RM_TIMING_NONE;
     return RM_OK;
 }
 
@@ -435,11 +480,6 @@ static rm_status read_lines(importer *in, const char *text, size_t n, rm_error *
             return status;
         if (!l.json)
             break;
-        const cJSON *k = cJSON_GetObjectItemCaseSensitive(rm_json_root(l.json), "candidate");
-        if (k && cJSON_IsNull(k)) { /* an exported outcome that failed: it has no candidate */
-            rm_json_free(l.json);
-            continue;
-        }
         l.number = number;
         if (in->n == in->capacity) {
             size_t capacity = in->capacity ? 2 * in->capacity : 256;
@@ -493,6 +533,9 @@ static rm_status check_group(const importer *in, size_t first, size_t end, rm_er
             return rm_fail(err, RM_E_FORMAT, "%s: lines %zu and %zu are both candidate %d of the "
                            "same outcome (give them different seeds)", in->file,
                            in->lines[i - 1].number, l->number, l->k);
+        if (l->k < 0 && end - first > 1)
+            return rm_fail(err, RM_E_FORMAT, "%s:%zu: an outcome without a candidate (candidate is "
+                           "null) has a candidate on another line", in->file, l->number);
         if (chosen > 1)
             return rm_fail(err, RM_E_FORMAT, "%s:%zu: a second candidate of one outcome is marked "
                            "chosen", in->file, l->number);
@@ -643,43 +686,55 @@ static rm_status put_problems(importer *in, rm_store *store, int64_t *rows, rm_e
     return status;
 }
 
+/* The account of a group: what its first line tells of the outcome, the candidates' tokens where
+ * it tells nothing, the longest latency. */
+static rm_cost cost_of_group(const importer *in, size_t first, size_t end)
+{
+    rm_cost cost = in->lines[first].cost;
+    uint64_t sum = 0;
+    for (size_t i = first; i < end; i++) {
+        const line *one = &in->lines[i];
+        if (one->candidate.n_tokens < 0)
+            sum = RM_NOT_COUNTED;
+        else if (sum != RM_NOT_COUNTED)
+            sum += (uint64_t)one->candidate.n_tokens;
+        if (isnan(cost.wall_ms) || one->latency_ms > cost.wall_ms)
+            cost.wall_ms = one->latency_ms;
+    }
+    if (cost.generated_tokens == RM_NOT_COUNTED)
+        cost.generated_tokens = sum;
+    return cost;
+}
+
 static rm_status put_group(importer *in, rm_store *store, const int64_t *rows, size_t first,
                            size_t end, rm_error *err)
 {
     size_t n = end - first;
     const line *l = &in->lines[first];
+    rm_outcome_row row = { .cell = l->cell, .problem = rows[l->problem], .seed = l->seed,
+                           .timing = l->timing, .repeat = l->repeat, .error = l->error,
+                           .cost = cost_of_group(in, first, end), .pooled = 1,
+                           .machine_load = NAN };
+    if (l->k < 0)
+        return rm_store_put_outcome(store, &row, err);
     rm_candidate *candidates = calloc(n, sizeof *candidates);
     bool *correct = calloc(n, sizeof *correct);
-    rm_status status = RM_OK;
-    if (!candidates || !correct) {
-        status = rm_fail(err, RM_E_MEMORY, "no memory to import %s", in->file);
-        goto done;
-    }
     rm_outcome outcome = { .candidates = candidates, .n_candidates = (int)n,
                            .chosen = n == 1 ? 0 : -1 };
-    rm_cost cost = { .prompt_tokens = l->n_prompt, .evaluated_tokens = RM_NOT_COUNTED,
-                     .shared_tokens = RM_NOT_COUNTED, .rounds = RM_NOT_COUNTED,
-                     .kv_peak_positions = RM_NOT_COUNTED, .flops = NAN, .weight_bytes = NAN,
-                     .kv_bytes = NAN, .wall_ms = NAN, .ttft_ms = NAN, .load = NAN,
-                     .energy_j = NAN };
-    for (size_t i = 0; i < n; i++) {
+    rm_status status = candidates && correct ? RM_OK
+                                             : rm_fail(err, RM_E_MEMORY, "no memory to import %s",
+                                                       in->file);
+    for (size_t i = 0; i < n && !status; i++) {
         const line *one = &in->lines[first + i];
         candidates[i] = one->candidate;
         correct[i] = one->correct;
         if (one->chosen)
             outcome.chosen = (int)i;
-        if (one->candidate.n_tokens < 0)
-            cost.generated_tokens = RM_NOT_COUNTED;
-        else if (cost.generated_tokens != RM_NOT_COUNTED)
-            cost.generated_tokens += (uint64_t)one->candidate.n_tokens;
-        if (isnan(cost.wall_ms) || one->latency_ms > cost.wall_ms)
-            cost.wall_ms = one->latency_ms;
     }
-    rm_outcome_row row = { .cell = l->cell, .problem = rows[l->problem], .seed = l->seed,
-                           .timing = l->timing, .repeat = l->repeat, .outcome = &outcome,
-                           .correct = correct, .cost = cost, .pooled = 1, .machine_load = NAN };
-    status = rm_store_put_outcome(store, &row, err);
-done:
+    row.outcome = &outcome;
+    row.correct = correct;
+    if (!status)
+        status = rm_store_put_outcome(store, &row, err);
     free(candidates);
     free(correct);
     return status;

@@ -30,8 +30,8 @@ static void draw(rm_progress *p, bool last)
         time_left(left, sizeof left, elapsed);
     else if (p->done)
         time_left(left, sizeof left, (double)(p->total - p->done) / rate);
-    snprintf(figures, sizeof figures, "%zu/%zu  %.3g/s  %.0f tok/s  %s%s", p->done, p->total, rate,
-             tokens, last ? "in " : left[0] ? "left " : "", left);
+    snprintf(figures, sizeof figures, "%zu/%zu  %.*f/s  %.0f tok/s  %s%s", p->done, p->total,
+             rate < 10 ? 2 : rate < 100 ? 1 : 0, rate, tokens, last ? "in " : left[0] ? "left " : "", left);
     if (!p->terminal) {
         fprintf(p->out, "%s: %s\n", p->what, figures);
         return;
@@ -39,7 +39,10 @@ static void draw(rm_progress *p, bool last)
     struct winsize window = { 0 };
     int columns = ioctl(fileno(p->out), TIOCGWINSZ, &window) == 0 && window.ws_col ? window.ws_col
                                                                                     : 80;
-    int room = columns - (int)strlen(p->what) - (int)strlen(figures) - 6;
+    int rest = columns - (int)strlen(p->what) - 2; /* a line that wraps could not be drawn again */
+    if (rest > 0 && (size_t)rest < sizeof figures)
+        figures[rest] = '\0';
+    int room = rest - (int)strlen(figures) - 4;
     if (room > 40)
         room = 40;
     fprintf(p->out, "\r%s ", p->what);

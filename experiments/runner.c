@@ -3,6 +3,7 @@
  * Outcomes are committed at least every half second. An outcome counts as done, for the progress
  * bar and the summary, when it is committed. */
 #define _GNU_SOURCE
+#include "base/json.h"
 #include "experiments/manifest.h"
 #include "experiments/model_files.h"
 #include "experiments/runner_private.h"
@@ -27,6 +28,36 @@ void runner_break(runner *r, rm_status status, const rm_error *err)
 
 /* ---- run directories ---------------------------------------------------------------------------- */
 
+/* What the experiment states about its analysis before it begins; the statement stays as it was
+ * when the run began, whatever the file says later. */
+static rm_status keep_analysis(const rm_config *config, rm_store *store, rm_error *err)
+{
+    rm_status status = rm_store_set_meta(store, "primary_metric", config->primary_metric, err);
+    if (!status && config->baseline)
+        status = rm_store_set_meta(store, "baseline", config->baseline, err);
+    if (!status && isfinite(config->margin)) {
+        char margin[32];
+        snprintf(margin, sizeof margin, "%.17g", config->margin);
+        status = rm_store_set_meta(store, "margin", margin, err);
+    }
+    if (status || !config->n_pairs)
+        return status;
+    rm_text pairs = { 0 };
+    rm_json_writer w = { .out = &pairs };
+    rm_json_array(&w, NULL);
+    for (int i = 0; i < config->n_pairs; i++) {
+        rm_json_array(&w, NULL);
+        rm_json_string(&w, NULL, config->pairs[i].a);
+        rm_json_string(&w, NULL, config->pairs[i].b);
+        rm_json_end(&w);
+    }
+    rm_json_end(&w);
+    status = pairs.failed ? rm_fail(err, RM_E_MEMORY, "no memory for the stated comparisons")
+                          : rm_store_set_meta(store, "comparisons", pairs.data, err);
+    rm_text_free(&pairs);
+    return status;
+}
+
 rm_status rm_run_create(const rm_config *config, const char *dir, rm_store **store, rm_error *err)
 {
     char identity[17], *place = realpath(config->file, NULL);
@@ -38,13 +69,8 @@ rm_status rm_run_create(const rm_config *config, const char *dir, rm_store **sto
         status = rm_store_set_meta(*store, "config_file", place ? place : config->file, err);
         if (!status)
             status = rm_store_set_meta(*store, "name", config->name ? config->name : "", err);
-        if (!status && config->baseline)
-            status = rm_store_set_meta(*store, "baseline", config->baseline, err);
-        if (!status && isfinite(config->margin)) {
-            char margin[32];
-            snprintf(margin, sizeof margin, "%.17g", config->margin);
-            status = rm_store_set_meta(*store, "margin", margin, err);
-        }
+        if (!status)
+            status = keep_analysis(config, *store, err);
         if (!status)
             status = rm_store_commit(*store, err);
         if (status) {
@@ -213,9 +239,12 @@ static rm_status open_prefixes(runner *r, rm_error *err)
         status = common_prefix(r, cell->models[0], cell->task, &tokens, &n, err);
         if (!status && n >= PREFIX_MIN) {
             rm_error why;
+            const char *task = rm_task_name(r->config->tasks[cell->task]);
             if (rm_prefix_open(r->engine, r->models[cell->models[0]], tokens, n, slot, &why))
-                rm_store_log(r->store, "no shared prefix for task %s: %s",
-                             rm_task_name(r->config->tasks[cell->task]), why.text);
+                rm_store_log(r->store, "no shared prefix for task %s: %s", task, why.text);
+            else
+                rm_store_log(r->store, "task %s: the %d tokens that its prompts begin with are "
+                             "computed once", task, n);
         }
         free(tokens);
     }

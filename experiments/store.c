@@ -221,7 +221,8 @@ static rm_status check_database(rm_store *store, bool *fresh, rm_error *err)
     if (version != RM_SCHEMA_VERSION)
         return rm_fail(err, RM_E_UNSUPPORTED, "%s/records.sqlite has schema version %d; this "
                        "ramify reads version %d", store->dir, version, RM_SCHEMA_VERSION);
-    return RM_OK;
+    /* The settings are read by functions that take damage for absence: find it here. */
+    return read_pragma(store, "SELECT count(*) FROM meta", &tables, err);
 }
 
 static rm_status set_up(rm_store *store, const char *identity, rm_error *err)

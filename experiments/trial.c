@@ -62,7 +62,6 @@ void trial_record_failure(trial_job *t, int cell)
 static rm_status finish(trial_job *t, rm_run *run, int cell, const rm_problem *problem,
                         const rm_outcome *outcome, const rm_cost *cost, int pooled, rm_error *err)
 {
-    t->tokens += cost->generated_tokens;
     if (t->plan.warm_up)
         return RM_OK;
     bool *correct = rm_run_alloc(run, (size_t)outcome->n_candidates + 1);
@@ -92,6 +91,7 @@ static rm_status run_single(trial_job *t, rm_run *run, const rm_trial *trial, in
     if (status)
         return status;
     rm_cost cost = rm_run_cost(run);
+    t->tokens += cost.generated_tokens;
     return finish(t, run, cell, trial->problem, &outcome, &cost, 1, err);
 }
 
@@ -175,6 +175,7 @@ static rm_status run_pool(trial_job *t, rm_run *run, const rm_trial *trial, rm_e
     if (status)
         return status;
     rm_cost drawn = rm_run_cost(run), whole;
+    t->tokens += drawn.generated_tokens; /* once, whatever the cells are charged */
     status = cost_of_first(trial, &pool, most, &whole, err);
     if (!status && !same_account(&drawn, &whole)) {
         t->retry = true;

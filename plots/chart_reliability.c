@@ -66,10 +66,11 @@ void fig_chart_reliability(const fig_view *v, fig_page *page, fig_rect rect, int
         e.high *= 100;
         x[n] = 100 * bin->confidence;
         y[n] = 100 * e.value;
-        fig_panel_interval(&panel, x[n], y[n], NULL, &e, style.color, 0);
+        fig_panel_interval(&panel, x[n], y[n], NULL, &e, fig_fade(style.color, 0.5), 0);
         n++;
     }
-    fig_panel_line(&panel, x, y, n, 1.2, FIG_SOLID, style.color, 0);
+    /* faint: between bins of few results a strong line would draw noise */
+    fig_panel_line(&panel, x, y, n, 0.9, FIG_SOLID, fig_fade(style.color, 0.3), 0);
     for (size_t i = 0; i < n; i++)
         fig_panel_marker(&panel, x[i], y[i], 2.6, &style, 0);
     char text[96];

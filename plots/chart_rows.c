@@ -10,7 +10,7 @@
 #include <string.h>
 
 #define ROW_HEIGHT 11.5
-enum { MAX_ROWS = 120, NAME_CHARS = 48 };
+enum { MAX_ROWS = 120, NAME_CHARS = 56 };
 
 typedef struct row {
     int report;
@@ -31,7 +31,7 @@ static int by_order(const void *a, const void *b)
 
 static void row_name(const fig_view *v, int report, rm_text *name)
 {
-    fig_text_plain(name, fig_cell(v, report)->label, NAME_CHARS);
+    fig_text_plain(name, fig_name_of(v, fig_cell(v, report)), NAME_CHARS);
     rm_text_puts(name, fig_dagger(fig_cell(v, report)));
 }
 
@@ -168,8 +168,9 @@ void fig_chart_distribution(const fig_view *v, fig_page *page, fig_rect rect)
         fig_range_add(&range, FIG_LOG10, rows[i].at[4]);
     }
     fig_scale x = fig_scale_log(FIG_LOG10, range, 0.04, 4);
+    size_t n_problems = fig_latency_problems(v);
     snprintf(page->note, sizeof page->note, "Median, middle 50%% and middle 90%%; %zu problem%s.",
-             v->task->n_problems, v->task->n_problems == 1 ? "" : "s");
+             n_problems, n_problems == 1 ? "" : "s");
     fig_rect plot;
     open_rows(v, page, rect, rows, n, "Latency per problem (ms, log scale)", 0, &x, &plot);
     for (size_t i = 0; i < n; i++) {
@@ -210,6 +211,12 @@ size_t fig_difference_rows(const fig_view *v)
     return difference_rows(v, rows);
 }
 
+/* Of a number printed with one decimal. */
+static const char *sign_of(double value)
+{
+    return value <= -0.05 ? "−" : value >= 0.05 ? "+" : "";
+}
+
 void fig_chart_differences(const fig_view *v, fig_page *page, fig_rect rect)
 {
     row rows[MAX_ROWS];
@@ -224,7 +231,7 @@ void fig_chart_differences(const fig_view *v, fig_page *page, fig_rect rect)
     }
     fig_scale x = fig_scale_nice(range, 4, -100, 100, 6);
     snprintf(page->note, sizeof page->note,
-             "%.4g%% intervals for all %zu comparison%s together; %zu problem%s.",
+             "%.4g%% intervals for all %zu comparison%s together (Bonferroni); %zu problem%s.",
              100 * v->analysis->options.level, n, n == 1 ? "" : "s", v->task->n_problems,
              v->task->n_problems == 1 ? "" : "s");
     fig_rect plot;
@@ -251,10 +258,10 @@ void fig_chart_differences(const fig_view *v, fig_page *page, fig_rect rect)
                         style.color);
         fig_draw_marker(page->canvas, fig_at_clamped(&x, value), y, 2.6, &style);
         char text[96];
-        int used = snprintf(text, sizeof text, "%s%.1f", value < 0 ? "−" : "+", fabs(value));
+        int used = snprintf(text, sizeof text, "%s%.1f", sign_of(value), fabs(value));
         if (!isnan(low) && !isnan(high))
-            snprintf(text + used, sizeof text - (size_t)used, " [%s%.1f, %s%.1f]",
-                     low < 0 ? "−" : "+", fabs(low), high < 0 ? "−" : "+", fabs(high));
+            snprintf(text + used, sizeof text - (size_t)used, " [%s%.1f, %s%.1f]", sign_of(low),
+                     fabs(low), sign_of(high), fabs(high));
         fig_text(page->canvas, rect.x1, y, 1, FIG_SIZE_NOTE, FIG_REGULAR, FIG_INK, text);
     }
 }

@@ -139,7 +139,10 @@ static bool merge_equal(curve *curves, size_t n, const curve *c)
 
 static void draw_curves(fig_panel *panel, const curve *curves, size_t n)
 {
-    double opacity = n > 3 ? 0.10 : 0.18; /* many bands must not turn into mud */
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < curves[i].source->n_points; j++)
+            fig_page_method(panel->page, &curves[i].source->value[j]);
+    double opacity = n > 3 ? 0.08 : 0.13; /* many bands must not turn into mud */
     for (size_t i = 0; i < n; i++)
         fig_panel_band(panel, curves[i].k, curves[i].low, curves[i].high, curves[i].n,
                        fig_fade(curves[i].style->color, opacity));
@@ -244,12 +247,61 @@ bool fig_has_sizes(const fig_view *v)
     return false;
 }
 
+/* Where several lines meet, bands of their intervals would be mud: bars then, and each line a
+ * little beside its size, so that markers and bars of one size stand next to each other. */
+enum { MOST_BANDS = 2 };
+
+static double beside(size_t nth, size_t n_lines)
+{
+    return n_lines > MOST_BANDS ? exp2(0.085 * ((double)nth - 0.5 * (double)(n_lines - 1))) : 1;
+}
+
+typedef enum size_layer { INTERVALS, LINES, MARKERS, NAMES, N_LAYERS } size_layer;
+
+static void draw_sizes(const fig_view *v, fig_panel *panel, size_t series, size_layer layer,
+                       size_t nth, size_t n_lines)
+{
+    double x[MAX_CURVE], y[MAX_CURVE], low[MAX_CURVE], high[MAX_CURVE];
+    const fig_series *s = &v->series[series];
+    const fig_style *style = &s->style;
+    size_t n = sizes_of(v, s, x, y, low, high);
+    for (size_t j = 0; j < n; j++)
+        x[j] *= beside(nth, n_lines);
+    switch (layer) {
+    case INTERVALS:
+        for (size_t j = 0; j < s->n; j++)
+            fig_page_method(panel->page, fig_quantity(v, s->reports[j], RM_Q_ACCURACY));
+        if (n_lines <= MOST_BANDS)
+            fig_panel_band(panel, x, low, high, n, fig_fade(style->color, 0.13));
+        for (size_t j = 0; n_lines > MOST_BANDS && j < n; j++)
+            fig_panel_interval(panel, x[j], y[j], NULL,
+                               &(rm_estimate){ .value = y[j], .low = low[j], .high = high[j] },
+                               fig_fade(style->color, 0.45), (int)series);
+        break;
+    case LINES:
+        fig_panel_line(panel, x, y, n, 1.3, FIG_SOLID, style->color, (int)series);
+        break;
+    case MARKERS:
+        for (size_t j = 0; j < n; j++)
+            fig_panel_marker(panel, x[j], y[j], 2.7, style, (int)series);
+        break;
+    case NAMES:
+        fig_page_shows(panel->page, fig_cell(v, s->reports[0]));
+        label_curve(panel, s->name, x, y, n, style, (int)series);
+        break;
+    case N_LAYERS:
+        break;
+    }
+}
+
 void fig_chart_size(const fig_view *v, fig_page *page, fig_rect rect, const fig_chart_options *o)
 {
     double x[MAX_CURVE], y[MAX_CURVE], low[MAX_CURVE], high[MAX_CURVE];
     fig_range xr = FIG_EMPTY, yr = FIG_EMPTY;
+    size_t n_lines = 0;
     for (size_t i = 0; i < v->n_series; i++) {
         size_t n = sizes_of(v, &v->series[i], x, y, low, high);
+        n_lines += n > 1;
         for (size_t j = 0; n > 1 && j < n; j++) {
             fig_range_add(&xr, FIG_LOG2, x[j]);
             fig_range_add(&yr, FIG_LINEAR, y[j]);
@@ -264,23 +316,9 @@ void fig_chart_size(const fig_view *v, fig_page *page, fig_rect rect, const fig_
                       .y = fig_scale_nice(yr, 10, 0, 100, 5) };
     fig_panel panel;
     fig_panel_open(&panel, page, rect, &axes);
-    enum { BANDS, LINES, MARKERS, NAMES, LAYERS };
-    for (int layer = BANDS; layer < LAYERS; layer++)
-        for (size_t i = 0; i < v->n_series; i++) {
-            const fig_style *style = &v->series[i].style;
-            size_t n = sizes_of(v, &v->series[i], x, y, low, high);
-            if (n < 2)
-                continue;
-            if (layer == BANDS)
-                fig_panel_band(&panel, x, low, high, n, fig_fade(style->color, 0.13));
-            if (layer == LINES)
-                fig_panel_line(&panel, x, y, n, 1.3, FIG_SOLID, style->color, (int)i);
-            for (size_t j = 0; layer == MARKERS && j < n; j++)
-                fig_panel_marker(&panel, x[j], y[j], 2.7, style, (int)i);
-            if (layer == NAMES)
-                fig_page_shows(page, fig_cell(v, v->series[i].reports[0]));
-            if (layer == NAMES)
-                label_curve(&panel, v->series[i].name, x, y, n, style, (int)i);
-        }
+    for (size_layer layer = INTERVALS; layer < N_LAYERS; layer++)
+        for (size_t i = 0, nth = 0; i < v->n_series; i++)
+            if (sizes_of(v, &v->series[i], x, y, low, high) > 1)
+                draw_sizes(v, &panel, i, layer, nth++, n_lines);
     fig_panel_close(&panel);
 }

@@ -88,6 +88,17 @@ bool fig_has_cost(const fig_view *v, rm_quantity cost)
     return false;
 }
 
+size_t fig_latency_problems(const fig_view *v)
+{
+    size_t most = 0;
+    for (size_t i = 0; i < v->task->n_cells; i++) {
+        const rm_estimate *e = fig_quantity(v, (int)i, RM_Q_LATENCY_P50_MS);
+        if (isfinite(e->value) && e->n > most)
+            most = e->n;
+    }
+    return most;
+}
+
 fig_unit fig_cost_unit(const fig_view *v, rm_quantity q)
 {
     switch (q) {
@@ -166,12 +177,11 @@ static size_t front_of(const scatter *s, double *x, double *y)
     return n;
 }
 
-static void label_front(fig_panel *panel, const double *x, const double *y, size_t n,
-                        double importance, fig_color color)
+static void label_front(fig_panel *panel, const double *x, const double *y, size_t n)
 {
     if (n < 2)
         return;
-    fig_panel_label(panel, "Pareto front", FIG_SIZE_LABEL, color, importance, false, -1, NULL);
+    fig_panel_label(panel, "Pareto front", FIG_SIZE_LABEL, FIG_BLUE, 1, false, -1, NULL);
     for (size_t i = 0; i + 1 < n; i++) /* along the level parts that are long enough to be meant */
         for (int part = fig_at(&panel->x, x[i + 1]) - fig_at(&panel->x, x[i]) < 14 ? 8 : 1;
              part < 8; part++)
@@ -243,11 +253,13 @@ static double rim(const fig_panel *panel, const scatter *s, size_t i)
 
 static void draw_points(fig_panel *panel, const scatter *s, bool x_intervals)
 {
-    double radius = s->n > 30 ? 2.2 : s->n > 14 ? 2.6 : 3.0;
+    double radius = s->n > 30 ? 2.2 : s->n > 14 ? 2.5 : 3.0;
+    double opacity = s->n > 14 ? 0.38 : s->n > 7 ? 0.6 : 1; /* many intervals: points come first */
     for (size_t i = 0; i < s->n; i++) {
         const chart_point *p = &s->points[i];
         fig_panel_interval(panel, p->x, p->y, x_intervals ? &p->x_range : NULL, &p->y_range,
-                           s->view->series[p->series].style.color, (int)p->series);
+                           fig_fade(s->view->series[p->series].style.color, opacity),
+                           (int)p->series);
     }
     for (size_t i = 0; i < s->n; i++) {
         const chart_point *p = &s->points[i];
@@ -271,11 +283,12 @@ void fig_chart_tradeoff(const fig_view *v, fig_page *page, fig_rect rect, rm_qua
     double x[MAX_POINTS], y[MAX_POINTS];
     size_t n = front_of(&s, x, y);
     page->front = true;
+    page->steps |= n > 1;
+    page->latency |= cost == RM_Q_LATENCY_P50_MS;
     fig_panel_staircase(&panel, x, y, n, 0.9, FIG_SOLID, fig_fade(FIG_GRAY, 0.55),
                         fig_fade(FIG_GRAY, 0.06));
     draw_series_lines(&panel, &s);
     draw_points(&panel, &s, true);
-    label_front(&panel, x, y, n, 0.3, FIG_GRAY);
     fig_panel_close(&panel);
 }
 
@@ -306,11 +319,11 @@ void fig_chart_frontier(const fig_view *v, fig_page *page, fig_rect rect, rm_qua
         const chart_point *p = &s.points[i];
         if (!p->on_front)
             continue;
-        fig_panel_interval(&panel, p->x, p->y, NULL, &p->y_range, FIG_BLUE, -1);
+        fig_panel_interval(&panel, p->x, p->y, NULL, &p->y_range, fig_fade(FIG_BLUE, 0.5), -1);
     }
     for (size_t i = 0; i < n; i++)
         fig_panel_marker(&panel, x[i], y[i], 2.9, &on, -1);
-    label_front(&panel, x, y, n, 1, FIG_BLUE);
+    label_front(&panel, x, y, n);
     if (n_dominated) {
         fig_panel_label(&panel, "dominated", FIG_SIZE_LABEL, FIG_GRAY, 1, true, -1, &off);
         for (size_t i = 0; i < s.n; i++)

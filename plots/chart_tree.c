@@ -250,9 +250,11 @@ static void draw_edge(fig_canvas *c, fig_scene *scene, const shown_node *from, c
         p[i].x = u * u * u * from->at.x + 3 * u * u * t * bend + 3 * u * t * t * bend +
                  t * t * t * to->at.x;
         p[i].y = u * u * (u + 3 * t) * from->at.y + t * t * (t + 3 * u) * to->at.y;
-        if (i)
-            fig_scene_obstacle(scene, (fig_obstacle){ FIG_STROKE, p[i - 1].x, p[i - 1].y, p[i].x,
-                                                      p[i].y, chosen ? 6 : 3, -1 });
+        /* the chosen path is thick: labels keep off both of its rims */
+        for (int rim = chosen ? -1 : 0; i && rim <= (chosen ? 1 : 0); rim += 2)
+            fig_scene_obstacle(scene,
+                               (fig_obstacle){ FIG_STROKE, p[i - 1].x, p[i - 1].y + 1.3 * rim,
+                                               p[i].x, p[i].y + 1.3 * rim, chosen ? 6 : 3, -1 });
     }
     fig_line(c, p, STEPS + 1, chosen ? 1.9 : 0.6, FIG_SOLID,
              chosen ? FIG_VERMILLION : fig_mix(FIG_GRAY, FIG_WHITE, 0.45));

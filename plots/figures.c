@@ -119,7 +119,9 @@ static void draw_models(const fig_view *v, fig_page *page, const int *reports, s
 {
     for (size_t i = 0; i < n; i++) {
         rm_text title = { 0 };
-        fig_text_plain(&title, fig_cell(v, reports[i])->model, n > 2 ? 24 : 36);
+        const rm_cell *cell = fig_cell(v, reports[i]); /* of an ensemble the many names say less */
+        fig_text_plain(&title, strstr(cell->model, " + ") ? cell->strategy : cell->model,
+                       n > 2 ? 24 : 36);
         draw(v, page, column_of(page, i, n), reports[i],
              &(fig_chart_options){ n > 1 && !title.failed ? title.data : NULL, n > 1 });
         rm_text_free(&title);
@@ -230,14 +232,14 @@ static const struct figure {
 } figures[RM_N_FIGURES] = {
     [RM_FIGURE_OVERVIEW] = {
         { "overview", "Overview",
-          "Accuracy against median latency, every cell with its intervals in both directions and the "
-          "Pareto front of the cells without verifier and oracle; exact expectations over subsets of "
-          "one pool of samples; and the front over generated tokens." },
+          "Accuracy against cost (median latency where it was measured), every cell with its intervals "
+          "in both directions and the Pareto front of the cells without verifier and oracle; exact "
+          "expectations over subsets of one pool of samples, or the swept sizes; and the front over a "
+          "second cost." },
         has_any_cost, draw_overview, overview_size },
     [RM_FIGURE_LATENCY] = {
         { "latency", "Accuracy against latency",
-          "Latency is the median over problems run one at a time, with order-statistic intervals. "
-          "The grey staircase is the Pareto front; numbers beside points are the swept size." },
+          "Latency is the median over problems run one at a time. The grey staircase is the Pareto front; numbers beside points are the swept size." },
         has_latency, draw_latency, NULL },
     [RM_FIGURE_TOKENS] = {
         { "tokens", "Accuracy against generated tokens",
@@ -331,9 +333,23 @@ static void note_of(const fig_view *v, const fig_page *page, rm_text *note)
                *front = page->front ? "; never on the front" : "";
     if (page->note[0])
         rm_text_puts(note, page->note);
-    else
-        rm_text_printf(note, "%.4g%% intervals; %zu problem%s.", 100 * v->analysis->options.level,
-                       v->task->n_problems, v->task->n_problems == 1 ? "" : "s");
+    else {
+        rm_text_printf(note, "%.4g%% intervals", 100 * v->analysis->options.level);
+        for (size_t i = 0; i < page->n_methods; i++)
+            rm_text_printf(note, "%s%s", i ? "; " : " (", page->method[i]);
+        rm_text_printf(note, "%s; %zu problem%s", page->n_methods ? ")" : "", v->task->n_problems,
+                       v->task->n_problems == 1 ? "" : "s");
+        if (page->latency && fig_latency_problems(v) != v->task->n_problems)
+            rm_text_printf(note, ", latency on %zu", fig_latency_problems(v));
+        rm_text_puts(note, ".");
+    }
+    if (page->steps)
+        rm_text_puts(note, " Grey steps: Pareto front.");
+    if (page->names && v->main_model) {
+        rm_text_puts(note, " Model, where none is named: ");
+        fig_text_plain(note, v->main_model, 40);
+        rm_text_puts(note, ".");
+    }
     if (page->verifier)
         rm_text_printf(note, " †\u00a0an exact verifier took part%s%s.", ring, front);
     if (page->oracle)

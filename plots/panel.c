@@ -12,6 +12,20 @@ void fig_page_shows(fig_page *page, const rm_cell *cell)
 {
     page->verifier |= cell->verifier && !cell->oracle;
     page->oracle |= cell->oracle;
+    page->names = true;
+}
+
+void fig_page_method(fig_page *page, const rm_estimate *e)
+{
+    if (!e->method || isnan(e->low) || isnan(e->high))
+        return;
+    /* the tables tell the kinds of Wilson's interval apart; a figure's note has less room */
+    const char *name = strncmp(e->method, "Wilson", 6) ? e->method : "Wilson";
+    for (size_t i = 0; i < page->n_methods; i++)
+        if (!strcmp(page->method[i], name))
+            return;
+    if (page->n_methods < FIG_MAX_METHODS)
+        page->method[page->n_methods++] = name;
 }
 
 /* ---- axes ------------------------------------------------------------------------------ */
@@ -112,8 +126,12 @@ void fig_panel_band(fig_panel *p, const double *x, const double *low, const doub
             at[i] = (fig_point){ px, fig_at_clamped(&p->y, high[from + i]) };
             at[2 * m - 1 - i] = (fig_point){ px, fig_at_clamped(&p->y, low[from + i]) };
         }
-        if (m > 1)
+        if (m > 1) { /* hairlines at the rims keep bands apart that lie on each other */
             fig_polygon(p->canvas, at, 2 * m, color);
+            fig_color rim = fig_fade(color, 2.5);
+            fig_line(p->canvas, at, m, 0.4, FIG_SOLID, rim);
+            fig_line(p->canvas, at + m, m, 0.4, FIG_SOLID, rim);
+        }
         from += m ? m : 1;
     }
 }
@@ -142,6 +160,10 @@ void fig_panel_interval(fig_panel *p, double x, double y, const rm_estimate *ex,
     double px = fig_at(&p->x, x), py = fig_at(&p->y, y);
     if (!isfinite(px) || !isfinite(py))
         return;
+    if (ex)
+        fig_page_method(p->page, ex);
+    if (ey)
+        fig_page_method(p->page, ey);
     if (ex && !isnan(ex->low) && !isnan(ex->high)) {
         double a = fig_at_clamped(&p->x, ex->low), b = fig_at_clamped(&p->x, ex->high);
         fig_segment(p->canvas, a, py, b, py, 1.0, color);

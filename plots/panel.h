@@ -35,18 +35,21 @@ typedef struct fig_view {
     const rm_task_report *task;
     fig_series *series;
     size_t n_series;
+    const char *main_model; /* whose cells' names leave the model out; NULL: none */
 } fig_view;
 
 rm_status fig_view_new(const rm_analysis *, size_t task, fig_view *, rm_error *);
 void fig_view_free(fig_view *);
 const rm_cell *fig_cell(const fig_view *, int report);
+/* A cell's label without the model that goes without saying. */
+const char *fig_name_of(const fig_view *, const rm_cell *);
 const rm_estimate *fig_quantity(const fig_view *, int report, rm_quantity);
 /* " †", " ‡" or "" */
 const char *fig_dagger(const rm_cell *);
 
 /* ---- pages ----------------------------------------------------------------------------- */
 
-enum { FIG_MAX_KEY = 64 };
+enum { FIG_MAX_KEY = 64, FIG_MAX_METHODS = 4 };
 
 typedef struct fig_key {
     char *text;
@@ -61,13 +64,18 @@ typedef struct fig_page {
     size_t n_key;
     double key_height;                   /* of its rows, once drawn */
     bool verifier, oracle, front, rings; /* shown: the note below explains them */
-    char note[256];   /* what the chart says of itself; empty: level and number of problems */
+    bool steps, names;                   /* a staircase without a label; names without a model */
+    bool latency;                        /* which may come from fewer problems */
+    char note[256]; /* what the chart says of itself; empty: level and number of problems */
+    const char *method[FIG_MAX_METHODS]; /* of the intervals shown; static strings */
+    size_t n_methods;
     rm_status status; /* of the first failure; charts need not look at it */
     rm_error error;
 } fig_page;
 
-/* The page shows that cell: remember what its note has to explain. */
+/* The page shows that cell, and an interval of that kind: remember what its note has to explain. */
 void fig_page_shows(fig_page *, const rm_cell *);
+void fig_page_method(fig_page *, const rm_estimate *);
 
 /* ---- panels ---------------------------------------------------------------------------- */
 
@@ -143,6 +151,8 @@ void fig_chart_distribution(const fig_view *, fig_page *, fig_rect);
 void fig_chart_differences(const fig_view *, fig_page *, fig_rect);
 
 bool fig_has_cost(const fig_view *, rm_quantity);
+/* Most problems that a cell's latency was measured on; 0: none. */
+size_t fig_latency_problems(const fig_view *);
 /* The cells with the longest subset curves, one a model, at most `room`. */
 size_t fig_sample_pools(const fig_view *, int *reports, size_t room);
 size_t fig_calibrated(const fig_view *, int *reports, size_t room);

@@ -14,10 +14,12 @@
 
 static void open_card(rm_text *out, double width_pt, const char *alt)
 {
-    rm_text_puts(out, "<figure><div class=\"card\" tabindex=\"0\">");
+    bool wide = width_pt > 300;
+    rm_text_printf(out, "<figure%s><div class=\"card\" tabindex=\"0\">",
+                   wide ? " class=\"wide\"" : "");
     /* drawn a third larger than in print, so that 7-point labels read like 9 points */
-    rm_text_printf(out, "<img%s style=\"width:%.0fpx\" alt=\"",
-                   width_pt > 300 ? " class=\"wide\"" : "", width_pt * 96 / 72 * 1.5);
+    rm_text_printf(out, "<img%s style=\"width:%.0fpx\" alt=\"", wide ? " class=\"wide\"" : "",
+                   width_pt * 96 / 72 * 1.5);
     fig_html(out, alt);
     rm_text_puts(out, "\" src=\"data:image/svg+xml;base64,");
 }
@@ -98,7 +100,7 @@ static rm_status add_task(const rm_analysis *a, size_t task, rm_text *out, rm_er
     st = add_figure(a, task, RM_FIGURE_OVERVIEW, out, err);
     if (!st)
         st = add_table(a, task, RM_TABLE_RESULTS, out, err);
-    if (!st && v.task->n_comparisons) {
+    if (!st && v.task->n_comparisons + v.task->n_pairs > 0) {
         st = add_table(a, task, RM_TABLE_COMPARISONS, out, err);
         if (!st)
             st = add_figure(a, task, RM_FIGURE_DIFFERENCES, out, err);

@@ -1,10 +1,12 @@
 /* series.c - which cells form a line, what it is called and how it is drawn.
  *
  * Colour and shape go by strategy, the same in every figure: known strategies have theirs, others
- * take what is left in the order of their appearance. A second line of one strategy and model
- * changes the shape, a second model is drawn hollow.
+ * take what is left in the order of their appearance. A second model is drawn hollow; a further
+ * line that would look like an earlier one changes its shape.
  * A line is called by what the labels of its cells begin with in common ("beam 2", "beam 4":
- * "beam"), less the words that the labels of all cells begin with. */
+ * "beam"), less the words that the labels of all cells begin with. Where labels begin with
+ * "MODEL: ", the model most cells are of is not named again and again: the note below the figure
+ * says it once. Nor are the members of an ensemble, unless two ensembles differ in nothing else. */
 #include "plots/panel.h"
 
 #include <ctype.h>
@@ -29,6 +31,61 @@ const char *fig_dagger(const rm_cell *cell)
 }
 
 /* ---- names ----------------------------------------------------------------------------- */
+
+/* an ensemble is not "another model" but another strategy */
+static bool is_ensemble(const rm_cell *cell)
+{
+    return strstr(cell->strategy, "ensemble") != NULL;
+}
+
+/* Length of "MODEL: " at the beginning of a label, 0 where it does not begin so. */
+static size_t model_prefix(const rm_cell *cell)
+{
+    size_t n = strlen(cell->model);
+    bool begins = n && !strncmp(cell->label, cell->model, n) && cell->label[n] == ':' &&
+                  cell->label[n + 1] == ' ' && cell->label[n + 2];
+    return begins ? n + 2 : 0;
+}
+
+/* The model that more than half of the cells of single models are of, if there are others too and
+ * labels name it; else NULL. */
+static const char *find_main_model(const rm_analysis *a, const rm_task_report *t)
+{
+    size_t single = 0;
+    for (size_t i = 0; i < t->n_cells; i++)
+        single += !is_ensemble(&a->records->cells[t->cells[i].cell]);
+    for (size_t i = 0; i < t->n_cells; i++) {
+        const rm_cell *cell = &a->records->cells[t->cells[i].cell];
+        size_t same = 0;
+        for (size_t j = 0; j < t->n_cells && !is_ensemble(cell); j++) {
+            const rm_cell *other = &a->records->cells[t->cells[j].cell];
+            same += !is_ensemble(other) && !strcmp(other->model, cell->model);
+        }
+        if (2 * same > single && model_prefix(cell))
+            return same < t->n_cells ? cell->model : NULL;
+    }
+    return NULL;
+}
+
+/* How much of a cell's label goes without saying: "MODEL: ", or nothing. */
+static size_t unsaid(const fig_view *v, const rm_cell *cell)
+{
+    if (!v->main_model)
+        return 0;
+    if (!is_ensemble(cell))
+        return strcmp(cell->model, v->main_model) ? 0 : model_prefix(cell);
+    for (size_t i = 0; i < v->task->n_cells; i++) {
+        const rm_cell *other = fig_cell(v, (int)i);
+        if (!strcmp(other->strategy, cell->strategy) && strcmp(other->model, cell->model))
+            return 0;
+    }
+    return model_prefix(cell);
+}
+
+const char *fig_name_of(const fig_view *v, const rm_cell *cell)
+{
+    return cell->label + unsaid(v, cell);
+}
 
 /* Length of the common beginning of two texts, cut back to whole words. */
 static size_t common_words(const char *a, const char *b, size_t n)
@@ -79,7 +136,9 @@ static size_t common_of_all(const fig_view *v)
 static char *series_name(const fig_view *v, const fig_series *s)
 {
     const rm_cell *first = fig_cell(v, s->reports[0]);
-    size_t n = common_of_series(v, s), skip = common_of_all(v);
+    size_t n = common_of_series(v, s), skip = common_of_all(v), model = unsaid(v, first);
+    if (model > skip)
+        skip = model;
     rm_text raw = { 0 }, name = { 0 };
     if (n > skip)
         rm_text_add(&raw, first->label + skip, n - skip);
@@ -160,13 +219,15 @@ static fig_style make_style(const fig_view *v, size_t series)
     fig_style style = { .color = *l->color,
                         .marker = l->marker,
                         .ringed = cell->verifier || cell->oracle };
-    /* an ensemble is not "another model" but another strategy */
-    if (!strstr(cell->strategy, "ensemble"))
+    if (!is_ensemble(cell))
         style.hollow = order_of(v, series, false, model_of) % 2 == 1;
-    size_t siblings = 0;
+    size_t siblings = 0; /* lines before this one that would look the same */
     for (size_t i = 0; i < series; i++) {
         const rm_cell *other = fig_cell(v, v->series[i].reports[0]);
-        siblings += !strcmp(other->strategy, cell->strategy) && !strcmp(other->model, cell->model);
+        bool alike = find_look(cell->strategy)
+                         ? find_look(cell->strategy) == find_look(other->strategy)
+                         : !strcmp(other->strategy, cell->strategy);
+        siblings += alike && v->series[i].style.hollow == style.hollow;
     }
     style.marker = (fig_marker)(((size_t)style.marker + siblings) % FIG_N_MARKERS);
     return style;
@@ -193,6 +254,7 @@ rm_status fig_view_new(const rm_analysis *analysis, size_t task, fig_view *v, rm
         return rm_fail(err, RM_E_ARGUMENT, "Task %zu was asked for; the analysis has %zu.", task,
                        analysis->n_tasks);
     const rm_task_report *t = v->task = &analysis->tasks[task];
+    v->main_model = find_main_model(analysis, t);
     bool *joined = calloc(t->n_cells + 1, sizeof *joined);
     v->series = calloc(t->n_cells + t->n_families + 1, sizeof *v->series);
     bool ok = joined && v->series;

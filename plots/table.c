@@ -19,7 +19,7 @@ static fig_cell_text *cell_at(fig_table *t, size_t row, size_t column)
 static size_t add_column(fig_table *t, const char *head, const char *unit, bool left)
 {
     if (t->n_columns < FIG_MAX_COLUMNS)
-        t->columns[t->n_columns++] = (fig_column){ head, unit, left };
+        t->columns[t->n_columns++] = (fig_column){ head, unit, left, false };
     return t->n_columns - 1;
 }
 
@@ -82,7 +82,11 @@ static void fixed(rm_text *out, double v, int digits, bool plus)
         fig_amount(out, v);
     else {
         double tiny = 0.5 * pow(10, -digits);
-        rm_text_printf(out, "%s%.*f", v <= -tiny ? "−" : plus ? "+" : "", digits, fabs(v));
+        rm_text_printf(out, "%s%.*f",
+                       v <= -tiny          ? "−"
+                       : plus && v >= tiny ? "+"
+                                           : "",
+                       digits, fabs(v));
     }
 }
 
@@ -112,7 +116,17 @@ static void put_estimate(fig_table *t, size_t row, size_t column, const rm_estim
     rm_text main = { 0 }, aside = { 0 };
     print_form(&main, e->value, f);
     bool has = interval && isfinite(e->value) && !isnan(e->low) && !isnan(e->high);
-    if (has) {
+    if (has && isinf(e->low) && isinf(e->high)) {
+        has = false;                    /* too few values for either end: nothing is known */
+    } else if (has && isinf(e->high)) { /* too few values for an upper end */
+        rm_text_puts(&aside, "[≥ ");
+        print_form(&aside, e->low, f);
+        rm_text_puts(&aside, "]");
+    } else if (has && isinf(e->low)) {
+        rm_text_puts(&aside, "[≤ ");
+        print_form(&aside, e->high, f);
+        rm_text_puts(&aside, "]");
+    } else if (has) {
         rm_text_puts(&aside, "[");
         print_form(&aside, e->low, f);
         rm_text_puts(&aside, ", ");
@@ -134,10 +148,11 @@ static void put_p(fig_table *t, size_t row, size_t column, double p)
     put(t, row, column, &main, NULL);
 }
 
-static void put_name(fig_table *t, size_t row, size_t column, const rm_cell *cell)
+static void put_name(const fig_view *v, fig_table *t, size_t row, size_t column, int cell)
 {
+    const rm_cell *of = &v->analysis->records->cells[cell];
     rm_text main = { 0 };
-    rm_text_printf(&main, "%s%s", cell->label, fig_dagger(cell));
+    rm_text_printf(&main, "%s%s", fig_name_of(v, of), fig_dagger(of));
     put(t, row, column, &main, NULL);
 }
 
@@ -164,8 +179,11 @@ static void note_methods(const fig_view *v, fig_table *t, rm_quantity q, const c
         rm_text_puts(&t->notes, ".\n");
 }
 
-static void note_daggers(const fig_view *v, fig_table *t)
+/* What stands below every table: whose names are short, what the daggers mean. */
+static void note_names(const fig_view *v, fig_table *t)
 {
+    if (v->main_model)
+        rm_text_printf(&t->notes, "Model, where none is named: %s.\n", v->main_model);
     bool verifier = false, oracle = false;
     for (size_t i = 0; i < v->task->n_cells; i++) {
         verifier |= fig_cell(v, (int)i)->verifier && !fig_cell(v, (int)i)->oracle;
@@ -187,6 +205,16 @@ static const char *common_baseline(const fig_view *v)
     return t->n_comparisons ? v->analysis->records->cells[t->comparisons[0].b].label : NULL;
 }
 
+/* Sentence on a second family, that of the pairs which the experiment states. */
+static void note_pairs(const fig_view *v, fig_table *t)
+{
+    size_t n = v->task->n_pairs;
+    if (n)
+        rm_text_printf(&t->notes,
+                       "The last %zu row%s: stated before the run, a family of %s own.\n", n,
+                       n == 1 ? "" : "s", n == 1 ? "its" : "their");
+}
+
 static void note_comparisons(const fig_view *v, fig_table *t)
 {
     if (!v->task->n_comparisons)
@@ -196,8 +224,8 @@ static void note_comparisons(const fig_view *v, fig_table *t)
     if (baseline)
         rm_text_printf(&t->notes, "; baseline: %s", baseline);
     rm_text_printf(&t->notes,
-                   "; intervals hold for the %zu comparison%s together (Bonferroni), p-values are "
-                   "Holm-adjusted.\n",
+                   "; intervals hold for the %zu comparison%s together (Bonferroni) and decide, "
+                   "p-values are Holm-adjusted.\n",
                    v->task->comparisons[0].n_family,
                    v->task->comparisons[0].n_family == 1 ? "" : "s");
 }
@@ -255,7 +283,7 @@ static void build_results(const fig_view *v, fig_table *t)
     size_t name = add_column(t, "Strategy", "", true);
     set_rows(t, v->task->n_cells);
     for (size_t i = 0; i < t->n_rows; i++)
-        put_name(t, i, name, fig_cell(v, (int)i));
+        put_name(v, t, i, name, v->task->cells[i].cell);
     quantity_column(v, t, RM_Q_ACCURACY, "Accuracy", "%", PERCENT, true);
     difference_columns(v, t);
     quantity_column(v, t, RM_Q_GENERATED_TOKENS, "Tokens", "", AMOUNT, false);
@@ -269,10 +297,13 @@ static void build_results(const fig_view *v, fig_table *t)
                    100 * v->analysis->options.level);
     note_methods(v, t, RM_Q_ACCURACY, "Accuracy: ");
     note_methods(v, t, RM_Q_LATENCY_P50_MS, "Latency: ");
+    if (fig_latency_problems(v) && fig_latency_problems(v) != v->task->n_problems)
+        rm_text_printf(&t->notes, "Latency was measured on %zu problems, one at a time.\n",
+                       fig_latency_problems(v));
     note_comparisons(v, t);
     rm_text_puts(&t->notes, "Tokens: all generated ones, discarded branches included. Missing: no "
                             "answer could be extracted; cut off: by a length limit.\n");
-    note_daggers(v, t);
+    note_names(v, t);
 }
 
 static void build_cost(const fig_view *v, fig_table *t)
@@ -281,34 +312,39 @@ static void build_cost(const fig_view *v, fig_table *t)
         rm_quantity q;
         const char *head, *unit;
         form f;
+        bool detail;
     } columns[] = {
-        { RM_Q_CANDIDATES, "Candidates", "", AMOUNT },
-        { RM_Q_PROMPT_TOKENS, "Prompt", "tokens", AMOUNT },
-        { RM_Q_GENERATED_TOKENS, "Generated", "tokens", AMOUNT },
-        { RM_Q_EVALUATED_TOKENS, "Evaluated", "tokens", AMOUNT },
-        { RM_Q_SHARED_TOKENS, "Shared", "tokens", AMOUNT },
-        { RM_Q_ROUNDS, "Rounds", "", AMOUNT },
-        { RM_Q_FLOPS, "FLOPs", "", AMOUNT },
-        { RM_Q_WEIGHT_BYTES, "Weights read", "bytes", AMOUNT },
-        { RM_Q_KV_BYTES, "KV read", "bytes", AMOUNT },
-        { RM_Q_KV_PEAK, "KV peak", "positions", AMOUNT },
-        { RM_Q_ENERGY_J, "Energy", "J", AMOUNT },
-        { RM_Q_TOKENS_PER_CORRECT, "Per correct", "tokens", AMOUNT },
-        { RM_Q_FLOPS_PER_CORRECT, "Per correct", "FLOPs", AMOUNT },
-        { RM_Q_TTFT_P50_MS, "First token", "ms, p50", AMOUNT },
-        { RM_Q_TOKENS_PER_S, "Throughput", "tokens/s", AMOUNT },
-        { RM_Q_DISTINCT_ANSWERS, "Distinct", "answers", DECIMAL },
-        { RM_Q_ANSWER_ENTROPY, "Entropy", "nats", DECIMAL },
-        { RM_Q_DISTINCT_2, "Distinct-2", "", DECIMAL },
-        { RM_Q_EDIT_DISTANCE, "Edit dist.", "", DECIMAL },
-        { RM_Q_FAILED, "Failed", "%", PERCENT },
+        { RM_Q_CANDIDATES, "Candidates", "", AMOUNT, false },
+        { RM_Q_PROMPT_TOKENS, "Prompt", "tokens", AMOUNT, true },
+        { RM_Q_GENERATED_TOKENS, "Generated", "tokens", AMOUNT, false },
+        { RM_Q_EVALUATED_TOKENS, "Evaluated", "tokens", AMOUNT, true },
+        { RM_Q_SHARED_TOKENS, "Shared", "tokens", AMOUNT, false },
+        { RM_Q_ROUNDS, "Rounds", "", AMOUNT, true },
+        { RM_Q_FLOPS, "FLOPs", "", AMOUNT, false },
+        { RM_Q_WEIGHT_BYTES, "Weights read", "bytes", AMOUNT, true },
+        { RM_Q_KV_BYTES, "KV read", "bytes", AMOUNT, true },
+        { RM_Q_KV_PEAK, "KV peak", "positions", AMOUNT, true },
+        { RM_Q_ENERGY_J, "Energy", "J", AMOUNT, true },
+        { RM_Q_TOKENS_PER_CORRECT, "Per correct", "tokens", AMOUNT, false },
+        { RM_Q_FLOPS_PER_CORRECT, "Per correct", "FLOPs", AMOUNT, true },
+        { RM_Q_TTFT_P50_MS, "First token", "ms, p50", AMOUNT, true },
+        { RM_Q_TOKENS_PER_S, "Throughput", "tokens/s", AMOUNT, false },
+        { RM_Q_DISTINCT_ANSWERS, "Distinct", "answers", DECIMAL, false },
+        { RM_Q_ANSWER_ENTROPY, "Entropy", "nats", DECIMAL, true },
+        { RM_Q_DISTINCT_2, "Distinct-2", "", DECIMAL, true },
+        { RM_Q_EDIT_DISTANCE, "Edit dist.", "", DECIMAL, true },
+        { RM_Q_FAILED, "Failed", "%", PERCENT, true },
     };
     size_t name = add_column(t, "Strategy", "", true);
     set_rows(t, v->task->n_cells);
     for (size_t i = 0; i < t->n_rows; i++)
-        put_name(t, i, name, fig_cell(v, (int)i));
+        put_name(v, t, i, name, v->task->cells[i].cell);
     for (size_t c = 0; c < sizeof columns / sizeof *columns; c++)
-        quantity_column(v, t, columns[c].q, columns[c].head, columns[c].unit, columns[c].f, false);
+        if (any_value(v, columns[c].q)) {
+            quantity_column(v, t, columns[c].q, columns[c].head, columns[c].unit, columns[c].f,
+                            false);
+            t->columns[t->n_columns - 1].detail = columns[c].detail;
+        }
     rm_text_printf(&t->notes,
                    "Means over %zu problem%s of each outcome's own account, counted as if "
                    "it had run alone; shared: positions that forked paths did not need to "
@@ -317,61 +353,117 @@ static void build_cost(const fig_view *v, fig_table *t)
     if (any_value(v, RM_Q_DISTINCT_ANSWERS))
         rm_text_printf(&t->notes, "Diversity of %zu candidates a problem.\n",
                        v->analysis->options.diversity_k);
-    note_daggers(v, t);
+    note_names(v, t);
 }
 
-static const char *verdict_of(const rm_comparison *c)
+/* Row i of the table: the comparisons with the baseline, then the stated pairs. */
+static const rm_comparison *comparison_at(const rm_task_report *task, size_t i)
 {
-    if (c->corrected.low > 0)
-        return "better";
-    if (c->corrected.high < 0)
-        return "worse";
-    return c->equal == RM_SUPPORTED ? "equal" : "inconclusive";
+    return i < task->n_comparisons ? &task->comparisons[i] : &task->pairs[i - task->n_comparisons];
+}
+
+static size_t comparison_rows(const rm_task_report *task)
+{
+    return task->n_comparisons + task->n_pairs;
+}
+
+/* The test's name if all rows had the same; likewise their number of problems. */
+static const char *common_test(const rm_task_report *task)
+{
+    const char *test = comparison_rows(task) ? comparison_at(task, 0)->test : NULL;
+    for (size_t i = 0; test && i < comparison_rows(task); i++)
+        if (!comparison_at(task, i)->test || strcmp(comparison_at(task, i)->test, test))
+            return NULL;
+    return test;
+}
+
+static bool common_n(const rm_task_report *task)
+{
+    for (size_t i = 1; i < comparison_rows(task); i++)
+        if (comparison_at(task, i)->n != comparison_at(task, 0)->n)
+            return false;
+    return true;
+}
+
+static void put_interval(fig_table *t, size_t row, size_t column, const rm_estimate *e)
+{
+    rm_text interval = { 0 };
+    rm_text_puts(&interval, "[");
+    print_form(&interval, e->low, POINTS);
+    rm_text_puts(&interval, ", ");
+    print_form(&interval, e->high, POINTS);
+    rm_text_puts(&interval, "]");
+    put(t, row, column, &interval, NULL);
+}
+
+/* Columns of the table of comparisons; 0 for those that a note says once for all rows. */
+typedef struct comparison_columns {
+    size_t a, b, n, only_a, only_b, difference, alone, corrected, p, holm, verdict, detectable,
+        test;
+} comparison_columns;
+
+static comparison_columns add_comparison_columns(const fig_view *v, fig_table *t)
+{
+    comparison_columns at = { .a = add_column(t, "Strategy", "", true) };
+    if (!common_baseline(v) || v->task->n_pairs)
+        at.b = add_column(t, "Baseline", "", true);
+    if (!common_n(v->task))
+        at.n = add_column(t, "n", "", false);
+    at.only_a = add_column(t, "Only it", "solved", false);
+    at.only_b = add_column(t, "Only base", "solved", false);
+    at.difference = add_column(t, "Difference", "pp", false);
+    at.alone = add_column(t, "Interval", "alone", false);
+    t->columns[at.alone].detail = true;
+    at.corrected = add_column(t, "Interval", "corrected", false);
+    at.p = add_column(t, "p", "", false);
+    t->columns[at.p].detail = true;
+    at.holm = add_column(t, "p", "Holm", false);
+    at.verdict = add_column(t, "Verdict", "", true);
+    at.detectable = add_column(t, "Detectable", "pp", false);
+    t->columns[at.detectable].detail = true;
+    if (!common_test(v->task))
+        at.test = add_column(t, "Test", "", true);
+    return at;
+}
+
+static void put_comparison(const fig_view *v, fig_table *t, const comparison_columns *at, size_t i)
+{
+    const rm_comparison *c = comparison_at(v->task, i);
+    put_name(v, t, i, at->a, c->a);
+    if (at->b)
+        put_name(v, t, i, at->b, c->b);
+    if (at->n)
+        put_estimate(t, i, at->n, &(rm_estimate){ .value = (double)c->n }, AMOUNT, false);
+    put_estimate(t, i, at->only_a, &(rm_estimate){ .value = c->only_a }, AMOUNT, false);
+    put_estimate(t, i, at->only_b, &(rm_estimate){ .value = c->only_b }, AMOUNT, false);
+    put_estimate(t, i, at->difference, &c->difference, POINTS, false);
+    put_interval(t, i, at->alone, &c->difference);
+    put_interval(t, i, at->corrected, &c->corrected);
+    put_p(t, i, at->p, c->p);
+    put_p(t, i, at->holm, c->p_holm);
+    put_string(t, i, at->verdict, rm_comparison_verdict(c, v->analysis->options.level));
+    put_estimate(t, i, at->detectable, &(rm_estimate){ .value = c->detectable }, PERCENT, false);
+    if (at->test)
+        put_string(t, i, at->test, c->test ? c->test : "–");
 }
 
 static void build_comparisons(const fig_view *v, fig_table *t)
 {
-    const rm_cell *cells = v->analysis->records->cells;
-    bool same_baseline = common_baseline(v) != NULL;
-    size_t a = add_column(t, "Strategy", "", true);
-    size_t b = same_baseline ? 0 : add_column(t, "Baseline", "", true);
-    size_t n = add_column(t, "n", "", false);
-    size_t only_a = add_column(t, "Only it", "solved", false);
-    size_t only_b = add_column(t, "Only base", "solved", false);
-    size_t difference = add_column(t, "Difference", "pp", false);
-    size_t corrected = add_column(t, "Corrected", "pp", false);
-    size_t p = add_column(t, "p", "", false);
-    size_t holm = add_column(t, "p", "Holm", false);
-    size_t verdict = add_column(t, "Verdict", "", true);
-    size_t detectable = add_column(t, "Detectable", "pp", false);
-    size_t test = add_column(t, "Test", "", true);
-    set_rows(t, v->task->n_comparisons);
-    for (size_t i = 0; i < t->n_rows; i++) {
-        const rm_comparison *c = &v->task->comparisons[i];
-        put_name(t, i, a, &cells[c->a]);
-        if (!same_baseline)
-            put_name(t, i, b, &cells[c->b]);
-        rm_text text = { 0 };
-        rm_text_printf(&text, "%zu", c->n);
-        put(t, i, n, &text, NULL);
-        put_estimate(t, i, only_a, &(rm_estimate){ .value = c->only_a }, AMOUNT, false);
-        put_estimate(t, i, only_b, &(rm_estimate){ .value = c->only_b }, AMOUNT, false);
-        put_estimate(t, i, difference, &c->difference, POINTS, true);
-        rm_text interval = { 0 };
-        rm_text_puts(&interval, "[");
-        print_form(&interval, c->corrected.low, POINTS);
-        rm_text_puts(&interval, ", ");
-        print_form(&interval, c->corrected.high, POINTS);
-        rm_text_puts(&interval, "]");
-        put(t, i, corrected, &interval, NULL);
-        put_p(t, i, p, c->p);
-        put_p(t, i, holm, c->p_holm);
-        put_string(t, i, verdict, verdict_of(c));
-        put_estimate(t, i, detectable, &(rm_estimate){ .value = c->detectable }, PERCENT, false);
-        put_string(t, i, test, c->test ? c->test : "–");
-    }
+    comparison_columns at = add_comparison_columns(v, t);
+    set_rows(t, comparison_rows(v->task));
+    for (size_t i = 0; i < t->n_rows; i++)
+        put_comparison(v, t, &at, i);
     note_comparisons(v, t);
-    rm_text_puts(&t->notes, "Better, worse: the corrected interval excludes 0.");
+    note_pairs(v, t);
+    if (!at.test && common_test(v->task))
+        rm_text_printf(&t->notes, "Test: %s", common_test(v->task));
+    if (!at.test && !at.n && t->n_rows)
+        rm_text_printf(&t->notes, ", n = %zu.\n", comparison_at(v->task, 0)->n);
+    else if (!at.test)
+        rm_text_puts(&t->notes, ".\n");
+    rm_text_puts(&t->notes,
+                 "The corrected interval decides: better or worse where it excludes 0; borderline, "
+                 "and as undecided as inconclusive, where only the adjusted p is small.");
     if (v->analysis->options.margin > 0)
         rm_text_printf(&t->notes, " Equal: it lies inside the stated margin of ±%.4g points.",
                        100 * v->analysis->options.margin);
@@ -379,7 +471,7 @@ static void build_comparisons(const fig_view *v, fig_table *t)
                    "\nDetectable: the smallest true difference found with a probability of "
                    "%.4g%% at this size.\n",
                    100 * v->analysis->options.power);
-    note_daggers(v, t);
+    note_names(v, t);
 }
 
 rm_status fig_table_build(const fig_view *v, rm_table kind, fig_table *t, rm_error *err)

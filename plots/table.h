@@ -13,6 +13,7 @@ typedef struct fig_column {
     const char *head;
     const char *unit; /* below or after the head; "" for none */
     bool left;        /* texts; numbers are right-aligned */
+    bool detail;      /* for screens: left out of LaTeX, where width is short */
 } fig_column;
 
 enum { FIG_MAX_COLUMNS = 24 };

@@ -25,49 +25,109 @@ static void each_note(const fig_table *t, rm_text *out, void (*one)(rm_text *, c
 
 /* ---- LaTeX ------------------------------------------------------------------------------- */
 
-static void latex_note(rm_text *out, const char *note)
+/* Numbers in footnote size, intervals smaller, little room between columns; columns that do not
+ * fit a page's text width go into a further tabular below, which repeats the first column. TeX
+ * alone knows widths, so they are estimated from the numbers of characters of Computer Modern. */
+#define LATEX_WIDTH  462.0 /* points; two-column classes have 469 to 516 */
+#define LATEX_CHAR   3.95  /* at \footnotesize, digits and letters mixed */
+#define LATEX_ASIDE  3.35  /* at \scriptsize, with brackets, points and spaces */
+#define LATEX_COLSEP 3.5   /* on either side of a column */
+
+static size_t characters(const char *text)
 {
-    rm_text_puts(out, "\\par{\\footnotesize ");
-    fig_latex(out, note);
-    rm_text_puts(out, "}\n");
+    size_t n = 0;
+    for (; text && *text; text++)
+        n += ((unsigned char)*text & 0xc0) != 0x80;
+    return n;
 }
 
-static void print_latex(const fig_table *t, rm_text *out)
+static double latex_width(const fig_table *t, size_t column)
 {
-    rm_text_puts(out, "% needs \\usepackage{booktabs}\n\\begin{tabular}{@{}");
-    for (size_t c = 0; c < t->n_columns; c++)
-        rm_text_puts(out, t->columns[c].left ? "l" : "r");
-    rm_text_puts(out, "@{}}\n\\toprule\n");
-    for (size_t c = 0; c < t->n_columns; c++) {
-        if (c)
-            rm_text_puts(out, " & ");
-        fig_latex(out, t->columns[c].head);
-        if (!*t->columns[c].unit)
-            continue;
-        rm_text_puts(out, " (");
-        fig_latex(out, t->columns[c].unit);
-        rm_text_puts(out, ")");
+    const fig_column *c = &t->columns[column];
+    size_t head = characters(c->head), unit = characters(c->unit);
+    double widest = LATEX_CHAR * (double)(head > unit ? head : unit);
+    for (size_t r = 0; r < t->n_rows; r++) {
+        const fig_cell_text *cell = text_at(t, r, column);
+        double width = LATEX_CHAR * (double)characters(cell->main) +
+                       LATEX_ASIDE * (double)(cell->aside ? characters(cell->aside) + 1 : 0);
+        if (width > widest)
+            widest = width;
     }
-    rm_text_puts(out, " \\\\\n\\midrule\n");
+    return widest + 2 * LATEX_COLSEP;
+}
+
+static void latex_note(rm_text *out, const char *note)
+{
+    rm_text_puts(out, "\\par ");
+    fig_latex(out, note);
+    rm_text_puts(out, "\n");
+}
+
+static void latex_cell(const fig_cell_text *cell, rm_text *out)
+{
+    if (cell->main)
+        fig_latex(out, cell->main);
+    if (!cell->aside)
+        return;
+    rm_text_puts(out, "~{\\scriptsize ");
+    fig_latex(out, cell->aside);
+    rm_text_puts(out, "}");
+}
+
+/* One tabular of the first column and of those given. */
+static void latex_tabular(const fig_table *t, const size_t *column, size_t n, rm_text *out)
+{
+    bool units = false;
+    rm_text_puts(out, "\\begin{tabular}{@{}");
+    for (size_t c = 0; c < n; c++) {
+        rm_text_puts(out, t->columns[column[c]].left ? "l" : "r");
+        units |= *t->columns[column[c]].unit;
+    }
+    rm_text_puts(out, "@{}}\n\\toprule\n");
+    for (int line = 0; line < 1 + units; line++) {
+        for (size_t c = 0; c < n; c++) {
+            const fig_column *of = &t->columns[column[c]];
+            rm_text_puts(out, c ? " & " : "");
+            fig_latex(out, line ? of->unit : of->head);
+        }
+        rm_text_puts(out, " \\\\\n");
+    }
+    rm_text_puts(out, "\\midrule\n");
     for (size_t r = 0; r < t->n_rows; r++) {
         /* {}: a row that begins with a bracket is not the optional argument of \\ before it */
         rm_text_puts(out, "{}");
-        for (size_t c = 0; c < t->n_columns; c++) {
-            const fig_cell_text *cell = text_at(t, r, c);
-            if (c)
-                rm_text_puts(out, " & ");
-            if (cell->main)
-                fig_latex(out, cell->main);
-            if (!cell->aside)
-                continue;
-            rm_text_puts(out, " {\\footnotesize ");
-            fig_latex(out, cell->aside);
-            rm_text_puts(out, "}");
+        for (size_t c = 0; c < n; c++) {
+            rm_text_puts(out, c ? " & " : "");
+            latex_cell(text_at(t, r, column[c]), out);
         }
         rm_text_puts(out, " \\\\\n");
     }
     rm_text_puts(out, "\\bottomrule\n\\end{tabular}\n");
+}
+
+static void print_latex(const fig_table *t, rm_text *out)
+{
+    rm_text_puts(out, "% needs \\usepackage{booktabs}; for a page's width (table*)\n{\\footnotesize"
+                      "\\setlength{\\tabcolsep}{3.5pt}\n");
+    size_t chosen[FIG_MAX_COLUMNS] = { 0 }, n = 1;
+    double name = latex_width(t, 0), width = name;
+    for (size_t c = 1; c < t->n_columns; c++) {
+        if (t->columns[c].detail)
+            continue;
+        double more = latex_width(t, c);
+        if (n > 1 && width + more > LATEX_WIDTH) {
+            latex_tabular(t, chosen, n, out);
+            rm_text_puts(out, "\\par\\medskip\n");
+            n = 1;
+            width = name;
+        }
+        chosen[n++] = c;
+        width += more;
+    }
+    latex_tabular(t, chosen, n, out);
+    rm_text_puts(out, "\\par\\smallskip\\parbox{\\linewidth}{\\scriptsize\\raggedright\n");
     each_note(t, out, latex_note);
+    rm_text_puts(out, "}\\par}\n");
 }
 
 /* ---- Markdown ---------------------------------------------------------------------------- */

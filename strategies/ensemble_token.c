@@ -52,6 +52,11 @@ static bool et_exchangeable(const void *params)
     return ((const et_params *)params)->sampling.do_sample;
 }
 
+static bool has_filters(const rm_sampling *s)
+{
+    return s->temperature != 1 || s->top_k || s->top_p != 1 || s->min_p != 0 || s->typical_p != 1;
+}
+
 static rm_status et_check(const void *params, int n_models, rm_error *err)
 {
     const et_params *p = params;
@@ -65,6 +70,14 @@ static rm_status et_check(const void *params, int n_models, rm_error *err)
         return rm_fail(err, RM_E_ARGUMENT,
                        "num_return_sequences = %d needs do_sample = true or num_beams = %d", p->n,
                        p->n);
+    if (!p->sampling.do_sample && has_filters(&p->sampling))
+        return rm_fail(err, RM_E_ARGUMENT, "temperature, top_k, top_p, min_p and typical_p have no "
+                       "effect without do_sample = true");
+    if (p->beam.num_beams == 1 &&
+        (p->beam.length_penalty != 1 || p->beam.early_stopping != BEAM_EARLY_FALSE ||
+         p->beam.length_norm != BEAM_NORM_GENERATED))
+        return rm_fail(err, RM_E_ARGUMENT, "length_penalty, early_stopping and length_norm have no "
+                       "effect with num_beams = 1");
     return RM_OK;
 }
 

@@ -108,6 +108,9 @@ static rm_status mcts_check(const void *params, int n_models, rm_error *err)
         return rm_fail(err, RM_E_ARGUMENT,
                        "evaluate = prefix values unfinished texts and needs score = lp, not %s",
                        score_names[p->score]);
+    if (p->selection == SELECT_UCT && p->noise_epsilon > 0)
+        return rm_fail(err, RM_E_ARGUMENT,
+                       "noise_epsilon has no effect with selection = uct, which uses no priors");
     return RM_OK;
 }
 

@@ -3,12 +3,29 @@
  * Both are read from end to end for every token, so they live in huge pages where the system
  * has them (on request: madvise): a tiny model is 5,000 ordinary pages, more than a second-level
  * TLB holds, and ten huge ones. Allocations are laid one behind the other in blocks; a block
- * goes back to the system with its last allocation. */
+ * goes back to the system with its last allocation. AddressSanitizer, which knows malloc only, is
+ * told what lies inside an allocation, and a gap is left behind each. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include "engine/cpu/cpu.h"
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define WITH_ASAN 1
+#endif
+#endif
+#if defined(WITH_ASAN) || defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#define FORBID(at, bytes) __asan_poison_memory_region(at, bytes)
+#define ALLOW(at, bytes)  __asan_unpoison_memory_region(at, bytes)
+enum { GAP = 64 };
+#else
+#define FORBID(at, bytes) ((void)(at), (void)(bytes))
+#define ALLOW(at, bytes)  ((void)(at), (void)(bytes))
+enum { GAP = 0 };
+#endif
 
 enum { HUGE_PAGE = 2 << 20, BLOCK = 32 << 20 };
 
@@ -45,6 +62,7 @@ static arena_block *block_new(size_t size)
     }
     block->base = block->map + (HUGE_PAGE - (uintptr_t)block->map % HUGE_PAGE) % HUGE_PAGE;
     madvise(block->base, size, MADV_HUGEPAGE); /* a wish; without it everything works, slower */
+    FORBID(block->base, size);
     return block;
 }
 
@@ -53,6 +71,7 @@ void *cpu_arena_alloc(rm_backend *b, size_t bytes)
     size_t need = round_up(bytes ? bytes : 1, 64);
     if (need < bytes || need > SIZE_MAX / 2)
         return NULL;
+    need += GAP;
     arena_block *block = b->arena;
     if (!block || block->size - block->used < need) {
         block = block_new(need > BLOCK ? round_up(need, HUGE_PAGE) : BLOCK);
@@ -62,6 +81,7 @@ void *cpu_arena_alloc(rm_backend *b, size_t bytes)
         b->arena = block;
     }
     void *p = block->base + block->used; /* fresh from mmap: zero */
+    ALLOW(p, bytes);
     block->used += need;
     block->live++;
     return p;
@@ -77,6 +97,7 @@ void cpu_arena_free(rm_backend *b, void *p)
             continue;
         if (--block->live == 0) {
             *at = block->next;
+            ALLOW(block->base, block->size); /* other mappings may come to lie here */
             munmap(block->map, block->map_bytes);
             free(block);
         }

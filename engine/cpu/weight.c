@@ -31,6 +31,16 @@ typedef struct packing {
     float *row; /* scratch [k padded] */
 } packing;
 
+/* On failure the weight is freed. */
+static rm_status packing_open(packing *p, rm_backend *b, rm_weight *w, rm_error *err)
+{
+    *p = (packing){ b->isa, w, cpu_aligned_zeroed(round_up(w->k, LANES) * sizeof(float)) };
+    if (p->row)
+        return RM_OK;
+    cpu_weight_free(b, w);
+    return rm_fail(err, RM_E_MEMORY, "no memory to pack a matrix");
+}
+
 /* Puts row `row` of `m` into lane `lane` (0 .. 63) of a group. */
 static void pack_row(packing *p, const rm_matrix *m, size_t row, size_t group, size_t lane)
 {
@@ -150,13 +160,11 @@ rm_status cpu_weight_new(rm_backend *b, const rm_matrix *m, const float *const *
     rm_weight *w = NULL;
     rm_status st =
         allocate(b, n_out, m[0].n_in, false, choose_kind(type, compute), any_bias, &w, err);
+    packing p;
+    if (!st)
+        st = packing_open(&p, b, w, err);
     if (st)
         return st;
-    packing p = { b->isa, w, cpu_aligned_zeroed(round_up(w->k, LANES) * sizeof(float)) };
-    if (!p.row) {
-        cpu_weight_free(b, w);
-        return rm_fail(err, RM_E_MEMORY, "no memory to pack a matrix");
-    }
     size_t at = 0;
     for (int i = 0; i < n; i++)
         for (size_t row = 0; row < m[i].n_out; row++, at++) {
@@ -184,13 +192,11 @@ rm_status cpu_weight_new_gated(rm_backend *b, const rm_matrix *gate, const rm_ma
     rm_dtype type = gate->type == up->type ? gate->type : RM_F32;
     rm_weight *w = NULL;
     st = allocate(b, gate->n_out, gate->n_in, true, choose_kind(type, compute), false, &w, err);
+    packing p;
+    if (!st)
+        st = packing_open(&p, b, w, err);
     if (st)
         return st;
-    packing p = { b->isa, w, cpu_aligned_zeroed(round_up(w->k, LANES) * sizeof(float)) };
-    if (!p.row) {
-        cpu_weight_free(b, w);
-        return rm_fail(err, RM_E_MEMORY, "no memory to pack a matrix");
-    }
     for (size_t row = 0; row < w->n; row++) {
         size_t group = row / (GROUP / 2), lane = row % (GROUP / 2);
         size_t half = (size_t)group_vectors(w, group) / 2 * LANES;

@@ -1,4 +1,5 @@
 /* analysis.c - from run directories to an analysis, for the commands that show one. */
+#include "base/json.h"
 #include "experiments/cli/cli.h"
 
 #include <stdlib.h>
@@ -13,7 +14,73 @@ static const char *last_part(const char *dir)
     return name;
 }
 
-/* Baseline and margin are the options', else those that the experiment states. */
+/* ---- pairs of cells ------------------------------------------------------------------------- */
+
+static rm_status add_pair(cli_analysis *a, const char *first, size_t n, const char *second,
+                          rm_error *err)
+{
+    rm_label_pair *grown = realloc(a->pairs, (a->n_pairs + 1) * sizeof *grown);
+    if (grown)
+        a->pairs = grown;
+    rm_label_pair pair = { strndup(first, n), strdup(second) };
+    if (!grown || !pair.a || !pair.b) {
+        free((char *)(uintptr_t)pair.a);
+        free((char *)(uintptr_t)pair.b);
+        return rm_fail(err, RM_E_MEMORY, "no memory for the pairs to compare");
+    }
+    a->pairs[a->n_pairs++] = pair;
+    return RM_OK;
+}
+
+/* The pairs that the experiment states, as runner.c keeps them. */
+static rm_status stated_pairs(rm_store *store, cli_analysis *a, rm_error *err)
+{
+    rm_text text = { 0 };
+    rm_json *json = NULL;
+    if (!rm_store_get_meta(store, "comparisons", &text))
+        return RM_OK;
+    rm_status status = rm_json_parse(text.data, text.length, "the recorded comparisons", 1,
+                                     RM_JSON_NO_POSITIONS, &json, err);
+    const cJSON *pair;
+    if (!status)
+        cJSON_ArrayForEach(pair, rm_json_root(json)) {
+            const cJSON *one = cJSON_GetArrayItem(pair, 0), *two = cJSON_GetArrayItem(pair, 1);
+            if (!cJSON_IsString(one) || !cJSON_IsString(two))
+                status = rm_fail(err, RM_E_FORMAT, "%s/records.sqlite has damaged comparisons",
+                                 rm_store_dir(store));
+            if (!status)
+                status = add_pair(a, one->valuestring, strlen(one->valuestring), two->valuestring,
+                                  err);
+            if (status)
+                break;
+        }
+    rm_json_free(json);
+    rm_text_free(&text);
+    return status;
+}
+
+/* --compare 'A vs B' */
+static rm_status given_pairs(const cli_args *args, cli_analysis *a, rm_error *err)
+{
+    static const char between[] = " vs ";
+    rm_status status = RM_OK;
+    for (int i = 0; i < args->n_given && !status; i++) {
+        const char *value = args->given[i].value;
+        if (strcmp(args->given[i].name, "compare") != 0)
+            continue;
+        const char *at = strstr(value, between);
+        if (!at || at == value || !at[sizeof between - 1])
+            return rm_fail(err, RM_E_ARGUMENT, "--compare takes two labels with \" vs \" between "
+                           "them, not %s", value);
+        status = add_pair(a, value, (size_t)(at - value), at + sizeof between - 1, err);
+    }
+    return status;
+}
+
+/* ---- options -------------------------------------------------------------------------------- */
+
+/* Baseline, margin and pairs those that the experiment states; options replace the first two and add
+ * to the third. Of several runs nothing is taken as stated: their labels bear the runs' names. */
 static rm_status read_options(const cli_args *args, rm_store *store, cli_analysis *a,
                               rm_analysis_options *o, rm_error *err)
 {
@@ -35,6 +102,12 @@ static rm_status read_options(const cli_args *args, rm_store *store, cli_analysi
         rm_store_get_meta(store, "baseline", &a->baseline);
     o->baseline = a->baseline.length ? a->baseline.data : NULL;
     o->resamples = (size_t)resamples;
+    if (!status && store)
+        status = stated_pairs(store, a, err);
+    if (!status)
+        status = given_pairs(args, a, err);
+    o->pairs = a->pairs;
+    o->n_pairs = a->n_pairs;
     rm_text_free(&margin);
     return status;
 }
@@ -81,5 +154,10 @@ void cli_analysis_free(cli_analysis *a)
     rm_analysis_free(a->analysis);
     rm_records_free(&a->records);
     rm_text_free(&a->baseline);
+    for (size_t i = 0; i < a->n_pairs; i++) {
+        free((char *)(uintptr_t)a->pairs[i].a);
+        free((char *)(uintptr_t)a->pairs[i].b);
+    }
+    free(a->pairs);
     *a = (cli_analysis){ 0 };
 }

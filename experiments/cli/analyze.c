@@ -82,26 +82,64 @@ static void print_cells(const rm_analysis *a, const rm_task_report *task, cli_ta
     }
 }
 
-static void print_comparisons(const rm_analysis *a, const rm_task_report *task, cli_table *table)
+static void comparison_row(const rm_analysis *a, const rm_comparison *c, bool both,
+                           cli_table *table)
 {
-    cli_cell(table, "compared with %s", a->records->cells[task->comparisons[0].b].label);
-    cli_cell(table, "difference %%");
-    cli_cell(table, "p");
-    cli_cell(table, "p (Holm)");
-    cli_cell(table, "n");
-    cli_cell(table, "test");
+    const rm_cell *one = &a->records->cells[c->a], *two = &a->records->cells[c->b];
+    cli_cell(table, "%s%s%s%s%s", one->label, mark(one), both ? " vs " : "",
+             both ? two->label : "", both ? mark(two) : "");
+    cli_cell(table, "%+.1f [%+.1f, %+.1f]", 100 * c->difference.value, 100 * c->difference.low,
+             100 * c->difference.high);
+    cli_cell(table, c->p < 0.0001 ? "<0.0001" : "%.4f", c->p);
+    cli_cell(table, c->p_holm < 0.0001 ? "<0.0001" : "%.4f", c->p_holm);
+    cli_cell(table, "%s", rm_comparison_verdict(c, a->options.level));
+    cli_cell(table, "%zu", c->n);
+    cli_cell(table, "%s", c->test);
     cli_end_row(table);
-    for (size_t i = 0; i < task->n_comparisons; i++) {
-        const rm_comparison *c = &task->comparisons[i];
-        cli_cell(table, "%s%s", a->records->cells[c->a].label, mark(&a->records->cells[c->a]));
-        cli_cell(table, "%+.1f [%+.1f, %+.1f]", 100 * c->difference.value,
-                 100 * c->difference.low, 100 * c->difference.high);
-        cli_cell(table, c->p < 0.0001 ? "<0.0001" : "%.4f", c->p);
-        cli_cell(table, c->p_holm < 0.0001 ? "<0.0001" : "%.4f", c->p_holm);
-        cli_cell(table, "%zu", c->n);
-        cli_cell(table, "%s", c->test);
-        cli_end_row(table);
+}
+
+/* One family. Rows name both cells where there is no common second one. */
+static rm_status print_family(const rm_analysis *a, const rm_comparison *list, size_t n,
+                              bool stated, rm_error *err)
+{
+    cli_table table = { 0 };
+    bool both = stated;
+    for (size_t i = 1; i < n; i++)
+        both = both || list[i].b != list[0].b;
+    if (stated)
+        cli_cell(&table, "stated comparisons");
+    else if (both)
+        cli_cell(&table, "compared with the baseline");
+    else
+        cli_cell(&table, "compared with %s", a->records->cells[list[0].b].label);
+    cli_cell(&table, "difference %%");
+    cli_cell(&table, "p");
+    cli_cell(&table, "p (Holm)");
+    cli_cell(&table, "verdict");
+    cli_cell(&table, "n");
+    cli_cell(&table, "test");
+    cli_end_row(&table);
+    for (size_t i = 0; i < n; i++)
+        comparison_row(a, &list[i], both, &table);
+    bool failed = table.failed;
+    if (!failed) {
+        cli_print_table(&table, "lrrrlrl", stdout);
+        fputc('\n', stdout);
     }
+    cli_table_free(&table);
+    return failed ? rm_fail(err, RM_E_MEMORY, "no memory for a table") : RM_OK;
+}
+
+/* What the verdicts mean. */
+static void print_rule(const rm_analysis *a, const rm_task_report *task)
+{
+    printf("Verdicts hold for each family of comparisons together (%zu", task->n_comparisons);
+    if (task->n_pairs)
+        printf("; stated: %zu", task->n_pairs);
+    printf("): \nbetter and worse by an interval beyond 0");
+    if (a->options.margin > 0)
+        printf(", equal by one inside ±%g points", 100 * a->options.margin);
+    puts("; borderline: only\nthe adjusted p is below the level.\n");
 }
 
 static const char *curve_name(rm_subset_kind kind)
@@ -139,20 +177,16 @@ static void print_curves(const rm_analysis *a, const rm_task_report *task)
 static rm_status print_task(const rm_analysis *a, const rm_task_report *task, bool curves,
                             rm_error *err)
 {
-    cli_table cells = { 0 }, comparisons = { 0 };
+    cli_table cells = { 0 };
     bool verifier = false, oracle = false;
     for (size_t i = 0; i < task->n_cells; i++) {
         verifier = verifier || a->records->cells[task->cells[i].cell].verifier;
         oracle = oracle || a->records->cells[task->cells[i].cell].oracle;
     }
-    printf("%s: %zu problems, intervals at %g%%\n\n", task->task, task->n_problems,
-           100 * a->options.level);
+    printf("%s: %zu problem%s, intervals at %g%%\n\n", task->task, task->n_problems,
+           task->n_problems == 1 ? "" : "s", 100 * a->options.level);
     print_cells(a, task, &cells);
-    if (task->n_comparisons)
-        print_comparisons(a, task, &comparisons);
-    rm_status status = cells.failed || comparisons.failed
-                           ? rm_fail(err, RM_E_MEMORY, "no memory for a table")
-                           : RM_OK;
+    rm_status status = cells.failed ? rm_fail(err, RM_E_MEMORY, "no memory for a table") : RM_OK;
     if (!status) {
         cli_print_table(&cells, "lrrrrrrrrrr", stdout);
         if (verifier)
@@ -160,15 +194,16 @@ static rm_status print_task(const rm_analysis *a, const rm_task_report *task, bo
         if (oracle)
             puts("‡ the reference answer took part: an upper bound");
         fputc('\n', stdout);
-        if (task->n_comparisons) {
-            cli_print_table(&comparisons, "lrrrrl", stdout);
-            fputc('\n', stdout);
-        }
-        if (curves)
-            print_curves(a, task);
     }
     cli_table_free(&cells);
-    cli_table_free(&comparisons);
+    if (!status && task->n_comparisons)
+        status = print_family(a, task->comparisons, task->n_comparisons, false, err);
+    if (!status && task->n_pairs)
+        status = print_family(a, task->pairs, task->n_pairs, true, err);
+    if (!status && task->n_comparisons)
+        print_rule(a, task);
+    if (!status && curves)
+        print_curves(a, task);
     return status;
 }
 

@@ -219,8 +219,8 @@ static rm_status put_table(const bench *b, const result *results, rm_error *err)
     cli_table table = { 0 };
     const rm_model_info *info = rm_model_describe(b->model);
     rm_engine_info engine = rm_engine_describe(b->engine);
-    fprintf(stderr, "%s (%s, computed in %s) on %s, %d threads, %d prompt + %d generated\n",
-            info->name, info->weight_type, info->compute, engine.device, engine.n_threads,
+    fprintf(stderr, "%s (%s, computed in %s) on %s, %d prompt + %d generated\n",
+            info->name, info->weight_type, info->compute, engine.device,
             b->n_prompt, b->n_generate);
     cli_cell(&table, "paths");
     cli_cell(&table, "prefill tok/s");
@@ -293,6 +293,10 @@ const cli_command cli_bench = {
     .name = "bench",
     .summary = "measure prefill and decode speed",
     .positional = "",
+    .details = "N paths forked from one shared prompt. With --json one object: model, file, weights,\n"
+               "compute, kv, backend, device, isa, threads, prompt, generate, repeats, sampling, and\n"
+               "results, for each of --batch: batch, prefill_tokens_per_s, decode_tokens_per_s (of\n"
+               "all paths together; medians, with _min and _max beside them), kv_peak_bytes.",
     .example = "ramify bench -m thimble --batch 1,64 --prompt 128 --generate 128 --threads 2 --json",
     .options = options,
     .run = run_bench,

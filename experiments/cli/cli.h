@@ -106,11 +106,14 @@ typedef struct cli_analysis {
     rm_records records;
     rm_analysis *analysis;
     rm_text baseline;
+    rm_label_pair *pairs;    /* [n_pairs] stated comparisons; their labels are ours */
+    size_t n_pairs;
 } cli_analysis;
 
 /* Options that every command with an analysis has. */
 #define CLI_ANALYSIS_OPTIONS                                                                     \
     { "baseline", 0, "LABEL", "the cell that the others are compared with (default: greedy)" },  \
+    { "compare", 0, "'A vs B'", "two cells, beside the stated pairs; may be given several times" },\
     { "margin", 0, "DELTA", "two cells count as equal within this difference of accuracy" },     \
     { "level", 0, "P", "confidence level of all intervals (default 0.95)" },                     \
     { "resamples", 0, "N", "bootstrap resamples (default 4000)" },                               \

@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "experiments/cli/cli.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,6 +105,29 @@ static rm_status open_models(generation *g, rm_error *err)
     return status;
 }
 
+/* A slip in the name of an option of ours reads like a parameter of the strategy: names the option
+ * where it is nearer than any parameter. */
+static void hint_option(const cli_args *args, const rm_strategy *strategy, const char *typed,
+                        rm_error *err)
+{
+    int nearest_param = 3; /* farther off is no slip */
+    const char *option = NULL;
+    for (const rm_param *p = strategy->params; p->name; p++) {
+        int distance = rm_word_distance(typed, p->name);
+        nearest_param = distance < nearest_param ? distance : nearest_param;
+    }
+    for (const cli_option *o = args->command->options; o->name; o++) {
+        int distance = rm_word_distance(typed, o->name);
+        if (distance < nearest_param) {
+            nearest_param = distance;
+            option = o->name;
+        }
+    }
+    if (option)
+        rm_fail(err, RM_E_ARGUMENT, "generate has no option --%s (did you mean --%s?)", typed,
+                option);
+}
+
 static rm_status set_params(generation *g, rm_error *err)
 {
     const rm_strategy *strategy;
@@ -119,6 +143,8 @@ static rm_status set_params(generation *g, rm_error *err)
                 name.data[c] = '_';
         status = name.failed ? rm_fail(err, RM_E_MEMORY, "no memory for a parameter")
                              : rm_params_set(g->params, name.data, args->others[i].value, err);
+        if (status)
+            hint_option(args, strategy, args->others[i].name, err);
         rm_text_free(&name);
     }
     if (!status)
@@ -276,6 +302,26 @@ static rm_status execute(generation *g, rm_error *err)
     return status;
 }
 
+/* All of standard input, which may be a pipe. */
+static rm_status read_stdin(size_t most, char **owned, size_t *n, rm_error *err)
+{
+    rm_text text = { 0 };
+    char part[4096];
+    size_t got;
+    while ((got = fread(part, 1, sizeof part, stdin)) > 0 && text.length <= most)
+        rm_text_add(&text, part, got);
+    rm_text_puts(&text, "");
+    *owned = text.data;
+    *n = text.length;
+    if (text.failed || !text.data)
+        return rm_fail(err, RM_E_MEMORY, "no memory for the prompt");
+    if (ferror(stdin))
+        return rm_fail(err, RM_E_IO, "cannot read standard input: %s", strerror(errno));
+    if (text.length > most)
+        return rm_fail(err, RM_E_LIMIT, "standard input holds more than %zu bytes", most);
+    return RM_OK;
+}
+
 static rm_status read_prompt(const cli_args *args, char **owned, const char **prompt, rm_error *err)
 {
     enum { MAX_PROMPT = 64 << 20 };
@@ -283,10 +329,11 @@ static rm_status read_prompt(const cli_args *args, char **owned, const char **pr
     size_t n = 0;
     *prompt = cli_text(args, "prompt", NULL);
     if (!*prompt && !file)
-        return rm_fail(err, RM_E_ARGUMENT, "-p TEXT (or --prompt-file FILE) is missing");
+        return rm_fail(err, RM_E_ARGUMENT, "-p TEXT is missing (or -f FILE; -f - reads standard input)");
     if (*prompt)
         return RM_OK;
-    rm_status status = rm_file_read(file, MAX_PROMPT, owned, &n, err);
+    rm_status status = strcmp(file, "-") == 0 ? read_stdin(MAX_PROMPT, owned, &n, err)
+                                              : rm_file_read(file, MAX_PROMPT, owned, &n, err);
     if (!status && strlen(*owned) != n)
         return rm_fail(err, RM_E_FORMAT, "%s holds a zero byte; a prompt is text", file);
     *prompt = *owned;
@@ -326,7 +373,7 @@ static rm_status generate(const cli_args *args, rm_error *err)
 static const cli_option options[] = {
     { "model", 'm', "MODEL", "a file or an embedded model; several times for an ensemble" },
     { "prompt", 'p', "TEXT", "the prompt; special tokens may be written out" },
-    { "prompt-file", 0, "FILE", "the prompt from a file" },
+    { "prompt-file", 'f', "FILE", "the prompt from a file, as it stands there; - is standard input" },
     { "strategy", 's', "NAME", "default greedy (`ramify strategies` lists them)" },
     { "seed", 0, "S", "of all random draws (default 0)" },
     { "stop", 0, "TEXT", "a text that ends the answer; may be given several times" },

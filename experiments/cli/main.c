@@ -94,7 +94,7 @@ static int run_command(const cli_command *command, int argc, char **argv)
     rm_text_free(&line);
     if (status)
         fprintf(stderr, "ramify %s: %s\n", command->name, err.text);
-    if (!status && fflush(stdout) != 0) {
+    if (!status && (fflush(stdout) != 0 || ferror(stdout))) {
         fprintf(stderr, "ramify %s: cannot write to standard output\n", command->name);
         return 1;
     }

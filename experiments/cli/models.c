@@ -152,7 +152,7 @@ static rm_status list(const cli_args *args, rm_error *err)
     rm_status status = rm_engine_open(&options, &engine, err);
     if (!status && !json) {
         rm_engine_info info = rm_engine_describe(engine);
-        fprintf(stderr, "%s (%s)\n", info.device, info.isa);
+        fprintf(stderr, "%s\n", info.device);
         cli_cell(&table, "name");
         cli_cell(&table, "parameters");
         cli_cell(&table, "weights");

@@ -113,7 +113,7 @@ const cli_command cli_plot = {
 enum { MAX_TREES = 6, MAX_FILE = 64 << 20 };
 
 typedef struct page {
-    rm_text name, command, manifest, config;
+    rm_text name, description, command, manifest, config;
     rm_recorded_tree trees[MAX_TREES];
     rm_tree borrowed[MAX_TREES];
     size_t n_trees;
@@ -122,6 +122,7 @@ typedef struct page {
 static void page_free(page *p)
 {
     rm_text_free(&p->name);
+    rm_text_free(&p->description);
     rm_text_free(&p->command);
     rm_text_free(&p->manifest);
     rm_text_free(&p->config);
@@ -140,6 +141,20 @@ static rm_status first_command(rm_store *store, rm_text *command, rm_error *err)
         rm_text_puts(command, (const char *)sqlite3_column_text(row, 0));
     sqlite3_finalize(row);
     return status;
+}
+
+/* The experiment's own sentence on itself, from the configuration as used; none is fine. */
+static void find_description(const rm_text *config, rm_text *description)
+{
+    rm_json *json = NULL;
+    if (!config->length || rm_json_parse(config->data, config->length, "config.json", 1,
+                                         RM_JSON_COMMENTS, &json, NULL))
+        return;
+    const cJSON *item =
+        cJSON_GetObjectItemCaseSensitive(rm_json_root(json), "description");
+    if (cJSON_IsString(item))
+        rm_text_puts(description, item->valuestring);
+    rm_json_free(json);
 }
 
 /* The first trees of different cells. */
@@ -170,6 +185,7 @@ static rm_status gather_page(const cli_analysis *a, rm_store *store, page *p, rm
     rm_store_get_meta(store, "name", &p->name);
     if (!status && !rm_file_read(path, MAX_FILE, &text, &n, NULL))
         rm_text_add(&p->config, text, n); /* imported runs have none */
+    find_description(&p->config, &p->description);
     if (!status)
         status = load_trees(&a->records, store, p, err);
     free(text);
@@ -192,6 +208,7 @@ static rm_status report(const cli_args *args, rm_error *err)
     if (!status) {
         rm_report_options options = {
             .title = cli_text(args, "title", p.name.length ? p.name.data : NULL),
+            .description = p.description.data,
             .command = p.command.data, .manifest = p.manifest.data, .config = p.config.data,
             .trees = p.borrowed, .n_trees = p.n_trees };
         status = rm_report_write(a.analysis, &options, out, err);

@@ -189,7 +189,7 @@ const cli_command cli_tree = {
     .max_positional = 1,
     .details = "Each line is a step with its visits N, mean value Q, prior P and log-probability;\n"
                "the steps of the chosen candidate bear a star.",
-    .example = "ramify tree demo --cell 'mcts n_simulations=32' --depth 4",
+    .example = "ramify tree demo --cell 'mcts sims=32' --depth 4",
     .options = options,
     .run = show,
 };

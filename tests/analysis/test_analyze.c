@@ -310,6 +310,73 @@ Test(analyze, order_of_results_does_not_matter)
     rm_records_free(&r);
 }
 
+/* ---- the simulated model as oracle of the whole report ------------------------------------ */
+
+/* |value - truth| within five standard errors, these taken from the interval of 95% itself, which
+ * must be narrow enough to mean something. */
+static void near_truth(const rm_estimate *e, double truth, const char *what)
+{
+    double se = (e->high - e->low) / (2 * 1.96);
+    cr_assert(se > 0 && se < 0.06 * fabs(truth), "%s: standard error %g of %g", what, se, truth);
+    cr_assert_float_eq(e->value, truth, 5 * se, "%s: %g, the truth is %g +- %g", what, e->value,
+                       truth, se);
+}
+
+/* Two models whose answers have known distributions: everything that rm_analyze says of them has
+ * a true value in closed form. */
+Test(analyze, of_known_models)
+{
+    enum { MANY = 1500, SAMPLES = 4 };
+    static const sim_answers weak = { .right = 0.35, .missing = 0.2, .n_wrong = 3 },
+                             strong = { .right = 0.5, .missing = 0, .n_wrong = 2 };
+    rm_records r = { 0 };
+    rm_analysis *a = NULL;
+    sim_source s = { 31, 4, 0 };
+    int base = sim_cell(&r, "t", "greedy", "greedy", NAN, true);
+    int pool = sim_cell(&r, "t", "strong", "sampling", SAMPLES, true);
+    for (int p = 0; p < MANY; p++) {
+        int problem = sim_problem(&r, "t", p, NULL);
+        sim_samples(&r, base, problem, 0, &weak, SAMPLES, &s);
+        sim_samples(&r, pool, problem, 0, &strong, SAMPLES, &s);
+    }
+    rm_analysis_options o = { .resamples = 400, .diversity_k = SAMPLES };
+    cr_assert_eq(rm_analyze(&r, &o, &a, NULL), RM_OK);
+    const rm_estimate *w = rm_analysis_cell(a, base)->quantities,
+                      *q = rm_analysis_cell(a, pool)->quantities;
+    near_truth(&w[RM_Q_ACCURACY], 0.35, "accuracy");
+    near_truth(&w[RM_Q_MISSING], 0.2, "missing");
+    /* the tokens are 40 + uniform {0..9} */
+    near_truth(&q[RM_Q_TOKENS_PER_CORRECT], 44.5 / 0.5, "tokens per correct");
+    /* right 1/2, two wrong answers 1/4 each: sum of 1 - (1 - p)^4 */
+    near_truth(&q[RM_Q_DISTINCT_ANSWERS], 15.0 / 16 + 2 * (1 - pow(0.75, 4)), "distinct answers");
+    const rm_cell_report *report = rm_analysis_cell(a, pool);
+    bool pass = false, vote = false;
+    for (size_t c = 0; c < report->n_curves; c++) {
+        const rm_subset_curve *curve = &report->curves[c];
+        for (size_t k = 0; k < curve->n_points; k++) {
+            if (curve->kind == RM_PASS_AT_K) {
+                near_truth(&curve->value[k], 1 - pow(0.5, (double)curve->k[k]), "pass@k");
+                pass = true;
+            }
+            /* of 4: 3 or 4 right 5/16; 2 right 3/8: alone if the others differ (1/2), else a tie;
+             * 1 right 1/4: the three others are 3:0 or 2:1, and never all different */
+            if (curve->kind == RM_MAJ_AT_K && !curve->by && curve->k[k] == 4) {
+                near_truth(&curve->value[k], 5.0 / 16 + 3.0 / 8 * (0.5 + 0.25), "maj@4");
+                vote = true;
+            }
+        }
+    }
+    cr_assert(pass && vote);
+    cr_assert_eq(a->tasks[0].n_comparisons, 1);
+    const rm_comparison *c = &a->tasks[0].comparisons[0];
+    double sign = c->a == pool ? 1 : -1, se = (c->difference.high - c->difference.low) / 3.92;
+    cr_assert_float_eq(sign * c->difference.value, 0.15, 5 * se);
+    cr_assert_lt(se, 0.02);
+    cr_assert_lt(c->p, 1e-6);
+    rm_analysis_free(a);
+    rm_records_free(&r);
+}
+
 Test(analyze, nothing_to_analyse)
 {
     rm_records r = { 0 };

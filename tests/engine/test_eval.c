@@ -123,6 +123,34 @@ Test(eval, every_want_gives_the_model_s_distribution)
         }
 }
 
+/* As in Hugging Face generate(), tokens of the prompt are penalised like generated ones: of the
+ * log-softmax, which is negative, the penalty is a factor. */
+Test(eval, the_repetition_penalty_covers_prompt_and_answer)
+{
+    single s = single_open(16, 16, (rm_run_options){ 0 });
+    rm_sampling doubled = RM_SAMPLING_DEFAULT;
+    doubled.repetition_penalty = 2.0;
+    rm_path *path = new_path(&s);
+    bool seen[32] = { false };
+    uint64_t history = history_of(prompt, 5);
+    for (int i = 0; i < 5; i++)
+        seen[prompt[i]] = true;
+    const int32_t answer[] = { 30 };
+    for (int appended = 0; appended < 2; appended++) {
+        rm_request top = { .want = RM_WANT_TOP, .path = path, .k = 32, .sampling = &doubled };
+        serve(&s, &top, 1);
+        cr_assert_eq(top.result.n, 32);
+        for (int i = 0; i < 32; i++) {
+            int v = top.result.tokens[i];
+            cr_expect_float_eq(top.result.lp[i], true_lp(history, v) * (seen[v] ? 2.0 : 1.0), 1e-12);
+        }
+        cr_assert_eq(rm_path_append(path, answer, 1, NULL), RM_OK);
+        seen[answer[0]] = true;
+        history = fake_history(history, answer[0]);
+    }
+    single_close(&s);
+}
+
 /* Forks of one tip share its row of logits; the draws differ by ordinal and only by it. */
 Test(eval, samples_share_a_row_and_follow_their_ordinal)
 {

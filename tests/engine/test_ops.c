@@ -40,15 +40,7 @@ static rm_matrix make_matrix(rm_dtype type, size_t n, size_t k, uint64_t stream)
     float *v = values(stream, n * k);
     char *data = malloc(rm_dtype_bytes(type, n * k));
     cr_assert(data != NULL);
-    for (size_t i = 0; i < n * k; i += type == RM_Q8_0 ? 32 : 1) {
-        uint16_t h = type == RM_F16 ? rm_f32_to_f16(v[i]) : rm_f32_to_bf16(v[i]);
-        if (type == RM_F32)
-            memcpy(data + 4 * i, &v[i], 4);
-        else if (type == RM_Q8_0)
-            rm_q8_quantize(v + i, (rm_q8_block *)(void *)data + i / 32);
-        else
-            memcpy(data + 2 * i, &h, 2);
-    }
+    rm_dtype_narrow(type, v, n * k, data);
     free(v);
     return (rm_matrix){ type, data, n, k };
 }

@@ -132,6 +132,9 @@ Test(scheduler, hundreds_in_flight)
         }
         free(list.loads);
     }
+    rm_engine_times times = rm_engine_profile(bench.engine);
+    cr_expect(times.forward_s > 0 && times.schedule_s > 0 && times.strategy_s > 0);
+    cr_expect(times.rows > times.rounds && times.rounds > 0);
     bench_close(&bench);
 }
 

@@ -139,6 +139,85 @@ Test(cli, bench_json)
     free(out);
 }
 
+static const struct slip {
+    const char *args[8], *sentence;
+    int status;
+} slips[] = {
+    { { "generate", "-m", "thimble-s", "-p", "1", "--sed", "3" }, "did you mean --seed?", 1 },
+    { { "generate", "-m", "thimble-s", "-p", "1", "--top-kk", "3" }, "has no parameter 'top_kk'", 1 },
+    { { "generate", "-m", "thimbl", "-p", "1" }, "did you mean thimble?", 1 },
+    { { "generate", "-m", "thimble-s" }, "-f - reads standard input", 1 },
+    { { "generate", "-m", "thimble-s", "-p", "1", "--strategy", "beem" }, "'beam'", 1 },
+    { { "run", "x.json" }, "--out DIR is missing", 1 },
+    { { "run", "x.json", "--problem", "3" }, "did you mean --problems?", 2 },
+    { { "analyze", "--basline", "x" }, "did you mean --baseline?", 2 },
+    { { "analize" }, "did you mean analyze?", 2 },
+};
+
+Test(cli, slips_get_a_sentence)
+{
+    for (size_t i = 0; i < sizeof slips / sizeof *slips; i++) {
+        char *out, *message;
+        int status = run_program(slips[i].args, &out, &message);
+        cr_expect(status == slips[i].status, "%s: %d", slips[i].sentence, status);
+        cr_expect(strstr(message, slips[i].sentence) != NULL, "%s: %s", slips[i].sentence, message);
+        cr_expect(out[0] == '\0' && count_lines(message) == 1, "one sentence: %s", message);
+        free(out);
+        free(message);
+    }
+}
+
+/* ---- stated comparisons ----------------------------------------------------------------------- */
+
+static const char stated[] =
+    "{ \"name\": \"pairs\", \"models\": [\"thimble-s\"],"
+    "  \"tasks\": [{ \"kind\": \"arithmetic\", \"operations\": 3 }], \"problems\": 4,"
+    "  \"generation\": { \"max_new_tokens\": 40, \"temperature\": 0.8 },"
+    "  \"strategies\": [ { \"strategy\": \"greedy\" },"
+    "    { \"strategy\": \"self-consistency\", \"num_return_sequences\": [2, 3] } ],"
+    "  \"analysis\": { \"margin\": 0.25, \"baseline\": \"self-consistency n=2\","
+    "    \"comparisons\": [[\"self-consistency n=3\", \"greedy\"]] } }";
+
+static const char *string_at(const cJSON *item, const char *key)
+{
+    const cJSON *value = cJSON_GetObjectItemCaseSensitive(item, key);
+    cr_assert(cJSON_IsString(value), "%s is no string", key);
+    return value->valuestring;
+}
+
+/* What the experiment states reaches the analysis: pairs are a family of their own. */
+Test(cli, stated_comparisons_are_a_family_of_their_own)
+{
+    char *out, *message;
+    rm_json *json;
+    const char *dir = in_scratch("run");
+    cr_assert(run_program(ARGS("run", write_scratch("pairs.json", stated), "--out", dir, "-q"),
+                          NULL, NULL) == 0);
+    cr_assert(run_program(ARGS("analyze", dir, "--json", "--compare",
+                               "self-consistency n=2 vs greedy"), &out, NULL) == 0);
+    CHECK(rm_json_parse(out, strlen(out), "stdout", 1, 0, &json, err));
+    cr_assert(number_at(rm_json_root(json), "margin") == 0.25);
+    const cJSON *task = cJSON_GetArrayItem(
+        cJSON_GetObjectItemCaseSensitive(rm_json_root(json), "tasks"), 0);
+    const cJSON *family = cJSON_GetObjectItemCaseSensitive(task, "comparisons");
+    const cJSON *pairs = cJSON_GetObjectItemCaseSensitive(task, "pairs");
+    cr_assert(cJSON_GetArraySize(family) == 2 && cJSON_GetArraySize(pairs) == 2, "%s", out);
+    cr_expect_str_eq(string_at(cJSON_GetArrayItem(family, 0), "b"), "self-consistency n=2");
+    const cJSON *first = cJSON_GetArrayItem(pairs, 0);
+    cr_expect_str_eq(string_at(first, "a"), "self-consistency n=3");
+    cr_expect_str_eq(string_at(first, "b"), "greedy");
+    cr_expect(number_at(first, "n") == 4 && number_at(first, "n_family") == 2);
+    rm_json_free(json);
+    free(out);
+    cr_assert(run_program(ARGS("analyze", dir), &out, NULL) == 0);
+    cr_expect(strstr(out, "self-consistency n=3 vs greedy") && strstr(out, "verdict"), "%s", out);
+    free(out);
+    cr_assert(run_program(ARGS("analyze", dir, "--compare", "gredy vs self-consistency n=2"), NULL,
+                          &message) == 1);
+    cr_expect(strstr(message, "did you mean \"greedy\"?"), "%s", message);
+    free(message);
+}
+
 /* ---- samples made elsewhere ------------------------------------------------------------------ */
 
 /* 1,319 problems: "a" solves 742; 209 only "a" solves, 152 only "b". Wilson's 95% interval for
@@ -197,6 +276,13 @@ static const struct bad_line {
       "lines 1 and 2" },
     { "{\"problem\": \"p\", \"strategy\": \"s\", \"candidate\": 0, \"answer\": \"1\", \"correct\": true,"
       " \"scores\": [1]}", "scores should be" },
+    { "{\"problem\": \"p\", \"strategy\": \"s\", \"candidate\": 0, \"answer\": \"1\", \"correct\": true,"
+      " \"latency_ms\": -3}", "latency_ms should be" },
+    { "{\"problem\": \"p\", \"strategy\": \"s\", \"candidate\": 0, \"answer\": \"1\", \"correct\": true,"
+      " \"timing\": \"fast\"}", "timing should be" },
+    { "{\"problem\": \"p\", \"strategy\": \"s\", \"candidate\": null, \"answer\": null, \"correct\": false}\n"
+      "{\"problem\": \"p\", \"strategy\": \"s\", \"candidate\": 0, \"answer\": \"1\", \"correct\": true}",
+      "an outcome without a candidate" },
     { "{\"problem\"", "1:" },
 };
 
@@ -223,13 +309,19 @@ Test(cli, an_export_can_be_imported_and_exports_the_same)
         "{\"problem\":\"p\",\"strategy\":\"s\",\"candidate\":0,\"answer\":null,\"correct\":false,"
         "\"n_generated\":7,\"cluster\":\"c\",\"level\":\"hard\",\"params\":{\"b\":1,\"a\":[2]}}\n"
         "{\"problem\":\"p\",\"strategy\":\"s\",\"candidate\":0,\"answer\":null,\"correct\":false,"
-        "\"params\":{\"a\":[2],\"b\":1},\"seed\":9}\n";
+        "\"params\":{\"a\":[2],\"b\":1},\"seed\":9,\"generated_tokens\":70,\"rounds\":8,"
+        "\"flops\":1e9}\n"
+        "{\"problem\":\"p\",\"strategy\":\"s\",\"candidate\":null,\"answer\":null,\"correct\":false,"
+        "\"seed\":10,\"error\":\"out of pages\"}\n";
     size_t n;
     CHECK(rm_import(write_scratch("one.jsonl", lines), in_scratch("one"), "test", &n, err));
-    cr_assert(n == 3);
+    cr_assert(n == 4);
     char *first = export_dir(in_scratch("one"));
     cr_assert(strstr(first, "0.30000000000000004") && strstr(first, "\"finish_reason\":\"length\""),
               "%s", first);
+    cr_assert(strstr(first, "\"generated_tokens\":70") && strstr(first, "\"rounds\":8") &&
+                  strstr(first, "\"error\":\"out of pages\""),
+              "the account of an outcome and its failure are kept: %s", first);
     CHECK(rm_import(write_scratch("two.jsonl", first), in_scratch("two"), "test", &n, err));
     char *second = export_dir(in_scratch("two"));
     assert_same_text(first, second, "exported, imported, exported");

@@ -67,7 +67,7 @@ Test(config, everything)
         "\"latency\": {\"problems\": 5, \"repeats\": 4, \"warmup\": 2},"
         "\"limits\": {\"max_wall_ms\": 1.5, \"max_generated_tokens\": 99, \"kv_quota_mib\": 2},"
         "\"engine\": {\"concurrency\": 3, \"threads\": 2, \"max_batch_rows\": 64, \"kv_mib\": 100},"
-        "\"analysis\": {\"primary_metric\": \"latency\", \"margin\": 0.02, \"baseline\": \"m: greedy\","
+        "\"analysis\": {\"primary_metric\": \"accuracy\", \"margin\": 0.02, \"baseline\": \"m: greedy\","
         " \"comparisons\": [[\"m: greedy\", \"n: sampling independent\"]]}}");
     cr_expect_str_eq(c->models[0].options.compute, "bf16");
     cr_expect_str_eq(c->models[0].options.kv, "f32");
@@ -89,6 +89,25 @@ Test(config, everything)
     cr_expect_str_eq(v.data, "50", "generation wins over the task");
     rm_text_free(&v);
     rm_config_free(c);
+}
+
+/* One temperature for all draws does not disturb a strategy that is told not to draw; said to the
+ * strategy itself it is a contradiction. */
+Test(config, generation_leaves_out_what_has_no_effect)
+{
+    static const char *const draws[] = { "", ", \"do_sample\": true" }, *const kept[] = { "1", "0.5" };
+    for (int i = 0; i < 2; i++) {
+        char text[640];
+        snprintf(text, sizeof text, "{\"models\": [\"m\", \"n\"]," TASK ",\"generation\": "
+                 "{\"temperature\": 0.5}, \"strategies\": [{\"strategy\": \"ensemble-token\"%s}]}",
+                 draws[i]);
+        rm_config *c = must_parse(text);
+        rm_text v = { 0 };
+        cr_expect(rm_params_get(c->cells[0].params, "temperature", &v));
+        cr_expect_str_eq(v.data, kept[i]);
+        rm_text_free(&v);
+        rm_config_free(c);
+    }
 }
 
 static const struct plan {
@@ -205,11 +224,15 @@ static const struct mistake {
     { "{" ONE "," TASK "," GREEDY ", \"seeds\": 1.5}", "seeds: expected an integer" },
     { "{" ONE "," TASK "," GREEDY ", \"problems\": 0}", "problems: expected 1 to" },
     { "{" ONE "," TASK "," GREEDY ", \"problems\": 1e300}", "problems: expected an integer" },
+    { "{" ONE "," TASK "," GREEDY ", \"latency\": {\"repeats\": 2}}", "latency.repeats" },
     { "{" ONE "," TASK "," GREEDY ", \"latency\": {\"repeat\": 3}}", "latency: unknown key \"repeat\"; did you mean \"repeats\"?" },
     { "{" ONE "," TASK "," GREEDY ", \"limits\": {\"max_wall_ms\": -1}}", "limits.max_wall_ms: expected 0 to" },
     { "{" ONE "," TASK "," GREEDY ", \"engine\": 3}", "engine: expected an object, found a number" },
     { "{" ONE "," TASK "," GREEDY ", \"analysis\": {\"baseline\": \"gredy\"}}", "no cell has the label \"gredy\"; did you mean \"greedy\"?" },
     { "{" ONE "," TASK "," GREEDY ", \"analysis\": {\"comparisons\": [[\"greedy\"]]}}", "expected a pair of labels" },
+    { "{" ONE "," TASK "," GREEDY ", \"analysis\": {\"comparisons\": [[\"greedy\", \"greedy\"]]}}", "\"greedy\" is compared with itself" },
+    { "{" ONE "," TASK "," GREEDY ", \"analysis\": {\"primary_metric\": \"latency\"}}", "analysis.primary_metric" },
+    { "{" ONE "," TASK "," GREEDY ", \"analysis\": {\"margin\": 5}}", "analysis.margin" },
     { "{" ONE "," TASK "," GREEDY ", \"name\": \"\xFF\"}", "not valid UTF-8" },
 };
 

@@ -15,6 +15,9 @@ static const char config_text[] =
     "    { \"strategy\": \"sampling\", \"models\": [\"thimble-s\"], \"typical_p\": 0.9,"
     "      \"independent\": true, \"label\": \"alone\" },"
     "    { \"strategy\": \"beam\", \"models\": [\"thimble-s\"], \"num_beams\": [2, 4] },"
+    "    { \"strategy\": \"beam\", \"models\": [\"thimble-s\"], \"num_beams\": 4,"
+    "      \"num_beam_groups\": 2, \"diversity_penalty\": 0.5, \"early_stopping\": \"never\","
+    "      \"length_penalty\": 0, \"repetition_penalty\": 1.1, \"label\": \"diverse\" },"
     "    { \"strategy\": \"best-of-n\", \"models\": [\"thimble\"], \"num_return_sequences\": [2, 5] },"
     "    { \"strategy\": \"self-consistency\", \"models\": [\"thimble\"],"
     "      \"num_return_sequences\": [1, 4, 6], \"weight\": [\"majority\", \"mean_prob\"] },"
@@ -23,20 +26,33 @@ static const char config_text[] =
     "      \"num_return_sequences\": 2 },"
     "    { \"strategy\": \"ensemble-token\", \"models\": [[\"thimble\", \"thimble-grpo\"]],"
     "      \"combine\": [\"mixture\", \"product\"] },"
+    "    { \"strategy\": \"ensemble-token\", \"models\": [[\"thimble\", \"thimble-grpo\"]],"
+    "      \"num_beams\": 3, \"num_return_sequences\": 2, \"weights\": [0.75, 0.25],"
+    "      \"label\": \"beams of two\" },"
+    "    { \"strategy\": \"ensemble-token\", \"models\": [[\"thimble\", \"thimble-grpo\"]],"
+    "      \"combine\": \"product\", \"do_sample\": true, \"num_return_sequences\": 2,"
+    "      \"label\": \"draws of two\" },"
     "    { \"strategy\": \"mcts\", \"models\": [\"thimble-s\"], \"simulations\": 6,"
     "      \"score\": [\"lp\", \"agreement\"] },"
     "    { \"strategy\": \"mcts\", \"models\": [\"thimble-s\"], \"simulations\": 4,"
     "      \"score\": \"verifier\", \"tasks\": [\"countdown\"] },"
     "    { \"strategy\": \"mcts\", \"models\": [\"thimble-s\"], \"simulations\": 4,"
-    "      \"selection\": \"uct\", \"label\": \"uct\" } ] }";
+    "      \"selection\": \"uct\", \"parallel\": 1, \"label\": \"uct\" },"
+    "    { \"strategy\": \"mcts\", \"models\": [\"thimble-s\"], \"simulations\": 8,"
+    "      \"evaluate\": [\"prefix\", \"mix\"], \"answer\": \"vote\", \"parallel\": 8,"
+    "      \"noise_epsilon\": 0.25, \"label\": \"judged by prefixes\" } ] }";
 
-static char *records_of(const char *dir, rm_runner_options options)
+/* `kv_mib` above 0: a pool of this size. */
+static char *records_of(const char *dir, rm_runner_options options, int kv_mib)
 {
+    char text_of_config[sizeof config_text + 64];
+    snprintf(text_of_config, sizeof text_of_config, "{ \"engine\": { \"kv_mib\": %d },%s",
+             kv_mib ? kv_mib : 1024, config_text + 1);
     rm_config *config;
     rm_store *store;
     rm_runner_summary summary;
-    CHECK(rm_config_parse(in_scratch("config.json"), config_text, sizeof config_text - 1, &config,
-                          err));
+    CHECK(rm_config_parse(in_scratch("config.json"), text_of_config, strlen(text_of_config),
+                          &config, err));
     CHECK(rm_run_create(config, in_scratch(dir), &store, err));
     CHECK(rm_runner_run(config, store, &options, &summary, err));
     cr_assert(summary.failed == 0, "%s", summary.first_failure.text);
@@ -60,22 +76,26 @@ static void assert_complete(const char *records)
 static const struct variant {
     const char *what;
     rm_runner_options options;
+    int kv_mib;
 } variants[] = {
-    { "concurrency 1", { .concurrency = 1, .threads = 2 } },
-    { "concurrency 7, batches of 24 rows", { .concurrency = 7, .threads = 2, .max_batch_rows = 24 } },
-    { "one thread", { .concurrency = 64, .threads = 1 } },
+    { "concurrency 1", { .concurrency = 1, .threads = 2 }, 0 },
+    { "concurrency 7, batches of 24 rows",
+      { .concurrency = 7, .threads = 2, .max_batch_rows = 24 },
+      0 },
+    { "one thread", { .concurrency = 64, .threads = 1 }, 0 },
     { "no shared pools, batches of 16 rows",
-      { .concurrency = 64, .threads = 2, .max_batch_rows = 16, .no_sharing = true } },
+      { .concurrency = 64, .threads = 2, .max_batch_rows = 16, .no_sharing = true }, 0 },
+    { "a pool in which problems are suspended", { .concurrency = 64, .threads = 2 }, 12 },
 };
 
 Test(run_bits, records_do_not_depend_on_what_runs_beside_them)
 {
-    char *wanted = records_of("reference", (rm_runner_options){ .concurrency = 64, .threads = 2 });
+    char *wanted = records_of("reference", (rm_runner_options){ .concurrency = 64, .threads = 2 }, 0);
     assert_complete(wanted);
     for (size_t i = 0; i < sizeof variants / sizeof *variants; i++) {
         char dir[32];
         snprintf(dir, sizeof dir, "variant%zu", i);
-        char *got = records_of(dir, variants[i].options);
+        char *got = records_of(dir, variants[i].options, variants[i].kv_mib);
         assert_same_text(wanted, got, variants[i].what);
         free(got);
     }

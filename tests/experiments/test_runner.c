@@ -68,6 +68,38 @@ Test(runner, fewer_problems_first_and_the_rest_later_is_the_same_run)
     free(parts);
 }
 
+/* Solved examples in front of every question are one prefix in the token tree, unless there is but
+ * one problem: the first problem by itself and then the rest take the way without and the way
+ * with it. Texts, probabilities and accounts are the same. */
+Test(runner, solved_examples_are_computed_once_and_change_no_record)
+{
+    static const char problems[] = "{\"q\": \"(1+2)*3=\", \"a\": 9}\n{\"q\": \"7*5-9=\", \"a\": 26}\n"
+                                   "{\"q\": \"12-3*4=\", \"a\": 0}\n";
+    static const char few[] =
+        "{ \"name\": \"few\", \"models\": [\"thimble-s\"], \"problems\": 3,"
+        "  \"tasks\": [{ \"kind\": \"jsonl\", \"path\": \"few.jsonl\", \"question\": \"q\","
+        "    \"answer\": \"a\", \"prompt\": \"{question}<think>\", \"grader\": \"numeric\","
+        "    \"step_ends\": [\";\"], \"few_shot\": { \"separator\": \";\", \"examples\": ["
+        "      { \"question\": \"4+5*6=\", \"answer\": \"5*6=30;4+30=34</think>34\" },"
+        "      { \"question\": \"(8-2)*7=\", \"answer\": \"8-2=6;6*7=42</think>42\" }] } }],"
+        "  \"generation\": { \"max_new_tokens\": 24 },"
+        "  \"strategies\": [ { \"strategy\": \"greedy\" }, { \"strategy\": \"beam\", \"num_beams\": 3 },"
+        "    { \"strategy\": \"self-consistency\", \"num_return_sequences\": [2, 4] },"
+        "    { \"strategy\": \"mcts\", \"simulations\": 4, \"score\": \"agreement\" } ] }";
+    write_scratch("few.jsonl", problems);
+    run(few, "whole", (rm_runner_options){ .threads = 1 });
+    run(few, "parts", (rm_runner_options){ .threads = 1, .problems = 1 });
+    char *without = read_scratch("parts/log.txt"), *with = read_scratch("whole/log.txt");
+    cr_assert(!strstr(without, "computed once") && strstr(with, "computed once"), "%s", with);
+    free(without);
+    free(with);
+    run(few, "parts", (rm_runner_options){ .threads = 1 });
+    char *whole = export_dir(in_scratch("whole")), *parts = export_dir(in_scratch("parts"));
+    assert_same_text(whole, parts, "with and without the prefix");
+    free(whole);
+    free(parts);
+}
+
 Test(runner, first_samples_are_shared_by_strategies)
 {
     run(small, "run", (rm_runner_options){ .threads = 1, .no_sharing = true });
@@ -109,23 +141,33 @@ Test(runner, latency_mode_repeats_and_measures)
     rm_store_close(store);
 }
 
+/* Of 256 positions a greedy path needs about half, the search's first simulation 65 paths: only the
+ * search fails, and what stands beside it is what it is without it. */
+#define QUOTA                                                                                      \
+    "{ \"name\": \"quota\", \"models\": [\"thimble-s\"], \"problems\": 2,"                            \
+    "  \"tasks\": [{ \"kind\": \"arithmetic\", \"operations\": 3 }],"                                \
+    "  \"generation\": { \"max_new_tokens\": 100 }, \"limits\": { \"kv_quota_mib\": 1 },"              \
+    "  \"strategies\": [ { \"strategy\": \"greedy\" }"
+
 Test(runner, an_outcome_beyond_its_quota_is_recorded_as_failed)
 {
-    static const char config[] =
-        "{ \"name\": \"quota\", \"models\": [\"thimble-s\"],"
-        "  \"tasks\": [{ \"kind\": \"arithmetic\", \"operations\": 3 }], \"problems\": 2,"
-        "  \"limits\": { \"kv_quota_mib\": 0.02 },"
-        "  \"strategies\": [ { \"strategy\": \"greedy\" } ] }";
-    rm_runner_summary s = run(config, "run", (rm_runner_options){ .threads = 1 });
-    cr_assert(s.recorded == 2);
-    char *text = export_dir(in_scratch("run"));
-    if (s.failed) {
-        cr_assert(s.failed == 2 && s.first_failure.text[0]);
-        cr_assert(strstr(text, "\"candidate\":null") != NULL, "%s", text);
-    } else { /* or what was drawn before the limit stands */
-        cr_assert(strstr(text, "\"cut_short\":true") != NULL, "%s", text);
-    }
-    free(text);
+    rm_runner_summary alone = run(QUOTA "] }", "alone", (rm_runner_options){ .threads = 1 });
+    rm_runner_summary both = run(QUOTA ", { \"strategy\": \"mcts\", \"expand\": 64 } ] }", "both",
+                                 (rm_runner_options){ .threads = 1 });
+    cr_assert(alone.recorded == 2 && alone.failed == 0);
+    cr_assert(both.recorded == 4 && both.failed == 2);
+    cr_assert(strstr(both.first_failure.text, "of the quota of 1048576 bytes") != NULL, "%s",
+              both.first_failure.text);
+    char *wanted = export_dir(in_scratch("alone")), *got = export_dir(in_scratch("both"));
+    size_t n = strlen(wanted);
+    cr_assert(n > 0 && strncmp(wanted, got, n) == 0, "%.900s\n%.900s", wanted, got);
+    cr_assert_null(strstr(wanted, "\"candidate\":null"));
+    int failed = 0;
+    for (const char *at = got + n; (at = strstr(at, "\"candidate\":null")); at++)
+        failed++;
+    cr_assert(failed == 2, "%s", got + n);
+    free(wanted);
+    free(got);
 }
 
 Test(runner, cancelling_keeps_what_was_finished)

@@ -176,6 +176,25 @@ Test(store, damaged_databases_are_sentences)
     }
 }
 
+/* The head of the file is whole, its tables are not. */
+Test(store, damaged_tables_are_not_taken_for_absent_ones)
+{
+    rm_store *store = create("one");
+    rm_store_close(store);
+    char *bytes, garbage[64];
+    size_t n;
+    memset(garbage, 0x5a, sizeof garbage);
+    CHECK(rm_file_read(in_scratch("run/records.sqlite"), 64 << 20, &bytes, &n, err));
+    size_t page = (size_t)(unsigned char)bytes[16] << 8 | (unsigned char)bytes[17];
+    for (size_t at = page; at + sizeof garbage < n; at += page)
+        memcpy(bytes + at, garbage, sizeof garbage);
+    CHECK(rm_file_write(in_scratch("run/records.sqlite"), bytes, n, err));
+    free(bytes);
+    rm_error why = { "" };
+    cr_assert(rm_store_open(in_scratch("run"), true, &store, &why) != RM_OK);
+    cr_assert(strstr(why.text, "damaged") != NULL, "%s", why.text);
+}
+
 Test(store, a_database_of_another_program_is_refused)
 {
     sqlite3 *db;

@@ -13,8 +13,28 @@ pc=$(find "$where/usr" -name ramify.pc)
 options() { PKG_CONFIG_PATH=$(dirname "$pc") pkg-config --define-variable=prefix="$where/usr" "$@" ramify; }
 # shellcheck disable=SC2046,SC2086
 "$cc" -std=c11 -Wall $flags "$source/library/example.c" -o "$where/example" $(options --cflags --libs)
+# The header stands alone in C and, where there is a compiler for it, in C++.
+# shellcheck disable=SC2046
+echo '#include <ramify.h>' | "$cc" -std=c11 -Wall -Wextra -pedantic -Werror -fsyntax-only -x c \
+    $(options --cflags) -
+for cxx in g++ clang++; do
+    command -v "$cxx" >/dev/null || continue
+    # shellcheck disable=SC2046
+    echo '#include <ramify.h>' | "$cxx" -Wall -Wextra -Werror -fsyntax-only -x c++ \
+        $(options --cflags) -
+done
 LD_LIBRARY_PATH=$(options --variable=libdir)
 export LD_LIBRARY_PATH
+
+# Nothing but the public names is exported, and they are.
+nm -D --defined-only "$LD_LIBRARY_PATH/libramify.so" | awk '$2 != "A" { print $3 }' >"$where/symbols"
+if [ -z "$flags" ] && grep -v '^rm_' "$where/symbols"; then
+    echo "the library exports names that are not public"
+    exit 1
+fi
+for name in rm_engine_open rm_model_open rm_eval rm_path_fork rm_strategy_run rm_text_free; do
+    grep -qx "$name" "$where/symbols" || { echo "$name is not exported"; exit 1; }
+done
 ASAN_OPTIONS=detect_leaks=0; export ASAN_OPTIONS # the example leaves closing to the system
 
 "$where/example" "$source/engine/models/thimble.gguf" '(17+5)*(9-4)-36=<think>' >"$where/first"

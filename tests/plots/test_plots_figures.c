@@ -155,10 +155,12 @@ Test(plots_figures, pdf_holds_its_labels_as_text)
                                                 "mcts",
                                                 "Accuracy (%)",
                                                 "Median latency (ms, log scale)",
-                                                "95% intervals; 30 problems",
+                                                "95% intervals (",
+                                                "Wilson",
+                                                "; 30 problems",
                                                 "†",
                                                 "‡",
-                                                "reference answer" };
+                                                "oracle: the reference" };
         for (size_t i = 0; i < sizeof expected / sizeof *expected; i++)
             cr_assert(strstr(text, expected[i]), "\"%s\" is missing in:\n%s", expected[i], text);
     }

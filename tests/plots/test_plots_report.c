@@ -206,6 +206,111 @@ Test(plots_report, columns_without_data_are_left_out)
     unmake(&without);
 }
 
+/* Three records: a model of most cells, another one, an ensemble. */
+static int add_named_cell(rm_records *r, const char *model, const char *strategy, const char *label)
+{
+    int index = -1;
+    rm_cell cell = { .model = (char *)model,
+                     .task = (char *)"t",
+                     .strategy = (char *)strategy,
+                     .label = (char *)label,
+                     .size = NAN };
+    cr_assert_eq(rm_records_add_cell(r, &cell, &index, NULL), RM_OK);
+    return index;
+}
+
+static void add_latency(rm_records *r, int cell, int problem, bool correct)
+{
+    rm_result result = { .cell = cell,
+                         .problem = problem,
+                         .timing = RM_TIMING_LATENCY,
+                         .correct = correct,
+                         .chosen = -1 };
+    result.cost.wall_ms = 10 + problem;
+    result.cost.ttft_ms = result.cost.load = result.cost.energy_j = NAN;
+    cr_assert_eq(rm_records_add_result(r, &result, NULL, NULL), RM_OK);
+}
+
+/* Names leave out the model of most cells and say so; a percentile that so few problems cannot
+ * bound is an inequality; the model's prefix stays where it tells cells apart. */
+Test(plots_report, short_names_and_open_intervals)
+{
+    fixture f = { 0 };
+    static const char *const cell[][3] = {
+        { "big", "greedy", "big: greedy" },
+        { "big", "beam-search", "big: beam 2" },
+        { "big", "sampling", "big: sampling" },
+        { "small", "greedy", "small: greedy" },
+        { "big + small", "ensemble-vote", "big + small: ensemble-vote" },
+    };
+    rm_error err = { "" };
+    for (size_t c = 0; c < sizeof cell / sizeof *cell; c++) {
+        int index = add_named_cell(&f.records, cell[c][0], cell[c][1], cell[c][2]);
+        for (int p = 0; p < 12; p++) {
+            char id[8];
+            int problem = -1;
+            snprintf(id, sizeof id, "p%d", p);
+            rm_problem_key key = { .task = (char *)"t", .id = id };
+            cr_assert_eq(rm_records_add_problem(&f.records, &key, &problem, NULL), RM_OK);
+            add_latency(&f.records, index, problem, (p + (int)c) % 3 != 0);
+        }
+    }
+    rm_analysis_options o = { .resamples = 100 };
+    cr_assert_eq(rm_analyze(&f.records, &o, &f.analysis, &err), RM_OK, "%s", err.text);
+    rm_text text = { 0 }, latex = { 0 };
+    cr_assert_eq(rm_table_render(f.analysis, 0, RM_TABLE_RESULTS, RM_TABLE_MARKDOWN, &text, &err),
+                 RM_OK);
+    cr_assert_eq(rm_table_render(f.analysis, 0, RM_TABLE_RESULTS, RM_TABLE_LATEX, &latex, &err),
+                 RM_OK);
+    cr_assert(strstr(text.data, "| beam 2 |"), "%s", text.data);
+    cr_assert(strstr(text.data, "| ensemble-vote |"), "%s", text.data);
+    cr_assert(strstr(text.data, "small: greedy |"), "%s", text.data);
+    cr_assert(strstr(text.data, "Model, where none is named: big."), "%s", text.data);
+    cr_assert(strstr(text.data, "≥ "), "the p95 of 12 problems has no upper end:\n%s", text.data);
+    cr_assert_null(strstr(text.data, "∞"));
+    cr_assert(strstr(latex.data, "$\\ge$"));
+    rm_text_free(&text);
+    rm_text_free(&latex);
+    unmake(&f);
+}
+
+/* Stated pairs follow the comparisons with the baseline and name their own. */
+Test(plots_report, stated_pairs_have_rows)
+{
+    fixture f = { 0 };
+    rm_error err = { "" };
+    synthetic_fill(&f.records, &(synthetic_spec){ .n_problems = 12, .n_tasks = 1 });
+    const rm_label_pair pair = { f.records.cells[3].label, f.records.cells[1].label };
+    rm_analysis_options o = { .resamples = 100, .pairs = &pair, .n_pairs = 1 };
+    cr_assert_eq(rm_analyze(&f.records, &o, &f.analysis, &err), RM_OK, "%s", err.text);
+    rm_text html = { 0 };
+    cr_assert_eq(rm_table_render(f.analysis, 0, RM_TABLE_COMPARISONS, RM_TABLE_HTML, &html, &err),
+                 RM_OK);
+    cr_assert_eq(count(html.data, "<th scope=\"row\""), N_SYNTHETIC_CELLS);
+    cr_assert(strstr(html.data, "Baseline"));
+    cr_assert(strstr(html.data, "The last 1 row: stated before the run"), "%s", html.data);
+    rm_text_free(&html);
+    unmake(&f);
+}
+
+/* Eleven columns of numbers are wider than a page: the table goes on below with the names again,
+ * and no piece is estimated wider than a two-column paper's text. */
+Test(plots_report, wide_latex_tables_go_on_below)
+{
+    fixture f;
+    make(&f, &(synthetic_spec){ .n_problems = 12, .n_tasks = 1, .long_names = true });
+    rm_text latex = { 0 };
+    rm_error err = { "" };
+    cr_assert_eq(rm_table_render(f.analysis, 0, RM_TABLE_RESULTS, RM_TABLE_LATEX, &latex, &err),
+                 RM_OK, "%s", err.text);
+    size_t pieces = count(latex.data, "\\begin{tabular}");
+    cr_assert_gt(pieces, 1);
+    cr_assert_eq(count(latex.data, "\\end{tabular}"), pieces);
+    cr_assert_eq(count(latex.data, "\nStrategy & "), pieces);
+    rm_text_free(&latex);
+    unmake(&f);
+}
+
 /* ---- the report -------------------------------------------------------------------------- */
 
 /* Every element that is opened is closed, in order (void elements aside). */

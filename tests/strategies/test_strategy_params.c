@@ -149,10 +149,19 @@ static const struct {
     { "ensemble-token", { "weights" }, { "1" }, 2, "one number for each of the 2 models" },
     { "ensemble-token", { "num_return_sequences" }, { "2" }, 2, "needs do_sample" },
     { "ensemble-token", { "do_sample", "num_beams" }, { "true", "2" }, 2, "does not go with" },
+    { "ensemble-token", { "temperature" }, { "0.5" }, 2, "without do_sample = true" },
+    { "ensemble-token", { "top_k", "num_beams" }, { "9", "2" }, 2, "without do_sample = true" },
+    { "ensemble-token", { "top_p", "do_sample" }, { "0.9", "true" }, 2, NULL },
+    { "ensemble-token", { "length_penalty" }, { "0" }, 2, "no effect with num_beams = 1" },
+    { "ensemble-token", { "early_stopping" }, { "never" }, 2, "no effect with num_beams = 1" },
+    { "ensemble-token", { "length_norm", "num_beams" }, { "gnmt", "2" }, 2, NULL },
+    { "ensemble-token", { "repetition_penalty" }, { "1.2" }, 2, NULL },
     { "beam", { "num_return_sequences" }, { "5" }, 1, "exceeds num_beams = 4" },
     { "beam", { "num_beam_groups" }, { "3" }, 1, "divisible by num_beam_groups = 3" },
     { "beam", { "diversity_penalty" }, { "1" }, 1, "no effect" },
     { "mcts", { "evaluate", "score" }, { "prefix", "agreement" }, 1, "needs score = lp" },
+    { "mcts", { "selection", "noise_epsilon" }, { "uct", "0.25" }, 1, "uses no priors" },
+    { "mcts", { "noise_epsilon" }, { "0.25" }, 1, NULL },
 };
 
 Test(params, combined)
