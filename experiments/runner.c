@@ -149,6 +149,24 @@ static rm_status check_recorded(runner *r, const char *key, const char *value, c
     return status;
 }
 
+/* Refuses a cell of several models that need one vocabulary before anything is spent. */
+static rm_status check_vocabularies(const runner *r, const rm_plan_cell *cell, rm_error *err)
+{
+    const rm_strategy *strategy = rm_params_strategy(cell->params);
+    if (!(strategy->needs(rm_params_values(cell->params)) & RM_NEEDS_ONE_VOCABULARY))
+        return RM_OK;
+    int first = cell->models[0];
+    for (int m = 1; m < cell->n_models; m++) {
+        int other = cell->models[m];
+        rm_status status = rm_model_same_vocabulary(r->models[first], r->models[other], err);
+        if (status)
+            return rm_fail_within(err, status, "cell %s: %s needs models of one vocabulary, but %s "
+                                  "and %s differ", cell->label, strategy->name,
+                                  r->config->models[first].name, r->config->models[other].name);
+    }
+    return RM_OK;
+}
+
 static rm_status open_model(runner *r, int index, rm_error *err)
 {
     const rm_config_model *wanted = &r->config->models[index];
@@ -186,6 +204,8 @@ static rm_status open_engine(runner *r, rm_error *err)
         status = rm_fail(err, RM_E_MEMORY, "no memory for the models of the run");
     for (int i = 0; i < config->n_models && !status; i++)
         status = open_model(r, i, err);
+    for (int i = 0; i < config->n_cells && !status; i++)
+        status = check_vocabularies(r, &config->cells[i], err);
     return status;
 }
 

@@ -44,7 +44,8 @@ static const rm_param et_table[] = {
 static unsigned et_needs(const void *params)
 {
     const et_params *p = params;
-    return p->beam.num_beams > 1 ? RM_NEEDS_TOP | RM_NEEDS_FORK : RM_NEEDS_SAMPLES;
+    return RM_NEEDS_ONE_VOCABULARY |
+           (p->beam.num_beams > 1 ? RM_NEEDS_TOP | RM_NEEDS_FORK : RM_NEEDS_SAMPLES);
 }
 
 static bool et_exchangeable(const void *params)

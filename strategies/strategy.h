@@ -134,7 +134,8 @@ enum {
     RM_NEEDS_ALL = 8,      /* log-probabilities of the whole vocabulary */
     RM_NEEDS_FORK = 16,    /* branching in the middle of a text */
     RM_NEEDS_STEPS = 32,   /* a task that says where a step ends */
-    RM_NEEDS_VERIFIER = 64 /* a task with an exact verifier */
+    RM_NEEDS_VERIFIER = 64,/* a task with an exact verifier */
+    RM_NEEDS_ONE_VOCABULARY = 128 /* models whose token ids mean the same */
 };
 
 typedef struct rm_strategy {

@@ -223,7 +223,8 @@ Test(runner, an_ensemble_of_two_vocabularies_is_refused)
              " }", in_scratch("other.gguf"));
     rm_error err = { "" };
     cr_assert(try_run(config, "run", (rm_runner_options){ .threads = 1 }, NULL, &err) != RM_OK);
-    cr_assert(strstr(err.text, "vocabular") != NULL, "%s", err.text);
+    cr_assert(strstr(err.text, "cell ensemble-token") && strstr(err.text, "but a and b differ"),
+              "%s", err.text);
 }
 
 Test(runner, a_run_goes_on_only_with_the_model_it_began_with)
