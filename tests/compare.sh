@@ -16,8 +16,8 @@ for program in "$ramify" "$peer"; do
 done
 [ -r "$model" ] || { echo "compare.sh: cannot read $model" >&2; exit 2; }
 
-rows=$(mktemp)
-trap 'rm -f "$rows"' EXIT
+rows=$(mktemp) a=$(mktemp) b=$(mktemp)
+trap 'rm -f "$rows" "$a" "$b"' EXIT
 largest=$(tr , '\n' <<<"$batches" | sort -n | tail -n 1)
 context=$((largest * (prompt + generate)))
 
@@ -29,23 +29,25 @@ ours() { # lines "B prefill decode"
 }
 theirs() {
     "$peer" -m "$model" -c "$context" -npp "$prompt" -ntg "$generate" -npl "$batches" -pps \
-        -t "$threads" -tb "$threads" 2>/dev/null |
-        awk -F'|' '$2 + 0 > 0 {print $4 + 0, $7 + 0, $9 + 0}'
+        -t "$threads" -tb "$threads" 2>&1 |
+        awk -F'|' '/^\|/ && $2 + 0 > 0 {print $4 + 0, $7 + 0, $9 + 0}'
 }
 for ((i = 0; i < repeats; i++)); do
-    join <(ours | sort) <(theirs | sort) >>"$rows"
+    ours | sort >"$a" # one after the other: never both at once
+    theirs | sort >"$b"
+    join "$a" "$b" >>"$rows"
 done
 [ -s "$rows" ] || { echo "compare.sh: one of the programs printed no result" >&2; exit 1; }
 
 median() { sort -g | awk '{v[NR] = $1} END {print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2}'; }
 printf '%5s  %-7s %10s %10s   %s\n' B phase ours theirs 'ratio min / median / max'
-for b in $(tr , ' ' <<<"$batches"); do
+for n in $(tr , ' ' <<<"$batches"); do
     for phase in prefill:2:4 decode:3:5; do
-        IFS=: read -r name a c <<<"$phase"
-        ratios=$(awk -v b="$b" -v a="$a" -v c="$c" '$1 == b && $c > 0 {print $a / $c}' "$rows" | sort -g)
-        printf '%5s  %-7s %10.0f %10.0f   %.2f / %.2f / %.2f\n' "$b" "$name" \
-            "$(awk -v b="$b" -v a="$a" '$1 == b {print $a}' "$rows" | median)" \
-            "$(awk -v b="$b" -v c="$c" '$1 == b {print $c}' "$rows" | median)" \
+        IFS=: read -r name x y <<<"$phase"
+        ratios=$(awk -v n="$n" -v x="$x" -v y="$y" '$1 == n && $y > 0 {print $x / $y}' "$rows" | sort -g)
+        printf '%5s  %-7s %10.0f %10.0f   %.2f / %.2f / %.2f\n' "$n" "$name" \
+            "$(awk -v n="$n" -v x="$x" '$1 == n {print $x}' "$rows" | median)" \
+            "$(awk -v n="$n" -v y="$y" '$1 == n {print $y}' "$rows" | median)" \
             "$(head -n 1 <<<"$ratios")" "$(median <<<"$ratios")" "$(tail -n 1 <<<"$ratios")"
     done
 done
