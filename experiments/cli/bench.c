@@ -3,7 +3,9 @@
  * One shared prompt of random tokens is evaluated (prefill); B paths fork from it and each draws
  * the same number of tokens (decode), none of which ends a path. Median of the repeats, with the
  * smallest and the largest; one unrecorded round before. Everything goes through the public
- * interface of the engine, sampling included. */
+ * interface of the engine, sampling included. With --roof the memory's own speed is measured just
+ * before and just after each repeat, and set beside the rate at which decoding reads the weights:
+ * on a shared machine a bandwidth measured at another time says nothing. */
 #include "base/json.h"
 #include "experiments/cli/cli.h"
 
@@ -20,6 +22,7 @@ typedef struct bench {
     bool greedy;
     uint64_t seed;
     int32_t *prompt;
+    cli_roof *roof; /* NULL: not asked for */
 } bench;
 
 typedef struct spread {
@@ -28,6 +31,7 @@ typedef struct spread {
 
 typedef struct result {
     spread prefill, decode; /* tokens per second */
+    spread read, roof, share; /* weight bytes per second; what memory gives; their ratio */
     size_t kv_peak_bytes;
 } result;
 
@@ -59,7 +63,8 @@ static rm_status decode(const bench *b, rm_run *run, rm_path *root, int n, doubl
     return status;
 }
 
-static rm_status measure(const bench *b, int n, double *prefill_s, double *decode_s, rm_error *err)
+static rm_status measure(const bench *b, int n, double *prefill_s, double *decode_s,
+                         double *weight_bytes, rm_error *err)
 {
     rm_run_options options = { .seed = b->seed };
     rm_run *run = NULL;
@@ -73,8 +78,10 @@ static rm_status measure(const bench *b, int n, double *prefill_s, double *decod
         status = rm_eval(run, &request, 1, err);
         *prefill_s = rm_now_s() - start;
     }
+    double before = status ? 0 : rm_run_cost(run).weight_bytes;
     if (!status)
         status = decode(b, run, root, n, decode_s, err);
+    *weight_bytes = status ? 0 : rm_run_cost(run).weight_bytes - before;
     rm_run_close(run);
     return status;
 }
@@ -94,13 +101,18 @@ static spread spread_of(double *rates, int n)
 
 static rm_status measure_batch(const bench *b, int n, result *r, rm_error *err)
 {
-    double prefill[MAX_REPEATS], tokens[MAX_REPEATS];
+    double prefill[MAX_REPEATS], tokens[MAX_REPEATS], read[MAX_REPEATS], roof[MAX_REPEATS],
+        share[MAX_REPEATS];
     rm_status status = RM_OK;
     for (int i = -1; i < b->n_repeats && !status; i++) {
-        double prefill_s = 0, decode_s = 0;
-        status = measure(b, n, &prefill_s, &decode_s, err);
+        double prefill_s = 0, decode_s = 0, weight_bytes = 0;
+        double before = b->roof ? cli_roof_measure(b->roof) : 0;
+        status = measure(b, n, &prefill_s, &decode_s, &weight_bytes, err);
         if (i < 0)
             continue;
+        read[i] = weight_bytes / decode_s;
+        roof[i] = b->roof ? (before + cli_roof_measure(b->roof)) / 2 : 1;
+        share[i] = read[i] / roof[i];
         prefill[i] = b->n_prompt / prefill_s;
         tokens[i] = (double)n * b->n_generate / decode_s;
     }
@@ -108,6 +120,9 @@ static rm_status measure_batch(const bench *b, int n, result *r, rm_error *err)
         return status;
     r->prefill = spread_of(prefill, b->n_repeats);
     r->decode = spread_of(tokens, b->n_repeats);
+    r->read = spread_of(read, b->n_repeats);
+    r->roof = spread_of(roof, b->n_repeats);
+    r->share = spread_of(share, b->n_repeats);
     r->kv_peak_bytes = rm_engine_kv(b->engine).bytes_peak;
     return RM_OK;
 }
@@ -206,6 +221,11 @@ static rm_status put_json(const bench *b, const result *results, rm_error *err)
         put_spread(&w, "prefill_tokens_per_s", &results[i].prefill);
         put_spread(&w, "decode_tokens_per_s", &results[i].decode);
         rm_json_uint(&w, "kv_peak_bytes", results[i].kv_peak_bytes);
+        put_spread(&w, "weight_bytes_per_s", &results[i].read);
+        if (b->roof) {
+            put_spread(&w, "memory_bytes_per_s", &results[i].roof);
+            put_spread(&w, "memory_share", &results[i].share);
+        }
         rm_json_end(&w);
     }
     rm_json_end(&w);
@@ -227,6 +247,11 @@ static rm_status put_table(const bench *b, const result *results, rm_error *err)
     cli_cell(&table, "decode tok/s");
     cli_cell(&table, "lowest");
     cli_cell(&table, "highest");
+    cli_cell(&table, "weights GB/s");
+    if (b->roof) {
+        cli_cell(&table, "memory GB/s");
+        cli_cell(&table, "share");
+    }
     cli_end_row(&table);
     for (int i = 0; i < b->n_batches; i++) {
         cli_cell(&table, "%d", b->batches[i]);
@@ -234,11 +259,16 @@ static rm_status put_table(const bench *b, const result *results, rm_error *err)
         cli_cell(&table, "%.0f", results[i].decode.median);
         cli_cell(&table, "%.0f", results[i].decode.min);
         cli_cell(&table, "%.0f", results[i].decode.max);
+        cli_cell(&table, "%.1f", results[i].read.median / 1e9);
+        if (b->roof) {
+            cli_cell(&table, "%.1f", results[i].roof.median / 1e9);
+            cli_cell(&table, "%.0f%%", 100 * results[i].share.median);
+        }
         cli_end_row(&table);
     }
     rm_status status = table.failed ? rm_fail(err, RM_E_MEMORY, "no memory for a table") : RM_OK;
     if (!status)
-        cli_print_table(&table, "rrrrr", stdout);
+        cli_print_table(&table, b->roof ? "rrrrrrrr" : "rrrrrr", stdout);
     cli_table_free(&table);
     return status;
 }
@@ -262,10 +292,14 @@ static rm_status run_bench(const cli_args *args, rm_error *err)
         status = open_model(&b, args, err);
     if (!status)
         status = make_prompt(&b, err);
+    if (!status && cli_flag(args, "roof"))
+        status = cli_roof_new(rm_model_describe(b.model)->memory_bytes,
+                              rm_engine_describe(b.engine).n_threads, &b.roof, err);
     for (int i = 0; i < b.n_batches && !status; i++)
         status = measure_batch(&b, b.batches[i], &results[i], err);
     if (!status)
         status = cli_flag(args, "json") ? put_json(&b, results, err) : put_table(&b, results, err);
+    cli_roof_free(b.roof);
     free(b.prompt);
     rm_model_close(b.model);
     rm_engine_close(b.engine);
@@ -284,6 +318,7 @@ static const cli_option options[] = {
     { "isa", 0, "NAME", "instruction-set variant" },
     { "max-batch-rows", 0, "N", "most rows of one forward pass" },
     { "greedy", 0, NULL, "take the most likely token instead of drawing one" },
+    { "roof", 0, NULL, "measure between the repeats how fast memory is read, and compare" },
     { "seed", 0, "S", "of the prompt and the draws (default 0)" },
     { "json", 0, NULL, "for machines" },
     { NULL, 0, NULL, NULL },
@@ -296,7 +331,10 @@ const cli_command cli_bench = {
     .details = "N paths forked from one shared prompt. With --json one object: model, file, weights,\n"
                "compute, kv, backend, device, isa, threads, prompt, generate, repeats, sampling, and\n"
                "results, for each of --batch: batch, prefill_tokens_per_s, decode_tokens_per_s (of\n"
-               "all paths together; medians, with _min and _max beside them), kv_peak_bytes.",
+               "all paths together; medians, with _min and _max beside them), kv_peak_bytes,\n"
+               "weight_bytes_per_s (read while decoding) and, with --roof, memory_bytes_per_s and\n"
+               "memory_share, the ratio of the two taken within each repeat. A model that fits the\n"
+               "caches may read its weights faster than memory gives them.",
     .example = "ramify bench -m thimble --batch 1,64 --prompt 128 --generate 128 --threads 2 --json",
     .options = options,
     .run = run_bench,

@@ -125,4 +125,15 @@ rm_status cli_analyze_dirs(const cli_args *, const char *const *dirs, int n, cli
                            rm_error *);
 void cli_analysis_free(cli_analysis *);
 
+/* ---- the memory's speed, roof.c -------------------------------------------------------------- */
+
+typedef struct cli_roof cli_roof;
+
+/* A buffer of at least `bytes`, read by `n_threads`. Owned by the caller. */
+rm_status cli_roof_new(size_t bytes, int n_threads, cli_roof **, rm_error *);
+void cli_roof_free(cli_roof *);
+
+/* Reads all of it once; bytes per second. */
+double cli_roof_measure(cli_roof *);
+
 #endif
