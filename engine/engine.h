@@ -374,10 +374,7 @@ RM_API rm_status rm_eval(rm_run *, rm_request *, int n, rm_error *);
  * (math.c over num.h; at most 2 units in the last place from the exact value, pow 2 + |y log x|).
  * sqrt of <math.h> is exactly rounded everywhere and needs no replacement. */
 RM_API double rm_math_exp(double);
-RM_API double rm_math_expm1(double);      /* exp(x) - 1 */
 RM_API double rm_math_log(double);        /* natural; -infinity at 0, NaN below */
-RM_API double rm_math_log1p(double);      /* log(1 + x) */
-RM_API double rm_math_log1mexp(double);   /* log(1 - exp(x)), x < 0 */
 RM_API double rm_math_pow(double x, double y); /* x > 0 */
 
 #ifdef __cplusplus
