@@ -9,6 +9,10 @@
 #include "experiments/task.h"
 #include "strategies/strategy.h"
 
+/* Values of `engine.isa` and --isa; NULL-terminated. Which of them a processor has, the engine
+ * knows. */
+extern const char *const rm_isa_names[];
+
 typedef struct rm_config_model {
     char *name;                  /* how cells refer to it */
     char *file;                  /* path or the name of an embedded model, as written */
@@ -52,13 +56,14 @@ typedef struct rm_config {
     uint64_t max_generated_tokens;
     size_t kv_bytes, kv_quota_bytes;
     int concurrency, threads, max_batch_rows; /* 0: the default */
+    const char *isa;             /* static; NULL: the best there is */
     char *primary_metric;        /* "accuracy", so far the only one with paired tests */
     double margin;               /* delta of the comparison; NaN if none */
     char *baseline;              /* label of the cell the family is compared with, or NULL */
     rm_config_pair *pairs;       /* [n_pairs] */
     int n_pairs;
     uint64_t hash;               /* of everything that changes a record: not threads, concurrency,
-                                    batch rows or names of files */
+                                    batch rows, kv_bytes or names of files */
 } rm_config;
 
 /* Names of files in a configuration are relative to its own directory. rm_config_parse takes the

@@ -191,9 +191,9 @@ static rm_status open_engine(runner *r, rm_error *err)
 {
     const rm_config *config = r->config;
     const rm_runner_options *o = r->options;
-    rm_engine_options engine = { .isa = o->isa,
+    rm_engine_options engine = { .isa = o->isa ? o->isa : config->isa,
                                  .n_threads = o->threads ? o->threads : config->threads,
-                                 .kv_bytes = config->kv_bytes,
+                                 .kv_bytes = o->kv_bytes ? o->kv_bytes : config->kv_bytes,
                                  .max_batch_rows = o->max_batch_rows ? o->max_batch_rows
                                                                      : config->max_batch_rows };
     rm_status status = rm_engine_open(&engine, &r->engine, err);

@@ -70,8 +70,8 @@ static rm_status given_pairs(const cli_args *args, cli_analysis *a, rm_error *er
             continue;
         const char *at = strstr(value, between);
         if (!at || at == value || !at[sizeof between - 1])
-            return rm_fail(err, RM_E_ARGUMENT, "--compare takes two labels with \" vs \" between "
-                           "them, not %s", value);
+            return cli_misuse(args, err, "--compare takes two labels with \" vs \" between them, "
+                              "not %s", value);
         status = add_pair(a, value, (size_t)(at - value), at + sizeof between - 1, err);
     }
     return status;

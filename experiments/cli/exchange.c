@@ -58,7 +58,7 @@ static rm_status import_run(const cli_args *args, rm_error *err)
     size_t n = 0;
     const char *out = cli_text(args, "out", NULL);
     if (!out)
-        return rm_fail(err, RM_E_ARGUMENT, "--out DIR is missing: where should the records go?");
+        return cli_misuse(args, err, "--out DIR is missing: where should the records go?");
     rm_status status = rm_import(args->positional[0], out, args->line, &n, err);
     if (!status)
         fprintf(stderr, "%zu candidates in %s. Next: ramify analyze %s\n", n, out, out);

@@ -20,23 +20,24 @@ static const struct command {
     { 2, { "run", "--probems", "3", "x" }, NULL, "did you mean --problems?" },
     { 2, { "export" }, NULL, "export needs DIR" },
     { 2, { "run", "a", "b" }, NULL, "does not know what to do with b" },
-    { 1, { "run", "a", "--out", "@run", "--problems", "none" }, NULL, "--problems takes" },
+    { 2, { "run", "a", "--out", "@run", "--problems", "none" }, NULL, "--problems takes" },
     { 1, { "check", "@none.json" }, NULL, "none.json" },
     { 1, { "analyze", "@none" }, NULL, "not a run directory" },
     { 1, { "resume", "@none" }, NULL, "not a run directory" },
-    { 1, { "export", "@none", "--format", "xml" }, NULL, "one of jsonl, csv, not xml" },
+    { 2, { "export", "@none", "--format", "xml" }, NULL, "one of jsonl, csv, not xml" },
     { 1, { "generate", "-m", "thimbel", "-p", "1" }, NULL, "did you mean thimble?" },
-    { 1, { "generate", "-m", "thimble", "-p", "1", "--strategy", "bem" }, NULL, "beam" },
-    { 1,
+    { 2, { "generate", "-m", "thimble", "-p", "1", "--strategy", "bem" }, NULL, "beam" },
+    { 2,
       { "generate", "-m", "thimble", "-p", "1", "-s", "beam", "--num-bems", "2" },
       NULL,
       "num_beams" },
-    { 1, { "generate", "-m", "thimble" }, NULL, "-p TEXT" },
+    { 2, { "generate", "-m", "thimble" }, NULL, "-p TEXT" },
     { 0, { "strategies" }, "self-consistency", NULL },
     { 0, { "strategies", "beam" }, "num_beams", NULL },
-    { 1, { "strategies", "beem" }, NULL, "beam" },
+    { 2, { "strategies", "beem" }, NULL, "beam" },
     { 0, { "tasks", "countdown" }, "target", NULL },
-    { 1, { "tasks", "chess" }, NULL, "no kind of task" },
+    { 2, { "tasks", "chess" }, NULL, "no kind of task" },
+    { 2, { "tasks", "countdwn" }, NULL, "no kind of task 'countdwn'; the nearest is 'countdown'" },
     { 0, { "models" }, "thimble-s", "" },
     { 0, { "models", "thimble" }, "6 layers", NULL },
     /* The vocabulary: engine/models, <bos> 0, <think> 2, digits from 4 (see the models' README). */
@@ -49,14 +50,22 @@ static bool fits(const char *wanted, const char *got)
     return wanted ? strstr(got, wanted) != NULL : got[0] == '\0';
 }
 
+/* "@name" becomes the path in the scratch directory. */
+static void scratch_arguments(const char *const *given, int most, const char **args)
+{
+    int n = 0;
+    for (; n < most && given[n]; n++)
+        args[n] = given[n][0] == '@' ? in_scratch(given[n] + 1) : given[n];
+    args[n] = NULL;
+}
+
 Test(cli, commands)
 {
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         const struct command *c = &commands[i];
-        const char *args[12] = { NULL };
+        const char *args[12];
         char *out, *message;
-        for (int a = 0; a < 10 && c->args[a]; a++)
-            args[a] = c->args[a][0] == '@' ? in_scratch(c->args[a] + 1) : c->args[a];
+        scratch_arguments(c->args, 10, args);
         int status = run_program(args, &out, &message);
         cr_assert(status == c->status && fits(c->out, out) && fits(c->message, message),
                   "ramify %s %s: status %d\nstdout: %s\nstderr: %s", args[0],
@@ -143,12 +152,37 @@ static const struct slip {
     const char *args[8], *sentence;
     int status;
 } slips[] = {
-    { { "generate", "-m", "thimble-s", "-p", "1", "--sed", "3" }, "did you mean --seed?", 1 },
-    { { "generate", "-m", "thimble-s", "-p", "1", "--top-kk", "3" }, "has no parameter 'top_kk'", 1 },
+    { { "generate", "-m", "thimble-s", "-p", "1", "--sed", "3" }, "did you mean --seed?", 2 },
+    { { "generate", "-m", "thimble-s", "-p", "1", "--top-kk", "3" }, "has no parameter 'top_kk'", 2 },
     { { "generate", "-m", "thimbl", "-p", "1" }, "did you mean thimble?", 1 },
-    { { "generate", "-m", "thimble-s" }, "-f - reads standard input", 1 },
-    { { "generate", "-m", "thimble-s", "-p", "1", "--strategy", "beem" }, "'beam'", 1 },
-    { { "run", "x.json" }, "--out DIR is missing", 1 },
+    { { "generate", "-m", "thimble-s" }, "-f - reads standard input", 2 },
+    { { "generate", "-m", "thimble-s", "-p", "1", "--strategy", "beem" }, "'beam'", 2 },
+    { { "run", "x.json" }, "--out DIR is missing", 2 },
+    { { "run" }, "run needs CONFIG --out DIR", 2 },
+    { { "run", "x.json", "--out", "x", "--isa", "sse" }, "one of avx512-bf16, avx512", 2 },
+    { { "run", "x.json", "--out", "x", "--kv-mib", "0" }, "--kv-mib takes a number from 1", 2 },
+    { { "resume", "x", "--mode", "fast" }, "one of all, throughput, latency, not fast", 2 },
+    { { "check" }, "check needs CONFIG", 2 },
+    { { "check", "none.json", "--problems", "0" }, "--problems takes", 2 },
+    { { "bench" }, "-m MODEL is missing", 2 },
+    { { "bench", "-m", "thimble-s", "--batch", "1,x" }, "--batch takes up to", 2 },
+    { { "bench", "-m", "thimble-s", "--compute", "q7" }, "one of f32, bf16, q8, not q7", 2 },
+    { { "import", "x.jsonl" }, "--out DIR is missing", 2 },
+    { { "plot", "x" }, "--out DIR is missing", 2 },
+    { { "plot", "x", "--figure", "overvew", "--out", "x.pdf" }, "did you mean \"overview\"?", 2 },
+    { { "report", "x", "--level", "2" }, "--level takes", 2 },
+    { { "analyze", "x", "--compare", "a" }, "is not a run directory", 1 },
+    { { "tree", "x", "--depth", "0" }, "--depth takes", 2 },
+    { { "regrade" }, "regrade needs DIR", 2 },
+    { { "export", "x", "y" }, "does not know what to do with y", 2 },
+    { { "models", "--random" }, "--random needs", 2 },
+    { { "models", "--tokenize", "1" }, "--tokenize needs a MODEL", 2 },
+    { { "models", "x.gguf", "--random", "--type", "q9" }, "one of f32, f16, bf16, q8_0", 2 },
+    { { "models", "/dev/null", "--random", "--layers", "1" }, "not a regular file", 1 },
+    { { "generate", "-m", "thimble-s", "-p", "1", "--kv-mib", "x" }, "--kv-mib takes", 2 },
+    { { "generate", "-m", "thimble-s", "-p", "1", "--num-beams", "2" }, "no parameter", 2 },
+    { { "generate", "-m", "thimble-s", "-p", "1", "-s", "ensemble-vote" }, "takes 2 to 8", 2 },
+    { { "generate", "-p", "1" }, "-m MODEL is missing", 2 },
     { { "run", "x.json", "--problem", "3" }, "did you mean --problems?", 2 },
     { { "analyze", "--basline", "x" }, "did you mean --baseline?", 2 },
     { { "analize" }, "did you mean analyze?", 2 },
@@ -163,6 +197,66 @@ Test(cli, slips_get_a_sentence)
         cr_expect(strstr(message, slips[i].sentence) != NULL, "%s: %s", slips[i].sentence, message);
         cr_expect(out[0] == '\0' && count_lines(message) == 1, "one sentence: %s", message);
         free(out);
+        free(message);
+    }
+}
+
+/* A full disk and a place that cannot be written: one sentence, status 1. */
+static const struct unwritable {
+    const char *args[8], *sentence;
+} unwritable[] = {
+    { { "export", "@run", "--out", "/dev/full" }, "No space left" },
+    { { "export", "@run", "--out", "@tree.json/x" }, "cannot create" },
+    { { "plot", "@run", "--out", "@tree.json/x" }, "cannot create" },
+    { { "plot", "@run", "--figure", "overview", "--out", "@tree.json/x.png" }, "cannot create" },
+    { { "report", "@run", "--out", "@tree.json/x" }, "cannot be made" },
+    { { "tree", "@run", "--out", "@tree.json/x.svg" }, "cannot create" },
+    { { "run", "@tree.json", "--out", "@tree.json/x", "-q" }, "Not a directory" },
+    { { "run", "@tree.json", "--out", "@tree.json", "-q" }, "cannot use" },
+    { { "import", "@one.jsonl", "--out", "@tree.json/x" }, "cannot create" },
+    { { "models", "@tree.json/x.gguf", "--random", "--layers", "1" }, "cannot create" },
+};
+
+/* Commands whose standard output is full. */
+static const char *const talkative[][8] = {
+    { "--version" }, { "--help" }, { "help", "run" }, { "run", "--help" }, { "tasks" },
+    { "strategies", "--json" }, { "models" }, { "check", "@tree.json" }, { "analyze", "@run" },
+    { "analyze", "@run", "--json" }, { "tree", "@run" }, { "export", "@run" }, { "report", "@run" },
+    { "generate", "-m", "thimble-s", "-p", "1+2=", "--raw" },
+};
+
+static void make_tree_run(void)
+{
+    write_scratch("one.jsonl", "{\"problem\": 1, \"strategy\": \"s\", \"candidate\": 0,"
+                               " \"answer\": \"1\", \"correct\": true}");
+    const char *config = write_scratch(
+        "tree.json", "{ \"models\": [\"thimble-s\"], \"tasks\": [{ \"kind\": \"arithmetic\" }],"
+                     " \"problems\": 2, \"strategies\": [{ \"strategy\": \"mcts\","
+                     " \"simulations\": 2, \"max_new_tokens\": 40 }] }");
+    cr_assert(run_program(ARGS("run", config, "--out", in_scratch("run"), "-q"), NULL, NULL) == 0);
+}
+
+Test(cli, output_that_cannot_be_written)
+{
+    const char *args[12];
+    make_tree_run();
+    for (size_t i = 0; i < sizeof unwritable / sizeof *unwritable; i++) {
+        char *out, *message;
+        scratch_arguments(unwritable[i].args, 8, args);
+        int status = run_program(args, &out, &message);
+        cr_expect(status == 1 && strstr(message, unwritable[i].sentence) &&
+                      count_lines(message) == 1,
+                  "%s %s: %d, %s", args[0], args[1], status, message);
+        free(out);
+        free(message);
+    }
+    for (size_t i = 0; i < sizeof talkative / sizeof *talkative; i++) {
+        scratch_arguments(talkative[i], 8, args);
+        int status = wait_program(start_program(args, "/dev/full", in_scratch("stderr")));
+        char *message = read_scratch("stderr");
+        const char *sentence = strstr(message, "cannot write");
+        cr_expect(status == 1 && sentence && count_lines(sentence) == 1, "%s: %d, %s", args[0],
+                  status, message);
         free(message);
     }
 }
