@@ -103,12 +103,14 @@ typedef struct analysis {
     int metric;
     char *baseline;
     double margin;
+    int direction;
     const cJSON *comparisons;
 } analysis;
 
 static const rm_key analysis_keys[] = {
     { "primary_metric", RM_KEY_CHOICE, offsetof(analysis, metric), 0, 0, metric_names, "" },
     { "margin", RM_KEY_REAL, offsetof(analysis, margin), 0, 1, NULL, "" },
+    { "direction", RM_KEY_CHOICE, offsetof(analysis, direction), 0, 0, rm_direction_names, "" },
     { "baseline", RM_KEY_STRING, offsetof(analysis, baseline), 0, 0, NULL, "" },
     { "comparisons", RM_KEY_ANY, offsetof(analysis, comparisons), 0, 0, NULL, "" },
     { 0 },
@@ -358,7 +360,12 @@ static rm_status read_analysis(rm_config *config, const rm_json *json, const cJS
                          "analysis.baseline", err);
     if (!st && a.comparisons)
         st = read_pairs(config, json, a.comparisons, err);
+    if (!st && a.direction == RM_DIRECTION_EQUAL && !(a.margin > 0))
+        st = rm_json_fail(err, RM_E_ARGUMENT, json,
+                          cJSON_GetObjectItemCaseSensitive(object, "direction"),
+                          "analysis.direction: \"equal\" needs a \"margin\" above 0");
     config->margin = a.margin;
+    config->direction = (rm_direction)a.direction;
     config->baseline = a.baseline;
     if (!st && !(config->primary_metric = strdup(metric_names[a.metric])))
         st = out_of_memory(err);

@@ -6,6 +6,7 @@
 #ifndef RM_EXPERIMENTS_CONFIG_H
 #define RM_EXPERIMENTS_CONFIG_H
 
+#include "analysis/analysis.h"
 #include "experiments/task.h"
 #include "strategies/strategy.h"
 
@@ -59,6 +60,7 @@ typedef struct rm_config {
     const char *isa;             /* static; NULL: the best there is */
     char *primary_metric;        /* "accuracy", so far the only one with paired tests */
     double margin;               /* delta of the comparison; NaN if none */
+    rm_direction direction;      /* what is claimed of each cell against its baseline */
     char *baseline;              /* label of the cell the family is compared with, or NULL */
     rm_config_pair *pairs;       /* [n_pairs] */
     int n_pairs;

@@ -40,6 +40,8 @@ static rm_status keep_analysis(const rm_config *config, rm_store *store, rm_erro
         snprintf(margin, sizeof margin, "%.17g", config->margin);
         status = rm_store_set_meta(store, "margin", margin, err);
     }
+    if (!status && config->direction)
+        status = rm_store_set_meta(store, "direction", rm_direction_names[config->direction], err);
     if (status || !config->n_pairs)
         return status;
     rm_text pairs = { 0 };

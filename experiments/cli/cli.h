@@ -135,6 +135,7 @@ typedef struct cli_analysis {
     { "baseline", 0, "LABEL", "the cell that the others are compared with (default: greedy)" },  \
     { "compare", 0, "'A vs B'", "two cells, beside the stated pairs; may be given several times" },\
     { "margin", 0, "DELTA", "two cells count as equal within this difference of accuracy" },     \
+    { "direction", 0, "CLAIM", "judge the claim that cells are higher, lower or equal; or none" }, \
     { "level", 0, "P", "confidence level of all intervals (default 0.95)" },                     \
     { "resamples", 0, "N", "bootstrap resamples (default 4000)" },                               \
     { "analysis-seed", 0, "SEED", "of the resampling (default 0)" }

@@ -170,6 +170,7 @@ static const struct slip {
     { { "import", "x.jsonl" }, "--out DIR is missing", 2 },
     { { "plot", "x" }, "--out DIR is missing", 2 },
     { { "plot", "x", "--figure", "overvew", "--out", "x.pdf" }, "did you mean \"overview\"?", 2 },
+    { { "analyze", "x", "--direction", "up" }, "one of none, higher, lower, equal, not up", 2 },
     { { "report", "x", "--level", "2" }, "--level takes", 2 },
     { { "analyze", "x", "--compare", "a" }, "is not a run directory", 1 },
     { { "tree", "x", "--depth", "0" }, "--depth takes", 2 },
@@ -213,7 +214,7 @@ static const struct unwritable {
     { { "tree", "@run", "--out", "@tree.json/x.svg" }, "cannot create" },
     { { "run", "@tree.json", "--out", "@tree.json/x", "-q" }, "Not a directory" },
     { { "run", "@tree.json", "--out", "@tree.json", "-q" }, "cannot use" },
-    { { "import", "@one.jsonl", "--out", "@tree.json/x" }, "cannot create" },
+    { { "import", "@one.jsonl", "--out", "@tree.json/x" }, "Not a directory" },
     { { "models", "@tree.json/x.gguf", "--random", "--layers", "1" }, "cannot create" },
 };
 
@@ -269,7 +270,7 @@ static const char stated[] =
     "  \"generation\": { \"max_new_tokens\": 40, \"temperature\": 0.8 },"
     "  \"strategies\": [ { \"strategy\": \"greedy\" },"
     "    { \"strategy\": \"self-consistency\", \"num_return_sequences\": [2, 3] } ],"
-    "  \"analysis\": { \"margin\": 0.25, \"baseline\": \"self-consistency n=2\","
+    "  \"analysis\": { \"direction\": \"lower\", \"margin\": 0.25, \"baseline\": \"self-consistency n=2\","
     "    \"comparisons\": [[\"self-consistency n=3\", \"greedy\"]] } }";
 
 static const char *string_at(const cJSON *item, const char *key)
@@ -291,6 +292,7 @@ Test(cli, stated_comparisons_are_a_family_of_their_own)
                                "self-consistency n=2 vs greedy"), &out, NULL) == 0);
     CHECK(rm_json_parse(out, strlen(out), "stdout", 1, 0, &json, err));
     cr_assert(number_at(rm_json_root(json), "margin") == 0.25);
+    cr_expect_str_eq(string_at(rm_json_root(json), "direction"), "lower");
     const cJSON *task = cJSON_GetArrayItem(
         cJSON_GetObjectItemCaseSensitive(rm_json_root(json), "tasks"), 0);
     const cJSON *family = cJSON_GetObjectItemCaseSensitive(task, "comparisons");
@@ -301,10 +303,15 @@ Test(cli, stated_comparisons_are_a_family_of_their_own)
     cr_expect_str_eq(string_at(first, "a"), "self-consistency n=3");
     cr_expect_str_eq(string_at(first, "b"), "greedy");
     cr_expect(number_at(first, "n") == 4 && number_at(first, "n_family") == 2);
+    cr_expect_str_eq(string_at(first, "claim"), "inconclusive"); /* of 4 problems */
     rm_json_free(json);
     free(out);
     cr_assert(run_program(ARGS("analyze", dir), &out, NULL) == 0);
-    cr_expect(strstr(out, "self-consistency n=3 vs greedy") && strstr(out, "verdict"), "%s", out);
+    cr_expect(strstr(out, "self-consistency n=3 vs greedy") && strstr(out, "verdict") &&
+                  strstr(out, "lower?") && strstr(out, "The claim: accuracy is lower."), "%s", out);
+    free(out);
+    cr_assert(run_program(ARGS("analyze", dir, "--direction", "none"), &out, NULL) == 0);
+    cr_expect(!strstr(out, "lower?") && !strstr(out, "The claim"), "%s", out);
     free(out);
     cr_assert(run_program(ARGS("analyze", dir, "--compare", "gredy vs self-consistency n=2"), NULL,
                           &message) == 1);
@@ -348,6 +355,19 @@ Test(cli, import_and_analyze_hit_known_values)
     cr_assert(fabs(number_at(comparison, "p") - 0.003151) < 5e-7, "%s", out);
     rm_json_free(json);
     free(out);
+    /* The difference is 57/1319 = 0.043, its interval beyond 0 and beyond no 0.1. */
+    static const struct {
+        const char *direction, *claim;
+    } table[] = { { "higher", "supported" }, { "lower", "refuted" }, { "equal", "supported" } };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        char wanted[64];
+        snprintf(wanted, sizeof wanted, "\"claim\": \"%s\"", table[i].claim);
+        cr_assert(run_program(ARGS("analyze", in_scratch("pair"), "--baseline", "b", "--resamples",
+                                   "200", "--json", "--margin", "0.1", "--direction",
+                                   table[i].direction), &out, NULL) == 0);
+        cr_expect(strstr(out, wanted), "%s: %s", table[i].direction, out);
+        free(out);
+    }
 }
 
 static const struct bad_line {
