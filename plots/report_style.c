@@ -84,8 +84,11 @@ const char fig_report_css[] =
 
 const char *const fig_report_methods[] = {
     "Every outcome is charged its whole account as if it had run alone: all generated tokens with "
-    "every discarded branch, a shared prefix once. Latency comes from problems run one at a time; "
-    "what runs in batches is never reported as latency.",
+    "every discarded branch, a shared prefix once. Latency comes from problems run one at a time, "
+    "with the first seed only; what runs in batches is never reported as latency.",
+    "Tokens that all prompts of a task begin with (few-shot examples, a system text) are evaluated "
+    "once for the whole run and kept. Latency and time to first token leave their prefill out; the "
+    "counts of tokens and operations of every outcome hold it. The manifest lists such prefixes.",
     "A problem weighs the same whatever its number of seeds and repeats. Accuracies of one sample "
     "a "
     "problem have Wilson intervals; other means come from a bootstrap over problems; quantiles of "

@@ -262,6 +262,30 @@ Test(cli, output_that_cannot_be_written)
     }
 }
 
+/* What a run would refuse before it spends anything, check refuses too. A vote needs no common
+ * vocabulary. */
+Test(cli, check_refuses_an_ensemble_of_two_vocabularies)
+{
+    static const char *const strategies[] = { "ensemble-token", "ensemble-vote" };
+    cr_assert(run_program(ARGS("models", in_scratch("b.gguf"), "--random", "--layers", "1",
+                               "--embd", "64", "--heads", "2", "--ff", "64", "--vocab", "300"),
+                          NULL, NULL) == 0);
+    for (int i = 0; i < 2; i++) {
+        char config[512], *out, *message;
+        snprintf(config, sizeof config,
+                 "{ \"models\": { \"a\": \"thimble-s\", \"b\": \"b.gguf\" },"
+                 " \"tasks\": [{ \"kind\": \"arithmetic\" }], \"strategies\": ["
+                 "{ \"strategy\": \"%s\", \"models\": [[\"a\", \"b\"]] }] }", strategies[i]);
+        int status = run_program(ARGS("check", write_scratch("two.json", config)), &out, &message);
+        cr_expect(status == (i == 0), "%d: %s", status, message);
+        cr_expect(i == 1 || (strstr(message, "needs models of one vocabulary, but a and b differ") &&
+                             out[0] == '\0' && count_lines(message) == 1),
+                  "%s", message);
+        free(out);
+        free(message);
+    }
+}
+
 /* ---- stated comparisons ----------------------------------------------------------------------- */
 
 static const char stated[] =
@@ -370,6 +394,10 @@ Test(cli, import_and_analyze_hit_known_values)
     }
 }
 
+#define LINE(candidate, more)                                                                      \
+    "{\"problem\": \"p\", \"strategy\": \"s\", \"candidate\": " candidate                           \
+    ", \"answer\": \"1\", \"correct\": true, " more "}"
+
 static const struct bad_line {
     const char *text, *sentence;
 } bad_lines[] = {
@@ -398,6 +426,25 @@ static const struct bad_line {
       "{\"problem\": \"p\", \"strategy\": \"s\", \"candidate\": 0, \"answer\": \"1\", \"correct\": true}",
       "an outcome without a candidate" },
     { "{\"problem\"", "1:" },
+    { LINE("0", "\"finish_reason\": \"stop\"") "\n" LINE("1", "\"finish_reason\": \"tired\""),
+      "bad.jsonl:2:" },
+    { LINE("0", "\"finish_reason\": \"tired\""),
+      "finish_reason is \"tired\", expected one of none, token, string, step, length, context, "
+      "budget, stop, eos, eos_token, end_turn, stop_sequence, max_tokens, max_new_tokens, or null" },
+    { LINE("0", "\"finish_reason\": 3"), "finish_reason should be a string" },
+    { LINE("0", "\"verifier\": \"yes\""), "verifier should be true or false" },
+    { LINE("0", "\"oracle\": true") "\n" LINE("1", "\"oracle\": false"),
+      "bad.jsonl:2: oracle differs from line 1" },
+    { LINE("0", "\"label\": \"a\"") "\n" LINE("1", "\"label\": \"b\""),
+      "label \"b\" differs from \"a\" of line 1" },
+    { LINE("0", "\"label\": \"\""), "label should be" },
+    { LINE("0", "\"label\": \"a\"") "\n" LINE("0", "\"params\": {\"n\": 2}, \"label\": \"a\""),
+      "two cells of task imported have the label \"a\"" },
+    { LINE("0", "\"params\": {\"n\": 2}") "\n" LINE("0", "\"label\": \"s n=2\""),
+      "have the label \"s n=2\"" },
+    { LINE("0", "\"reference\": 5"), "reference should be a string" },
+    { LINE("0", "\"exchangeable\": true") "\n" LINE("1", "\"seed\": 4, \"exchangeable\": false"),
+      "exchangeable differs from line 1" },
 };
 
 Test(cli, lines_that_cannot_be_imported)
@@ -412,6 +459,65 @@ Test(cli, lines_that_cannot_be_imported)
                   err.text);
         cr_assert(access(in_scratch("bad"), F_OK) != 0, "a bad file must leave nothing behind");
     }
+}
+
+/* Labels and marks of cells come with the lines; one line is enough to say them. */
+Test(cli, import_keeps_labels_and_marks)
+{
+    static const char lines[] =
+        LINE("0", "\"label\": \"judged\", \"verifier\": true") "\n" LINE("1", "\"lp\": -1") "\n"
+        LINE("0", "\"params\": {\"n\": 2}, \"oracle\": true, \"finish_reason\": \"stop\"");
+    size_t n;
+    rm_store *store;
+    rm_records records = { 0 };
+    CHECK(rm_import(write_scratch("marks.jsonl", lines), in_scratch("marks"), "test", &n, err));
+    CHECK(rm_store_open(in_scratch("marks"), false, &store, err));
+    CHECK(rm_store_records(store, &records, err));
+    cr_assert(n == 3 && records.n_cells == 2);
+    const rm_cell *judged = &records.cells[0], *best = &records.cells[1];
+    cr_expect_str_eq(judged->label, "judged");
+    cr_expect(judged->verifier && !judged->oracle && judged->exchangeable);
+    cr_expect_str_eq(best->label, "s n=2");
+    cr_expect(!best->verifier && best->oracle && !best->exchangeable);
+    rm_records_free(&records);
+    rm_store_close(store);
+}
+
+/* A run's cells are the same after export and import: those that a verifier judged stay marked, and
+ * so never join a front of the others. */
+Test(cli, a_run_keeps_its_cells_through_export_and_import)
+{
+    static const char config[] =
+        "{ \"models\": [\"thimble-s\"], \"tasks\": [{ \"kind\": \"countdown\" }], \"problems\": 2,"
+        " \"strategies\": [{ \"strategy\": \"greedy\", \"max_new_tokens\": 30 },"
+        " { \"strategy\": \"mcts\", \"simulations\": 2, \"score\": [\"verifier\", \"lp\"],"
+        " \"max_new_tokens\": 30 }] }";
+    rm_store *store;
+    size_t n;
+    cr_assert(run_program(ARGS("run", write_scratch("c.json", config), "--out", in_scratch("run"),
+                               "-q"), NULL, NULL) == 0);
+    char *first = export_dir(in_scratch("run"));
+    CHECK(rm_import(write_scratch("run.jsonl", first), in_scratch("back"), "test", &n, err));
+    rm_records was = { 0 }, is = { 0 };
+    CHECK(rm_store_open(in_scratch("run"), false, &store, err));
+    CHECK(rm_store_records(store, &was, err));
+    rm_store_close(store);
+    CHECK(rm_store_open(in_scratch("back"), false, &store, err));
+    CHECK(rm_store_records(store, &is, err));
+    rm_store_close(store);
+    cr_assert(was.n_cells == 3 && is.n_cells == 3);
+    int verified = 0;
+    for (size_t i = 0; i < 3; i++) {
+        cr_expect_str_eq(is.cells[i].label, was.cells[i].label);
+        cr_expect_eq(is.cells[i].verifier, was.cells[i].verifier);
+        cr_expect_eq(is.cells[i].oracle, was.cells[i].oracle);
+        cr_expect_eq(is.cells[i].exchangeable, was.cells[i].exchangeable);
+        verified += is.cells[i].verifier;
+    }
+    cr_expect_eq(verified, 1);
+    rm_records_free(&was);
+    rm_records_free(&is);
+    free(first);
 }
 
 Test(cli, an_export_can_be_imported_and_exports_the_same)
