@@ -122,6 +122,17 @@ typedef struct rm_label_pair {
     const char *a, *b;
 } rm_label_pair;
 
+/* What an experiment claims, before it runs, of the first cell of each comparison: that its
+ * accuracy is higher than, lower than, or (within the margin) equal to the second one's. */
+typedef enum rm_direction {
+    RM_DIRECTION_NONE, /* nothing: verdicts look both ways */
+    RM_DIRECTION_HIGHER,
+    RM_DIRECTION_LOWER,
+    RM_DIRECTION_EQUAL /* needs a margin */
+} rm_direction;
+
+RM_API extern const char *const rm_direction_names[]; /* "none", "higher", ...; NULL-terminated */
+
 /* How everything below resamples. Zero-initialise for the defaults. */
 typedef struct rm_analysis_options {
     double level;         /* of the intervals; 0: 0.95 */
@@ -134,7 +145,8 @@ typedef struct rm_analysis_options {
     size_t diversity_k;   /* candidates a problem that diversity is computed for; 0: 4 */
     const char *baseline; /* label that comparisons are made against; NULL: the model's greedy
                            * cell, else the first greedy cell, else the first cell of the task */
-    double margin;        /* delta of the equivalence verdicts, in accuracy; 0: none is stated */
+    double margin;        /* delta of the verdicts, in accuracy; 0: none is stated */
+    rm_direction direction; /* of the claim that comparisons are judged by */
     double power;         /* of the minimum detectable effect; 0: 0.8 */
     const rm_label_pair *pairs; /* [n_pairs] stated comparisons: in each task a family of their
                            * own, beside every cell against its baseline */
@@ -294,6 +306,11 @@ RM_API rm_status rm_compare(const rm_records *, const int *cells, const int *bas
  * "equal" where it lies inside the margin, "borderline" where only the Holm-adjusted p is below
  * 1 - level, "inconclusive". Static strings. */
 RM_API const char *rm_comparison_verdict(const rm_comparison *, double level);
+
+/* What a comparison says of the stated claim, by its corrected interval and options->margin
+ * (rm_verdict_better, rm_verdict_equal). Inconclusive if no direction is stated. */
+RM_API rm_verdict rm_comparison_claim(const rm_comparison *, const rm_analysis_options *);
+RM_API const char *rm_verdict_name(rm_verdict); /* "inconclusive", "supported", "refuted" */
 
 /* "a beats b" (direction +1) or "b beats a" (-1): supported if the interval lies beyond 0 in that
  * direction, else refuted if it excludes a difference of `margin` in it. */

@@ -54,6 +54,8 @@ rm_status an_options(const rm_analysis_options *given, rm_analysis_options *out,
         return rm_fail(err, RM_E_ARGUMENT, "power must lie between 0 and 1, not %g", o.power);
     if (!(o.margin >= 0 && o.margin <= 1))
         return rm_fail(err, RM_E_ARGUMENT, "margin must lie in [0, 1], not %g", o.margin);
+    if (o.direction == RM_DIRECTION_EQUAL && o.margin == 0)
+        return rm_fail(err, RM_E_ARGUMENT, "the claim that cells are equal needs a margin above 0");
     if (o.resamples < 100 || o.resamples > 1000000)
         return rm_fail(err, RM_E_ARGUMENT, "resamples must lie in [100, 1000000], not %zu",
                        o.resamples);

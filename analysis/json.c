@@ -1,6 +1,7 @@
 /* json.c - an analysis as one JSON object.
  *
- *   { "level", "resamples", "draws", "seed", "margin", "diversity_k", "tasks": [
+ *   { "level", "resamples", "draws", "seed", "margin", "direction",
+ *     "diversity_k", "tasks": [
  *     { "task", "n_problems", "n_clusters",
  *       "cells":       [ { "label", "model", "strategy", "params", "family", "size", ...,
  *                          <every quantity by its name>: estimate or null,
@@ -9,7 +10,8 @@
  *                          "subsets_refused": why there are no curves,
  *                          "calibration": { "ece", "brier", "bins" } } ],
  *       "families":    [ { "family", "size_name", "cells": [label] } ],
- *       "comparisons": [ { "a", "b", "difference", "corrected", "p", "p_holm", "test", ... } ],
+ *       "comparisons": [ { "a", "b", "difference", "corrected", "p", "p_holm", "test",
+ *                          "verdict", "claim": what it says of the stated direction, ... } ],
  *       "fronts":      [ { "cost", "class", "points": [...] } ] } ] }
  *
  * estimate: { "value", "low", "high", "n", "method" }; a curve is a list of estimates with "k" and
@@ -167,7 +169,6 @@ static void put_families(rm_json_writer *w, const rm_analysis *analysis, const r
 
 static void put_comparison(rm_json_writer *w, const rm_analysis *analysis, const rm_comparison *c)
 {
-    static const char *const verdicts[] = { "inconclusive", "supported", "refuted" };
     rm_json_object(w, NULL);
     rm_json_string(w, "a", analysis->records->cells[c->a].label);
     rm_json_string(w, "b", analysis->records->cells[c->b].label);
@@ -186,7 +187,9 @@ static void put_comparison(rm_json_writer *w, const rm_analysis *analysis, const
     rm_json_real(w, "detectable", c->detectable);
     rm_json_string(w, "verdict", rm_comparison_verdict(c, analysis->options.level));
     if (analysis->options.margin > 0)
-        rm_json_string(w, "equal", verdicts[c->equal]);
+        rm_json_string(w, "equal", rm_verdict_name(c->equal));
+    if (analysis->options.direction)
+        rm_json_string(w, "claim", rm_verdict_name(rm_comparison_claim(c, &analysis->options)));
     rm_json_end(w);
 }
 
@@ -225,6 +228,8 @@ rm_status rm_analysis_json(const rm_analysis *analysis, rm_text *text, rm_error 
     rm_json_uint(w, "draws", analysis->options.draws);
     rm_json_uint(w, "seed", analysis->options.seed);
     rm_json_real(w, "margin", analysis->options.margin > 0 ? analysis->options.margin : NAN);
+    if (analysis->options.direction)
+        rm_json_string(w, "direction", rm_direction_names[analysis->options.direction]);
     rm_json_uint(w, "diversity_k", analysis->options.diversity_k);
     rm_json_array(w, "tasks");
     for (size_t t = 0; t < analysis->n_tasks; t++) {

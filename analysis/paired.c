@@ -367,3 +367,23 @@ const char *rm_comparison_verdict(const rm_comparison *c, double level)
         return "equal";
     return c->p_holm < 1 - level ? "borderline" : "inconclusive";
 }
+
+/* ---- the stated claim -------------------------------------------------------------------- */
+
+const char *const rm_direction_names[] = { "none", "higher", "lower", "equal", NULL };
+
+rm_verdict rm_comparison_claim(const rm_comparison *c, const rm_analysis_options *options)
+{
+    switch (options->direction) {
+    case RM_DIRECTION_HIGHER: return rm_verdict_better(c->corrected, +1, options->margin);
+    case RM_DIRECTION_LOWER: return rm_verdict_better(c->corrected, -1, options->margin);
+    case RM_DIRECTION_EQUAL: return rm_verdict_equal(c->corrected, options->margin);
+    default: return RM_INCONCLUSIVE;
+    }
+}
+
+const char *rm_verdict_name(rm_verdict verdict)
+{
+    static const char *const names[] = { "inconclusive", "supported", "refuted" };
+    return names[verdict];
+}

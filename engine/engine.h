@@ -16,7 +16,8 @@
  * threads, page size, the KV limit, or what else runs.
  *
  * Errors.  rm_status and one sentence in rm_error, as base.h says. RM_E_LIMIT (quota, context)
- * and RM_E_BUDGET (time, tokens) are the two a strategy is expected to handle.
+ * and RM_E_BUDGET (time, tokens) are the two a strategy is expected to handle; RM_E_MEMORY is also
+ * a cache too small for one problem alone.
  *
  * Threads.  An engine and all that belongs to it are used from one thread at a time; the engine
  * runs its own workers underneath. */
@@ -173,10 +174,12 @@ typedef struct rm_run_options {
     uint64_t seed;            /* the run's seed: key of every random draw */
     uint64_t problem;         /* hash that names the problem */
     uint64_t stream;          /* 0, or the cell's hash where cells must not share draws */
-    size_t kv_quota_bytes;    /* most this run may hold; 0: the engine's limit. Counted in positions
-                              of its own tree, as if alone, and checked when a request is made,
-                              for the most it could add: pending tokens, and all but the last
-                              of those it may append */
+    size_t kv_quota_bytes;    /* most this run may hold; 0: no quota. Counted in positions of its own
+                              tree, as if alone, and checked when a request is made, for the most
+                              it could add: pending tokens, and all but the last of those it may
+                              append. More than the quota is RM_E_LIMIT; within it but more than
+                              the engine's limit is RM_E_MEMORY, which ends the problem, since no
+                              result may depend on that limit */
     double max_wall_ms;       /* 0: none. Once exceeded rm_eval returns RM_E_BUDGET, also in the
                               middle of a span */
     uint64_t max_generated_tokens; /* 0: none. Spans are cut there (RM_STOP_BUDGET), and a request
@@ -374,10 +377,7 @@ RM_API rm_status rm_eval(rm_run *, rm_request *, int n, rm_error *);
  * (math.c over num.h; at most 2 units in the last place from the exact value, pow 2 + |y log x|).
  * sqrt of <math.h> is exactly rounded everywhere and needs no replacement. */
 RM_API double rm_math_exp(double);
-RM_API double rm_math_expm1(double);      /* exp(x) - 1 */
 RM_API double rm_math_log(double);        /* natural; -infinity at 0, NaN below */
-RM_API double rm_math_log1p(double);      /* log(1 + x) */
-RM_API double rm_math_log1mexp(double);   /* log(1 - exp(x)), x < 0 */
 RM_API double rm_math_pow(double x, double y); /* x > 0 */
 
 #ifdef __cplusplus

@@ -123,8 +123,10 @@ static estimate add_cells(const rm_config *config, const rm_model_info *const *m
 static void add_analysis(const rm_config *config, rm_text *out)
 {
     rm_text_printf(out, "\nanalysis\n  %s", config->primary_metric);
+    if (config->direction)
+        rm_text_printf(out, ", claimed to be %s", rm_direction_names[config->direction]);
     if (isfinite(config->margin))
-        rm_text_printf(out, ", equal within %g", config->margin);
+        rm_text_printf(out, ", margin %g", config->margin);
     rm_text_printf(out, "; every cell against %s\n",
                    config->baseline ? config->baseline : "its model's greedy cell");
     for (int i = 0; i < config->n_pairs; i++)
@@ -207,6 +209,7 @@ static void describe_analysis(const rm_config *config, rm_json_writer *w)
     rm_json_object(w, "analysis");
     rm_json_string(w, "primary_metric", config->primary_metric);
     rm_json_real(w, "margin", config->margin);
+    rm_json_string(w, "direction", rm_direction_names[config->direction]);
     rm_json_string(w, "baseline", config->baseline);
     rm_json_array(w, "comparisons");
     for (int i = 0; i < config->n_pairs; i++) {

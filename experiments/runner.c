@@ -40,6 +40,8 @@ static rm_status keep_analysis(const rm_config *config, rm_store *store, rm_erro
         snprintf(margin, sizeof margin, "%.17g", config->margin);
         status = rm_store_set_meta(store, "margin", margin, err);
     }
+    if (!status && config->direction)
+        status = rm_store_set_meta(store, "direction", rm_direction_names[config->direction], err);
     if (status || !config->n_pairs)
         return status;
     rm_text pairs = { 0 };
@@ -149,24 +151,6 @@ static rm_status check_recorded(runner *r, const char *key, const char *value, c
     return status;
 }
 
-/* Refuses a cell of several models that need one vocabulary before anything is spent. */
-static rm_status check_vocabularies(const runner *r, const rm_plan_cell *cell, rm_error *err)
-{
-    const rm_strategy *strategy = rm_params_strategy(cell->params);
-    if (!(strategy->needs(rm_params_values(cell->params)) & RM_NEEDS_ONE_VOCABULARY))
-        return RM_OK;
-    int first = cell->models[0];
-    for (int m = 1; m < cell->n_models; m++) {
-        int other = cell->models[m];
-        rm_status status = rm_model_same_vocabulary(r->models[first], r->models[other], err);
-        if (status)
-            return rm_fail_within(err, status, "cell %s: %s needs models of one vocabulary, but %s "
-                                  "and %s differ", cell->label, strategy->name,
-                                  r->config->models[first].name, r->config->models[other].name);
-    }
-    return RM_OK;
-}
-
 static rm_status open_model(runner *r, int index, rm_error *err)
 {
     const rm_config_model *wanted = &r->config->models[index];
@@ -191,9 +175,9 @@ static rm_status open_engine(runner *r, rm_error *err)
 {
     const rm_config *config = r->config;
     const rm_runner_options *o = r->options;
-    rm_engine_options engine = { .isa = o->isa,
+    rm_engine_options engine = { .isa = o->isa ? o->isa : config->isa,
                                  .n_threads = o->threads ? o->threads : config->threads,
-                                 .kv_bytes = config->kv_bytes,
+                                 .kv_bytes = o->kv_bytes ? o->kv_bytes : config->kv_bytes,
                                  .max_batch_rows = o->max_batch_rows ? o->max_batch_rows
                                                                      : config->max_batch_rows };
     rm_status status = rm_engine_open(&engine, &r->engine, err);
@@ -204,9 +188,7 @@ static rm_status open_engine(runner *r, rm_error *err)
         status = rm_fail(err, RM_E_MEMORY, "no memory for the models of the run");
     for (int i = 0; i < config->n_models && !status; i++)
         status = open_model(r, i, err);
-    for (int i = 0; i < config->n_cells && !status; i++)
-        status = check_vocabularies(r, &config->cells[i], err);
-    return status;
+    return status ? status : rm_models_fit(config, r->models, err);
 }
 
 /* ---- prefixes ------------------------------------------------------------------------------------- */
@@ -243,8 +225,49 @@ static rm_status common_prefix(const runner *r, int model, int task, int32_t **t
     return status;
 }
 
-/* Opens the prefixes of all single-model cells of the plan; a pool of KV pages too small for one
- * only means that there is none. */
+/* What the manifest tells of a prefix: its prefill is in no outcome's time, though in every
+ * outcome's account. */
+static rm_status keep_prefix(runner *r, const char *model, const char *task, int n, rm_error *err)
+{
+    rm_text key = { 0 }, value = { 0 };
+    rm_json_writer w = { .out = &value };
+    rm_text_printf(&key, "prefix %s/%s", model, task);
+    rm_json_object(&w, NULL);
+    rm_json_string(&w, "model", model);
+    rm_json_string(&w, "task", task);
+    rm_json_int(&w, "tokens", n);
+    rm_json_end(&w);
+    rm_status status = key.failed || value.failed
+                           ? rm_fail(err, RM_E_MEMORY, "no memory for a shared prefix")
+                           : rm_store_set_meta(r->store, key.data, value.data, err);
+    rm_text_free(&key);
+    rm_text_free(&value);
+    return status;
+}
+
+static rm_status open_prefix(runner *r, const rm_plan_cell *cell, rm_prefix **slot,
+                             rm_error *err)
+{
+    int32_t *tokens = NULL;
+    int n = 0;
+    const char *task = rm_task_name(r->config->tasks[cell->task]);
+    rm_status status = common_prefix(r, cell->models[0], cell->task, &tokens, &n, err);
+    if (!status && n >= PREFIX_MIN) {
+        rm_error why;
+        if (rm_prefix_open(r->engine, r->models[cell->models[0]], tokens, n, slot, &why)) {
+            rm_store_log(r->store, "no shared prefix for task %s: %s", task, why.text);
+        } else {
+            rm_store_log(r->store, "task %s: the %d tokens that its prompts begin with are "
+                         "computed once", task, n);
+            status = keep_prefix(r, r->config->models[cell->models[0]].name, task, n, err);
+        }
+    }
+    free(tokens);
+    return status;
+}
+
+/* Opens the prefixes of the plan's cells, of their first models; a pool of KV pages too small for
+ * one only means that there is none. */
 static rm_status open_prefixes(runner *r, rm_error *err)
 {
     rm_status status = RM_OK;
@@ -252,21 +275,8 @@ static rm_status open_prefixes(runner *r, rm_error *err)
         const rm_plan_cell *cell = &r->config->cells[c];
         rm_prefix **slot =
             &r->prefixes[cell->models[0] * r->config->n_tasks + cell->task];
-        int32_t *tokens = NULL;
-        int n = 0;
-        if (*slot || r->plan.n_problems[cell->task] < 2)
-            continue;
-        status = common_prefix(r, cell->models[0], cell->task, &tokens, &n, err);
-        if (!status && n >= PREFIX_MIN) {
-            rm_error why;
-            const char *task = rm_task_name(r->config->tasks[cell->task]);
-            if (rm_prefix_open(r->engine, r->models[cell->models[0]], tokens, n, slot, &why))
-                rm_store_log(r->store, "no shared prefix for task %s: %s", task, why.text);
-            else
-                rm_store_log(r->store, "task %s: the %d tokens that its prompts begin with are "
-                             "computed once", task, n);
-        }
-        free(tokens);
+        if (!*slot && r->plan.n_problems[cell->task] >= 2)
+            status = open_prefix(r, cell, slot, err);
     }
     return status;
 }

@@ -398,8 +398,8 @@ static void put_interval(fig_table *t, size_t row, size_t column, const rm_estim
 
 /* Columns of the table of comparisons; 0 for those that a note says once for all rows. */
 typedef struct comparison_columns {
-    size_t a, b, n, only_a, only_b, difference, alone, corrected, p, holm, verdict, detectable,
-        test;
+    size_t a, b, n, only_a, only_b, difference, alone, corrected, p, holm, verdict, claim,
+        detectable, test;
 } comparison_columns;
 
 static comparison_columns add_comparison_columns(const fig_view *v, fig_table *t)
@@ -419,6 +419,8 @@ static comparison_columns add_comparison_columns(const fig_view *v, fig_table *t
     t->columns[at.p].detail = true;
     at.holm = add_column(t, "p", "Holm", false);
     at.verdict = add_column(t, "Verdict", "", true);
+    if (v->analysis->options.direction)
+        at.claim = add_column(t, "Claim", rm_direction_names[v->analysis->options.direction], true);
     at.detectable = add_column(t, "Detectable", "pp", false);
     t->columns[at.detectable].detail = true;
     if (!common_test(v->task))
@@ -442,9 +444,27 @@ static void put_comparison(const fig_view *v, fig_table *t, const comparison_col
     put_p(t, i, at->p, c->p);
     put_p(t, i, at->holm, c->p_holm);
     put_string(t, i, at->verdict, rm_comparison_verdict(c, v->analysis->options.level));
+    if (at->claim)
+        put_string(t, i, at->claim, rm_verdict_name(rm_comparison_claim(c, &v->analysis->options)));
     put_estimate(t, i, at->detectable, &(rm_estimate){ .value = c->detectable }, PERCENT, false);
     if (at->test)
         put_string(t, i, at->test, c->test ? c->test : "–");
+}
+
+static void note_claim(const fig_view *v, fig_table *t)
+{
+    const rm_analysis_options *o = &v->analysis->options;
+    bool higher = o->direction == RM_DIRECTION_HIGHER;
+    if (o->direction == RM_DIRECTION_NONE)
+        return;
+    rm_text_printf(&t->notes, "\nClaim: the accuracy is %s. It is supported where the corrected "
+                              "interval lies ", rm_direction_names[o->direction]);
+    if (o->direction == RM_DIRECTION_EQUAL)
+        rm_text_puts(&t->notes, "inside the margin, and refuted where it lies outside.");
+    else
+        rm_text_printf(&t->notes, "%s 0, and refuted where it lies %s %s%.4g points.",
+                       higher ? "above" : "below", higher ? "below" : "above",
+                       o->margin > 0 ? (higher ? "+" : "−") : "", 100 * o->margin);
 }
 
 static void build_comparisons(const fig_view *v, fig_table *t)
@@ -467,6 +487,7 @@ static void build_comparisons(const fig_view *v, fig_table *t)
     if (v->analysis->options.margin > 0)
         rm_text_printf(&t->notes, " Equal: it lies inside the stated margin of ±%.4g points.",
                        100 * v->analysis->options.margin);
+    note_claim(v, t);
     rm_text_printf(&t->notes,
                    "\nDetectable: the smallest true difference found with a probability of "
                    "%.4g%% at this size.\n",

@@ -185,7 +185,8 @@ static void html_cell(const fig_table *t, size_t row, size_t column, rm_text *ou
 {
     const fig_cell_text *cell = text_at(t, row, column);
     const char *tag = column == 0 ? "th scope=\"row\"" : "td";
-    bool verdict = !strcmp(t->columns[column].head, "Verdict");
+    const char *head = t->columns[column].head;
+    bool verdict = !strcmp(head, "Verdict") || !strcmp(head, "Claim");
     rm_text_printf(out, "<%s class=\"%s\">", tag, t->columns[column].left ? "l" : "r");
     if (verdict)
         rm_text_printf(out, "<span class=\"verdict %s\">", cell->main ? cell->main : "");

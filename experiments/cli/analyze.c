@@ -93,6 +93,8 @@ static void comparison_row(const rm_analysis *a, const rm_comparison *c, bool bo
     cli_cell(table, c->p < 0.0001 ? "<0.0001" : "%.4f", c->p);
     cli_cell(table, c->p_holm < 0.0001 ? "<0.0001" : "%.4f", c->p_holm);
     cli_cell(table, "%s", rm_comparison_verdict(c, a->options.level));
+    if (a->options.direction)
+        cli_cell(table, "%s", rm_verdict_name(rm_comparison_claim(c, &a->options)));
     cli_cell(table, "%zu", c->n);
     cli_cell(table, "%s", c->test);
     cli_end_row(table);
@@ -116,6 +118,8 @@ static rm_status print_family(const rm_analysis *a, const rm_comparison *list, s
     cli_cell(&table, "p");
     cli_cell(&table, "p (Holm)");
     cli_cell(&table, "verdict");
+    if (a->options.direction)
+        cli_cell(&table, "%s?", rm_direction_names[a->options.direction]);
     cli_cell(&table, "n");
     cli_cell(&table, "test");
     cli_end_row(&table);
@@ -123,11 +127,27 @@ static rm_status print_family(const rm_analysis *a, const rm_comparison *list, s
         comparison_row(a, &list[i], both, &table);
     bool failed = table.failed;
     if (!failed) {
-        cli_print_table(&table, "lrrrlrl", stdout);
+        cli_print_table(&table, a->options.direction ? "lrrrllrl" : "lrrrlrl", stdout);
         fputc('\n', stdout);
     }
     cli_table_free(&table);
     return failed ? rm_fail(err, RM_E_MEMORY, "no memory for a table") : RM_OK;
+}
+
+/* What was claimed, and when it counts as supported and as refuted. */
+static void print_claim(const rm_analysis *a)
+{
+    double margin = 100 * a->options.margin;
+    bool higher = a->options.direction == RM_DIRECTION_HIGHER;
+    if (a->options.direction == RM_DIRECTION_NONE)
+        return;
+    printf("The claim: accuracy is %s. ", rm_direction_names[a->options.direction]);
+    if (a->options.direction == RM_DIRECTION_EQUAL)
+        printf("Supported by an interval inside ±%g points, refuted by one outside.\n\n", margin);
+    else
+        printf("Supported by an interval %s 0, refuted by one %s %s%g points.\n\n",
+               higher ? "above" : "below", higher ? "below" : "above",
+               margin > 0 ? (higher ? "+" : "−") : "", margin);
 }
 
 /* What the verdicts mean. */
@@ -140,6 +160,7 @@ static void print_rule(const rm_analysis *a, const rm_task_report *task)
     if (a->options.margin > 0)
         printf(", equal by one inside ±%g points", 100 * a->options.margin);
     puts("; borderline: only\nthe adjusted p is below the level.\n");
+    print_claim(a);
 }
 
 static const char *curve_name(rm_subset_kind kind)

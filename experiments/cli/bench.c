@@ -129,15 +129,16 @@ static rm_status measure_batch(const bench *b, int n, result *r, rm_error *err)
 
 /* ---- setting up ---------------------------------------------------------------------------------- */
 
-static rm_status read_batches(bench *b, const char *text, rm_error *err)
+static rm_status read_batches(const cli_args *args, bench *b, rm_error *err)
 {
+    const char *text = cli_text(args, "batch", "1,4,8,16,32,64");
     for (const char *at = text;; at++) {
         char *end;
         long n = strtol(at, &end, 10);
         if (end == at || n < 1 || n > 65536 || (*end && *end != ',') ||
             b->n_batches == MAX_BATCHES)
-            return rm_fail(err, RM_E_ARGUMENT, "--batch takes up to %d numbers from 1 to 65536 "
-                           "with commas between them, not %s", MAX_BATCHES, text);
+            return cli_misuse(args, err, "--batch takes up to %d numbers from 1 to 65536 with "
+                              "commas between them, not %s", MAX_BATCHES, text);
         b->batches[b->n_batches++] = (int)n;
         at = end;
         if (!*end)
@@ -147,16 +148,15 @@ static rm_status read_batches(bench *b, const char *text, rm_error *err)
 
 static rm_status open_model(bench *b, const cli_args *args, rm_error *err)
 {
-    rm_engine_options engine = { .isa = cli_text(args, "isa", NULL) };
-    rm_model_options options = { .compute = cli_text(args, "compute", NULL),
-                                 .kv = cli_text(args, "kv", NULL) };
+    rm_engine_options engine = { 0 };
+    rm_model_options options = { 0 };
     const char *name = cli_text(args, "model", NULL);
     char *path = NULL;
     if (!name)
-        return rm_fail(err, RM_E_ARGUMENT, "-m MODEL is missing");
-    rm_status status = cli_int(args, "threads", 1, 4096, &engine.n_threads, err);
+        return cli_misuse(args, err, "-m MODEL is missing");
+    rm_status status = cli_engine_options(args, &engine, err);
     if (!status)
-        status = cli_int(args, "max-batch-rows", 16, 1 << 16, &engine.max_batch_rows, err);
+        status = cli_model_options(args, &options, err);
     if (!status)
         status = rm_model_find(name, NULL, &path, err);
     if (!status)
@@ -279,7 +279,7 @@ static rm_status run_bench(const cli_args *args, rm_error *err)
                 .greedy = cli_flag(args, "greedy") };
     result results[MAX_BATCHES];
     memset(results, 0, sizeof results);
-    rm_status status = read_batches(&b, cli_text(args, "batch", "1,4,8,16,32,64"), err);
+    rm_status status = read_batches(args, &b, err);
     if (!status)
         status = cli_int(args, "prompt", 1, 1 << 24, &b.n_prompt, err);
     if (!status)
@@ -312,11 +312,8 @@ static const cli_option options[] = {
     { "prompt", 0, "N", "tokens of the shared prompt (default 128)" },
     { "generate", 0, "N", "tokens each path draws (default 128)" },
     { "repeats", 0, "N", "measurements, of which the median counts (default 5)" },
-    { "threads", 't', "T", "worker threads (default: all processors)" },
-    { "compute", 0, "TYPE", "f32, bf16 or q8 (default: as the weights are stored)" },
-    { "kv", 0, "TYPE", "f32 or bf16" },
-    { "isa", 0, "NAME", "instruction-set variant" },
-    { "max-batch-rows", 0, "N", "most rows of one forward pass" },
+    CLI_MODEL_OPTIONS,
+    CLI_ENGINE_OPTIONS,
     { "greedy", 0, NULL, "take the most likely token instead of drawing one" },
     { "roof", 0, NULL, "measure between the repeats how fast memory is read, and compare" },
     { "seed", 0, "S", "of the prompt and the draws (default 0)" },

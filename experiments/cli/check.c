@@ -3,12 +3,11 @@
 
 #include <stdlib.h>
 
-/* Opens the models for their shapes; the plan is shown without FLOPs where one is missing, but
- * check then fails. */
+/* Opens the models for their shapes and vocabularies. */
 static rm_status open_models(const rm_config *config, rm_engine **engine, rm_model **models,
                              rm_error *err)
 {
-    rm_engine_options options = { 0 };
+    rm_engine_options options = { .isa = config->isa };
     rm_status status = rm_engine_open(&options, engine, err);
     for (int i = 0; i < config->n_models && !status; i++) {
         char *path = NULL;
@@ -42,6 +41,8 @@ static rm_status check(const cli_args *args, rm_error *err)
     }
     if (!status)
         status = open_models(config, &engine, models, err);
+    if (!status)
+        status = rm_models_fit(config, models, err);
     for (int i = 0; i < n_models && !status; i++)
         infos[i] = rm_model_describe(models[i]);
     if (!status)

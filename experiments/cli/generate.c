@@ -54,8 +54,7 @@ static rm_status gather(const cli_args *args, const char *name, const char **lis
         if (strcmp(args->given[i].name, name) != 0)
             continue;
         if (*n == MAX_STRINGS)
-            return rm_fail(err, RM_E_ARGUMENT, "--%s can be given %d times at most", name,
-                           MAX_STRINGS);
+            return cli_misuse(args, err, "--%s can be given %d times at most", name, MAX_STRINGS);
         list[(*n)++] = args->given[i].value;
     }
     return RM_OK;
@@ -80,10 +79,14 @@ static rm_status set_problem(generation *g, const char *prompt, rm_error *err)
 static rm_status open_models(generation *g, rm_error *err)
 {
     const cli_args *args = g->args;
-    rm_engine_options engine = { .isa = cli_text(args, "isa", NULL) };
-    rm_model_options options = { .compute = cli_text(args, "compute", NULL),
-                                 .kv = cli_text(args, "kv", NULL) };
-    rm_status status = cli_int(args, "threads", 1, 4096, &engine.n_threads, err);
+    rm_engine_options engine = { 0 };
+    rm_model_options options = { 0 };
+    rm_status status = cli_engine_options(args, &engine, err);
+    if (!status)
+        status = cli_model_options(args, &options, err);
+    if (!status && !cli_flag(args, "model"))
+        return cli_misuse(args, err, "-m MODEL is missing (`ramify models` lists the embedded "
+                          "ones)");
     if (!status)
         status = rm_engine_open(&engine, &g->engine, err);
     for (int i = 0; i < args->n_given && !status; i++) {
@@ -91,7 +94,7 @@ static rm_status open_models(generation *g, rm_error *err)
         if (strcmp(args->given[i].name, "model") != 0)
             continue;
         if (g->n_models == MAX_MODELS)
-            return rm_fail(err, RM_E_ARGUMENT, "at most %d models can be given", MAX_MODELS);
+            return cli_misuse(args, err, "at most %d models can be given", MAX_MODELS);
         status = rm_model_find(args->given[i].value, NULL, &path, err);
         if (!status)
             status = rm_model_open(g->engine, path, &options, &g->models[g->n_models], err);
@@ -99,9 +102,6 @@ static rm_status open_models(generation *g, rm_error *err)
             g->n_models++;
         free(path);
     }
-    if (!status && !g->n_models)
-        return rm_fail(err, RM_E_ARGUMENT, "-m MODEL is missing (`ramify models` lists the "
-                       "embedded ones)");
     return status;
 }
 
@@ -150,16 +150,16 @@ static rm_status set_params(generation *g, rm_error *err)
     if (!status)
         status = rm_params_check(g->params, g->n_models, err);
     if (status)
-        return status;
+        return cli_misused(args, status);
     const void *values = rm_params_values(g->params);
     unsigned needs = strategy->needs ? strategy->needs(values) : 0;
     if (needs & RM_NEEDS_STEPS && !g->problem.n_step_ends)
-        return rm_fail(err, RM_E_ARGUMENT, "%s works step by step: say with --step-end STRING where "
-                       "a step ends", strategy->name);
+        return cli_misuse(args, err, "%s works step by step: say with --step-end STRING where a "
+                          "step ends", strategy->name);
     if (needs & RM_NEEDS_VERIFIER ||
         (strategy->uses_oracle && strategy->uses_oracle(values)))
-        return rm_fail(err, RM_E_ARGUMENT, "these parameters of %s need a task with answers to "
-                       "check; use `ramify run`", strategy->name);
+        return cli_misuse(args, err, "these parameters of %s need a task with answers to check; "
+                          "use `ramify run`", strategy->name);
     return RM_OK;
 }
 
@@ -295,6 +295,7 @@ static rm_status execute(generation *g, rm_error *err)
         status = cli_real(g->args, "max-wall-ms", 0, 1e12, &s.job.options.max_wall_ms, err);
     if (status)
         return status;
+    s.job.options.kv_quota_bytes = rm_engine_describe(g->engine).kv_limit_bytes;
     s.job.options.problem = rm_hash_bytes(g->problem.prompt, strlen(g->problem.prompt));
     status = rm_engine_run(g->engine, 1, give_once, ignore_done, &s, cli_catch_signals(), err);
     if (!status && s.job.status)
@@ -329,7 +330,7 @@ static rm_status read_prompt(const cli_args *args, char **owned, const char **pr
     size_t n = 0;
     *prompt = cli_text(args, "prompt", NULL);
     if (!*prompt && !file)
-        return rm_fail(err, RM_E_ARGUMENT, "-p TEXT is missing (or -f FILE; -f - reads standard input)");
+        return cli_misuse(args, err, "-p TEXT is missing (or -f FILE; -f - reads standard input)");
     if (*prompt)
         return RM_OK;
     rm_status status = strcmp(file, "-") == 0 ? read_stdin(MAX_PROMPT, owned, &n, err)
@@ -381,10 +382,8 @@ static const cli_option options[] = {
     { "max-wall-ms", 0, "MS", "stop after that time with what there is" },
     { "raw", 0, NULL, "only the text on stdout, without a line end of ours" },
     { "json", 0, NULL, "the whole outcome: candidates, tokens, log-probabilities, cost" },
-    { "compute", 0, "TYPE", "f32, bf16 or q8 (default: as the weights are stored)" },
-    { "kv", 0, "TYPE", "f32 or bf16" },
-    { "threads", 't', "T", "worker threads (default: all processors)" },
-    { "isa", 0, "NAME", "instruction-set variant" },
+    CLI_MODEL_OPTIONS,
+    CLI_ENGINE_OPTIONS,
     { NULL, 0, NULL, NULL },
 };
 
@@ -393,7 +392,8 @@ const cli_command cli_generate = {
     .summary = "one prompt through any strategy",
     .positional = "",
     .details = "Every parameter of the strategy is an option of its own: --max-new-tokens 200,\n"
-               "--num-beams 4, --temperature 0.8 (`ramify strategies NAME` lists them).",
+               "--num-beams 4, --temperature 0.8 (`ramify strategies NAME` lists them). The strategy\n"
+               "works within --kv-mib.",
     .example = "ramify generate -m thimble -p '(17+5)*(9-4)-36=<think>' --strategy "
                "self-consistency --num-return-sequences 8 --temperature 0.8",
     .options = options,

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* ---- token ids ------------------------------------------------------------------------------ */
 
@@ -90,12 +91,16 @@ static void put_text(rm_text *out, const rm_model_info *m, const rm_engine_info 
 
 static rm_status describe(const cli_args *args, const char *file, rm_error *err)
 {
-    rm_engine_options options = { .isa = cli_text(args, "isa", NULL) };
-    rm_model_options model_options = { .compute = cli_text(args, "compute", NULL) };
+    rm_engine_options options = { 0 };
+    rm_model_options model_options = { 0 };
     rm_engine *engine = NULL;
     rm_model *model = NULL;
     rm_text out = { 0 };
-    rm_status status = rm_engine_open(&options, &engine, err);
+    rm_status status = cli_engine_options(args, &options, err);
+    if (!status)
+        status = cli_model_options(args, &model_options, err);
+    if (!status)
+        status = rm_engine_open(&options, &engine, err);
     if (!status)
         status = rm_model_open(engine, file, &model_options, &model, err);
     if (!status) {
@@ -116,9 +121,11 @@ static rm_status describe(const cli_args *args, const char *file, rm_error *err)
 
 static rm_status write_random(const cli_args *args, const char *file, rm_error *err)
 {
+    static const char *const types[] = { "f32", "f16", "bf16", "q8_0", NULL };
+    struct stat there;
+    int type = 0;
     rm_random_model m = { .n_layers = 6, .n_embd = 256, .n_heads = 8, .n_ff = 704, .n_vocab = 512,
-                          .n_ctx = 2048, .tied = cli_flag(args, "tied"),
-                          .weight_type = cli_text(args, "type", "f32") };
+                          .n_ctx = 2048, .tied = cli_flag(args, "tied") };
     static const int most = 1 << 20;
     rm_status status = cli_int(args, "layers", 1, 1024, &m.n_layers, err);
     if (!status)
@@ -135,6 +142,11 @@ static rm_status write_random(const cli_args *args, const char *file, rm_error *
         status = cli_int(args, "ctx", 1, 1 << 24, &m.n_ctx, err);
     if (!status)
         status = cli_uint(args, "seed", &m.seed, err);
+    if (!status)
+        status = cli_choice(args, "type", types, &type, err);
+    if (!status && stat(file, &there) == 0 && !S_ISREG(there.st_mode))
+        status = rm_fail(err, RM_E_IO, "cannot replace %s: it is not a regular file", file);
+    m.weight_type = types[type];
     return status ? status : rm_model_write_random(&m, file, err);
 }
 
@@ -206,10 +218,15 @@ static rm_status list(const cli_args *args, rm_error *err)
 
 static rm_status models(const cli_args *args, rm_error *err)
 {
+    bool random = cli_flag(args, "random");
+    const char *text = cli_text(args, "tokenize", NULL);
+    if (!args->n_positional && (random || text))
+        return cli_misuse(args, err, random ? "--random needs the name of the FILE to write"
+                                            : "--tokenize needs a MODEL");
     if (!args->n_positional)
         return list(args, err);
-    const char *name = args->positional[0], *text = cli_text(args, "tokenize", NULL);
-    if (cli_flag(args, "random"))
+    const char *name = args->positional[0];
+    if (random)
         return write_random(args, name, err);
     char *file = NULL;
     rm_status status = rm_model_find(name, NULL, &file, err);
@@ -223,7 +240,7 @@ static const cli_option options[] = {
     { "tokenize", 0, "TEXT", "print the token ids of TEXT, nothing else" },
     { "no-special", 0, NULL, "special tokens written out in TEXT are text, and BOS is not added" },
     { "compute", 0, "TYPE", "describe it as computed in f32, bf16 or q8" },
-    { "isa", 0, "NAME", "instruction-set variant" },
+    { "isa", 0, "NAME", "instruction-set variant: avx512-bf16, avx512, avx2, portable" },
     { "json", 0, NULL, "for machines" },
     { "random", 0, NULL, "write a model with random weights to FILE, for measuring speed:" },
     { "layers", 0, "N", "  6" },

@@ -20,14 +20,11 @@ static rm_status find_task(const rm_analysis *a, const char *name, size_t *task,
                    a->tasks[0].task);
 }
 
-static rm_status one_figure(const cli_args *args, const rm_analysis *a, const char *name,
+static rm_status one_figure(const cli_args *args, const rm_analysis *a, rm_figure figure,
                             const char *out, const rm_plot_options *plot, rm_error *err)
 {
-    rm_figure figure;
     size_t task = 0;
-    rm_status status = rm_figure_find(name, &figure, err);
-    if (!status)
-        status = find_task(a, cli_text(args, "task", NULL), &task, err);
+    rm_status status = find_task(a, cli_text(args, "task", NULL), &task, err);
     if (!status)
         status = rm_figure_write(a, task, figure, plot, out, err);
     return status;
@@ -66,9 +63,12 @@ static rm_status plot(const cli_args *args, rm_error *err)
     rm_plot_options o = { 0 };
     const char *figure = cli_text(args, "figure", NULL), *out = cli_text(args, "out", NULL);
     if (!out)
-        return rm_fail(err, RM_E_ARGUMENT, figure ? "--out FILE is missing (.pdf, .svg or .png)"
-                                                  : "--out DIR is missing");
+        return cli_misuse(args, err, figure ? "--out FILE is missing (.pdf, .svg or .png)"
+                                            : "--out DIR is missing");
+    rm_figure which = RM_FIGURE_OVERVIEW;
     rm_status status = cli_choice(args, "format", formats, &format, err);
+    if (!status && figure)
+        status = cli_misused(args, rm_figure_find(figure, &which, err));
     if (!status)
         status = cli_real(args, "width", 1, 40, &o.width_in, err);
     if (!status)
@@ -79,7 +79,7 @@ static rm_status plot(const cli_args *args, rm_error *err)
         status = cli_analyze_dirs(args, args->positional, args->n_positional, &a, err);
     if (status)
         return status;
-    status = figure ? one_figure(args, a.analysis, figure, out, &o, err)
+    status = figure ? one_figure(args, a.analysis, which, out, &o, err)
                     : all_figures(a.analysis, out, formats[format], &o, err);
     cli_analysis_free(&a);
     return status;

@@ -159,3 +159,35 @@ Test(proportion, verdicts)
         cr_assert_eq(rm_verdict_equal(d, verdicts[i].margin), verdicts[i].equal, "row %zu", i);
     }
 }
+
+/* The claim is judged by the corrected interval, whatever the comparison's own says. */
+static const struct {
+    double low, high, margin;
+    rm_direction direction;
+    rm_verdict claim;
+} claims[] = {
+    { 0.01, 0.05, 0, RM_DIRECTION_NONE, RM_INCONCLUSIVE },
+    { 0.01, 0.05, 0, RM_DIRECTION_HIGHER, RM_SUPPORTED },
+    { 0.01, 0.05, 0, RM_DIRECTION_LOWER, RM_REFUTED },
+    { 0, 0.05, 0, RM_DIRECTION_HIGHER, RM_INCONCLUSIVE },      /* touches 0 */
+    { -0.05, 0.019, 0.02, RM_DIRECTION_HIGHER, RM_REFUTED },   /* excludes delta */
+    { -0.05, 0.019, 0, RM_DIRECTION_HIGHER, RM_INCONCLUSIVE }, /* no delta is stated */
+    { -0.05, 0.02, 0.02, RM_DIRECTION_HIGHER, RM_INCONCLUSIVE },
+    { -0.05, -0.01, 0.02, RM_DIRECTION_LOWER, RM_SUPPORTED },
+    { -0.019, 0.05, 0.02, RM_DIRECTION_LOWER, RM_REFUTED },
+    { -0.01, 0.01, 0.02, RM_DIRECTION_EQUAL, RM_SUPPORTED },
+    { 0.03, 0.05, 0.02, RM_DIRECTION_EQUAL, RM_REFUTED },
+    { -0.01, 0.03, 0.02, RM_DIRECTION_EQUAL, RM_INCONCLUSIVE },
+};
+
+Test(proportion, claims)
+{
+    for (size_t i = 0; i < sizeof claims / sizeof *claims; i++) {
+        rm_comparison c = { .difference = { .low = 0.9, .high = 1 },
+                            .corrected = { .low = claims[i].low, .high = claims[i].high } };
+        rm_analysis_options o = { .direction = claims[i].direction, .margin = claims[i].margin };
+        cr_expect_eq(rm_comparison_claim(&c, &o), claims[i].claim, "row %zu", i);
+    }
+    cr_expect_str_eq(rm_verdict_name(RM_REFUTED), "refuted");
+    cr_expect_str_eq(rm_direction_names[RM_DIRECTION_EQUAL], "equal");
+}

@@ -1,5 +1,6 @@
 /* Escapes, tables and the report. */
 #include "plots/escape.h"
+#include "plots/report.h"
 #include "plots/table.h"
 #include "tests/plots/synthetic.h"
 #include "tests/plots/synthetic_tree.h"
@@ -290,6 +291,38 @@ Test(plots_report, stated_pairs_have_rows)
     cr_assert(strstr(html.data, "Baseline"));
     cr_assert(strstr(html.data, "The last 1 row: stated before the run"), "%s", html.data);
     rm_text_free(&html);
+    unmake(&f);
+}
+
+/* A stated direction: a column, its rule in the notes, and a sentence in the report. */
+Test(plots_report, a_stated_claim_is_judged)
+{
+    fixture f = { 0 };
+    rm_error err = { "" };
+    synthetic_fill(&f.records, &(synthetic_spec){ .n_problems = 12, .n_tasks = 1 });
+    rm_analysis_options o = { .resamples = 100, .margin = 0.05,
+                              .direction = RM_DIRECTION_HIGHER };
+    cr_assert_eq(rm_analyze(&f.records, &o, &f.analysis, &err), RM_OK, "%s", err.text);
+    rm_text html = { 0 }, summary = { 0 };
+    cr_assert_eq(rm_table_render(f.analysis, 0, RM_TABLE_COMPARISONS, RM_TABLE_HTML, &html, &err),
+                 RM_OK);
+    size_t claims = count(html.data, "<span class=\"verdict supported\"") +
+                    count(html.data, "<span class=\"verdict refuted\"");
+    size_t all = count(html.data, "<span class=\"verdict ");
+    cr_assert_eq(all, 2 * f.analysis->tasks[0].n_comparisons);
+    cr_assert_leq(claims, all);
+    cr_assert(strstr(html.data, "Claim: the accuracy is higher. It is supported where the "
+                                "corrected interval lies above 0, and refuted where it lies below "
+                                "+5 points."),
+              "%s", html.data);
+    fig_view v;
+    cr_assert_eq(fig_view_new(f.analysis, 0, &v, &err), RM_OK);
+    fig_report_summary(&v, &summary);
+    cr_assert(strstr(summary.data, "claims that their accuracy is higher: supported for"), "%s",
+              summary.data);
+    fig_view_free(&v);
+    rm_text_free(&html);
+    rm_text_free(&summary);
     unmake(&f);
 }
 
