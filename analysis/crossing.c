@@ -222,18 +222,41 @@ static rm_status equal_passes(const an_frame *frame, const an_kept *kept, size_t
 
 /* ---- which pools ------------------------------------------------------------------------- */
 
-/* The same draws seen twice: one model, and the shorter curve is the longer one's beginning. */
-static bool same_pool(const an_frame *frame, const an_kept *kept, size_t i, size_t j)
+static bool same_text(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+/* Do two results begin with the same candidates? */
+static bool same_draws(const rm_result *a, const rm_result *b)
+{
+    size_t n = a->n_samples < b->n_samples ? a->n_samples : b->n_samples;
+    for (size_t i = 0; i < n; i++) {
+        const rm_sample *x = &a->samples[i], *y = &b->samples[i];
+        if (x->n_tokens != y->n_tokens || !same_text(x->answer, y->answer) ||
+            !(x->lp == y->lp || (isnan(x->lp) && isnan(y->lp))) || !same_text(x->text, y->text))
+            return false;
+    }
+    return true;
+}
+
+/* Strategies that sample alike share their first candidates (one pool seen twice): a difference of
+ * their curves says nothing. */
+static bool same_pool(const an_frame *frame, size_t i, size_t j)
 {
     const rm_cell *cells = frame->records->cells;
-    const rm_subset_curve *a = kept[i].pass, *b = kept[j].pass;
     if (strcmp(cells[frame->cell[i]].model, cells[frame->cell[j]].model) != 0)
         return false;
-    size_t n = a->n_points < b->n_points ? a->n_points : b->n_points;
-    for (size_t p = 0; p < n; p++)
-        if (a->k[p] != b->k[p] || fabs(a->value[p].value - b->value[p].value) > 1e-12)
+    size_t a = frame->cell_first[i], b = frame->cell_first[j], common = 0;
+    while (a < frame->cell_first[i + 1] && b < frame->cell_first[j + 1]) {
+        const an_entry *x = &frame->entries[a], *y = &frame->entries[b];
+        if (x->unit == y->unit && !same_draws(x->result, y->result))
             return false;
-    return true;
+        common += x->unit == y->unit && x->result->n_samples > 0 && y->result->n_samples > 0;
+        a += x->unit <= y->unit;
+        b += x->unit >= y->unit;
+    }
+    return common > 0;
 }
 
 /* The largest pool of each family, no draws twice. */
@@ -245,7 +268,7 @@ static size_t list_pools(const an_frame *frame, const an_kept *kept, size_t *poo
         if (!kept[i].pass || !kept[i].maj || kept[i].pass->n_points > MAX_POINTS)
             continue;
         size_t at = 0;
-        while (at < n && !same_pool(frame, kept, i, pool[at]) &&
+        while (at < n && !same_pool(frame, i, pool[at]) &&
                strcmp(cells[frame->cell[i]].family, cells[frame->cell[pool[at]]].family) != 0)
             at++;
         if (at == n)
@@ -257,7 +280,7 @@ static size_t list_pools(const an_frame *frame, const an_kept *kept, size_t *poo
     for (size_t i = 0; i < n; i++) {
         bool twin = false;
         for (size_t j = 0; j < distinct && !twin; j++)
-            twin = same_pool(frame, kept, pool[i], pool[j]);
+            twin = same_pool(frame, pool[i], pool[j]);
         if (!twin)
             pool[distinct++] = pool[i];
     }
