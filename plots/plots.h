@@ -104,14 +104,30 @@ typedef enum rm_table {
     RM_TABLE_RESULTS,     /* accuracy, difference to the baseline, tokens, FLOPs, latency */
     RM_TABLE_COST,        /* the whole account of cost, and diversity */
     RM_TABLE_COMPARISONS, /* every comparison with its test and verdicts */
+    RM_TABLE_FRONT,       /* how surely a cell is on the Pareto front, for each cost */
+    RM_TABLE_TRENDS,      /* change per doubling of a swept size, with its test */
+    RM_TABLE_AREAS,       /* mean accuracy of a family over its range of costs */
+    RM_TABLE_BUDGETS,     /* two families at equal budgets, and who leads from where */
+    RM_TABLE_SCALING,     /* the law of coverage of every pool */
+    RM_TABLE_CROSSINGS,   /* pools overtaking each other; samples that equal one pass */
+    RM_TABLE_TUNING,      /* expected best of m settings */
+    RM_TABLE_EQUAL_TUNING, /* two strategies at equal tuning */
     RM_N_TABLES
 } rm_table;
-typedef enum rm_table_format { RM_TABLE_LATEX, RM_TABLE_MARKDOWN, RM_TABLE_HTML } rm_table_format;
+typedef enum rm_table_format {
+    RM_TABLE_LATEX,
+    RM_TABLE_MARKDOWN,
+    RM_TABLE_HTML,
+    RM_TABLE_TEXT /* aligned columns, for terminals */
+} rm_table_format;
 
 typedef struct rm_table_info {
     const char *name, *title;
 } rm_table_info;
 RM_API const rm_table_info *rm_table_describe(rm_table); /* static table */
+
+/* Has the task (index into analysis->tasks) a row in that table? */
+RM_API bool rm_table_has_data(const rm_analysis *, size_t task, rm_table);
 
 /* Appends the table of one task. LaTeX: a tabular for the packages booktabs and (for the text
  * symbols) textcomp; Markdown: a pipe table; HTML: one <table>. Notes follow it. */
