@@ -34,6 +34,9 @@ typedef enum rm_figure {
     RM_FIGURE_FLOPS,        /* accuracy against FLOPs, with the Pareto front */
     RM_FIGURE_SAMPLES,      /* maj@k, best-of-k and coverage against k */
     RM_FIGURE_SIZE,         /* accuracy against the swept size: beams, samples, simulations */
+    RM_FIGURE_BEAMS,        /* accuracy and log-probability against the beam width */
+    RM_FIGURE_COVERAGE,     /* pass@k of every pool with its law and crossings */
+    RM_FIGURE_TUNING,       /* expected best of m settings */
     RM_FIGURE_DIVERSITY,    /* accuracy against distinct answers at a common k */
     RM_FIGURE_RELIABILITY,  /* accuracy against the share of votes */
     RM_FIGURE_DISTRIBUTION, /* latency distribution of every cell */

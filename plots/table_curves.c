@@ -27,7 +27,7 @@ static void put_tuning(const fig_view *v, fig_table *t, size_t row, size_t colum
 {
     const rm_cell *cell = fig_cell(v, v->task->tunings[tuning].reports[0]);
     rm_text main = { 0 };
-    if (!v->main_model || strcmp(cell->model, v->main_model))
+    if (fig_needs_model(v, cell))
         rm_text_printf(&main, "%s: ", cell->model);
     rm_text_printf(&main, "%s%s", cell->strategy, fig_dagger(cell));
     fig_table_put(t, row, column, &main, NULL);
@@ -259,20 +259,26 @@ static void build_budgets(const fig_view *v, fig_table *t)
 
 /* ---- pools ------------------------------------------------------------------------------- */
 
-/* The pool of that family with the longest fit. */
-static bool longest_fit(const fig_view *v, size_t report)
+/* The longest fit of its family, and not that of an earlier cell with the same draws. */
+bool fig_longest_fit(const fig_view *v, size_t report)
 {
     const rm_scaling *mine = &v->task->cells[report].scaling;
+    const rm_cell *cell = fig_cell(v, (int)report);
     for (size_t i = 0; i < v->task->n_cells; i++) {
         const rm_scaling *other = &v->task->cells[i].scaling;
-        if (!strcmp(fig_cell(v, (int)i)->family, fig_cell(v, (int)report)->family) &&
-            (other->n_points > mine->n_points || (other->n_points == mine->n_points && i < report)))
+        const rm_cell *of = fig_cell(v, (int)i);
+        if (!strcmp(of->family, cell->family) && other->n_points > mine->n_points)
+            return false;
+        if (i < report && other->n_points == mine->n_points &&
+            (!strcmp(of->family, cell->family) ||
+             (!strcmp(of->model, cell->model) && other->a.value == mine->a.value &&
+              other->b.value == mine->b.value)))
             return false;
     }
     return mine->n_points > 0;
 }
 
-static const rm_subset_curve *coverage_of(const rm_cell_report *r)
+const rm_subset_curve *fig_coverage_of(const rm_cell_report *r)
 {
     for (size_t i = 0; i < r->n_curves; i++)
         if (r->curves[i].kind == RM_PASS_AT_K)
@@ -289,12 +295,12 @@ static void build_scaling(const fig_view *v, fig_table *t)
     size_t a = fig_table_column(t, "a", "", false), b = fig_table_column(t, "b", "", false);
     size_t rmse = fig_table_column(t, "Error", "pp", false);
     for (size_t i = 0; i < v->task->n_cells; i++)
-        n += longest_fit(v, i);
+        n += fig_longest_fit(v, i);
     fig_table_rows(t, n);
     for (size_t i = 0; i < v->task->n_cells && row < n; i++) {
         const rm_cell_report *r = &v->task->cells[i];
-        const rm_subset_curve *curve = coverage_of(r);
-        if (!longest_fit(v, i) || !curve)
+        const rm_subset_curve *curve = fig_coverage_of(r);
+        if (!fig_longest_fit(v, i) || !curve)
             continue;
         size_t last = curve->n_points - 1;
         put_report(v, t, row, name, (int)i);

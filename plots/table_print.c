@@ -235,9 +235,27 @@ static void text_plain(rm_text *out, const char *text)
         rm_text_add(out, (unsigned char)*p < 0x20 || *p == 0x7f ? " " : p, 1);
 }
 
+enum { TEXT_WIDTH = 100 };
+
+/* Words in lines of TEXT_WIDTH characters; a longer word has a line of its own. */
 static void text_note(rm_text *out, const char *note)
 {
-    text_plain(out, note);
+    size_t used = 0;
+    while (*note) {
+        rm_text word = { 0 };
+        size_t n = strcspn(note, " ");
+        rm_text_add(&word, note, n);
+        size_t width = word.failed ? 0 : characters(word.data);
+        if (used && used + 1 + width > TEXT_WIDTH) {
+            rm_text_puts(out, "\n");
+            used = 0;
+        }
+        rm_text_puts(out, used ? " " : "");
+        text_plain(out, word.failed || !word.data ? "" : word.data);
+        used += width + (used > 0);
+        note += n + strspn(note + n, " ");
+        rm_text_free(&word);
+    }
     rm_text_puts(out, "\n");
 }
 
