@@ -310,15 +310,8 @@ void fig_chart_coverage(const fig_view *v, fig_page *page, fig_rect rect)
         for (size_t j = 0; j < curves[i].n; j++)
             fig_panel_marker(&panel, curves[i].x[j], curves[i].y[j], 2.6, curves[i].style, (int)i);
     draw_crossings(v, &panel, curves, n);
-    for (size_t i = 0; i < n; i++) {
-        const rm_scaling *law = &v->task->cells[curves[i].report].scaling;
-        rm_text name = { 0 };
-        rm_text_printf(&name, "%s: #<italic/>a#<upright/> %.2f, #<italic/>b#<upright/> %.2f",
-                       series_name(v, curves[i].report), law->a.value, law->b.value);
-        if (!name.failed)
-            name_curve(&panel, &curves[i], name.data, (int)i);
-        rm_text_free(&name);
-    }
+    for (size_t i = 0; i < n; i++)
+        name_curve(&panel, &curves[i], series_name(v, curves[i].report), (int)i);
     fig_panel_close(&panel);
 }
 
