@@ -175,6 +175,27 @@ static void print_curves(const rm_analysis *a, const rm_task_report *task)
     }
 }
 
+/* What this many problems can show, and how many the stated margin needs. */
+static void print_power(const rm_analysis *a, const rm_task_report *task)
+{
+    double least = INFINITY, most = 0, needed = 0;
+    for (size_t i = 0; i < task->n_comparisons; i++) {
+        const rm_comparison *c = &task->comparisons[i];
+        if (!isfinite(c->detectable))
+            continue;
+        least = fmin(least, c->detectable);
+        most = fmax(most, c->detectable);
+        needed = isfinite(c->needed) ? fmax(needed, c->needed) : needed;
+    }
+    if (!(most > 0))
+        return;
+    printf("Taken alone, a comparison finds a true difference of %.1f to %.1f points in %g%% of "
+           "such runs", 100 * least, 100 * most, 100 * a->options.power);
+    if (needed > 0)
+        printf(";\n%g points need up to %.0f problems", 100 * a->options.margin, needed);
+    puts(".\n");
+}
+
 /* Tables that the report has too, if the task has anything in them. */
 static rm_status print_tables(const rm_analysis *a, const rm_task_report *task,
                               const rm_table *tables, size_t n, rm_error *err)
@@ -226,6 +247,8 @@ static rm_status print_task(const rm_analysis *a, const rm_task_report *task, bo
         status = print_family(a, task->pairs, task->n_pairs, true, err);
     if (!status && task->n_comparisons)
         print_rule(a, task);
+    if (!status)
+        print_power(a, task);
     if (!status)
         status = print_tables(a, task, always, sizeof always / sizeof *always, err);
     if (!status && curves) {
