@@ -133,7 +133,8 @@ RM_API const rm_table_info *rm_table_describe(rm_table); /* static table */
 RM_API bool rm_table_has_data(const rm_analysis *, size_t task, rm_table);
 
 /* Appends the table of one task. LaTeX: a tabular for the packages booktabs and (for the text
- * symbols) textcomp; Markdown: a pipe table; HTML: one <table>. Notes follow it. */
+ * symbols) textcomp; Markdown: a pipe table; HTML: one <table>; text: aligned columns. Notes
+ * follow it. */
 RM_API rm_status rm_table_render(const rm_analysis *, size_t task, rm_table, rm_table_format,
                                  rm_text *, rm_error *);
 RM_API rm_status rm_table_write(const rm_analysis *, size_t task, rm_table, rm_table_format,
@@ -162,8 +163,8 @@ RM_API rm_status rm_report_markdown(const rm_analysis *, const rm_report_options
 /* Writes into the directory `out` (made if absent; its parent must exist)
  *     report.html, report.md, figures/TASK-FIGURE.{pdf,svg,png}, figures/tree-N.*,
  * tables/TASK-TABLE.tex TASK is the task's name with everything but letters, digits, '.', '_' and
- * '-' replaced by '-'. Figures without data are left out. Existing files of these names are
- * replaced. */
+ * '-' replaced by '-'. Figures and tables without data are left out. Existing files of these names
+ * are replaced. */
 RM_API rm_status rm_report_write(const rm_analysis *, const rm_report_options *, const char *out,
                                  rm_error *);
 

@@ -8,8 +8,8 @@
 
 /* ---- names ------------------------------------------------------------------------------- */
 
-/* A family's or strategy's name without the model that goes without saying. */
-static void put_family(const fig_view *v, fig_table *t, size_t row, size_t column, int family)
+/* Appends a family's name without the model that goes without saying. */
+static void family_name(const fig_view *v, int family, rm_text *out)
 {
     const rm_family *f = &v->task->families[family];
     const rm_cell *cell = fig_cell(v, f->reports[0]);
@@ -18,18 +18,42 @@ static void put_family(const fig_view *v, fig_table *t, size_t row, size_t colum
     if (n && !strncmp(name, v->main_model, n) && name[n] == ':' && name[n + 1] == ' ' &&
         name[n + 2])
         name += n + 2;
+    rm_text_printf(out, "%s%s", name, fig_dagger(cell));
+}
+
+/* The same of a strategy whose settings are compared. */
+static void tuning_name(const fig_view *v, int tuning, rm_text *out)
+{
+    const rm_cell *cell = fig_cell(v, v->task->tunings[tuning].reports[0]);
+    if (fig_needs_model(v, cell))
+        rm_text_printf(out, "%s: ", cell->model);
+    rm_text_printf(out, "%s%s", cell->strategy, fig_dagger(cell));
+}
+
+/* And of a cell. */
+static void report_name(const fig_view *v, int report, rm_text *out)
+{
+    const rm_cell *cell = fig_cell(v, report);
+    rm_text_printf(out, "%s%s", fig_name_of(v, cell), fig_dagger(cell));
+}
+
+typedef void namer(const fig_view *, int, rm_text *);
+
+static void put_one(const fig_view *v, fig_table *t, size_t row, size_t column, namer *name, int a)
+{
     rm_text main = { 0 };
-    rm_text_printf(&main, "%s%s", name, fig_dagger(cell));
+    name(v, a, &main);
     fig_table_put(t, row, column, &main, NULL);
 }
 
-static void put_tuning(const fig_view *v, fig_table *t, size_t row, size_t column, int tuning)
+/* "A over B" in one column, which a wide table repeats where it goes on below. */
+static void put_two(const fig_view *v, fig_table *t, size_t row, size_t column, namer *name, int a,
+                    const char *between, int b)
 {
-    const rm_cell *cell = fig_cell(v, v->task->tunings[tuning].reports[0]);
     rm_text main = { 0 };
-    if (fig_needs_model(v, cell))
-        rm_text_printf(&main, "%s: ", cell->model);
-    rm_text_printf(&main, "%s%s", cell->strategy, fig_dagger(cell));
+    name(v, a, &main);
+    rm_text_printf(&main, " %s ", between);
+    name(v, b, &main);
     fig_table_put(t, row, column, &main, NULL);
 }
 
@@ -101,7 +125,7 @@ static void build_trends(const fig_view *v, fig_table *t)
         rm_text range = { 0 };
         rm_text_printf(&range, "%s %g–%g", f->size_name ? f->size_name : "size",
                        fig_cell(v, f->reports[0])->size, fig_cell(v, f->reports[f->n - 1])->size);
-        put_family(v, t, i, family, trend->family);
+        put_one(v, t, i, family, family_name, trend->family);
         fig_table_put(t, i, swept, &range, NULL);
         fig_table_string(t, i, of, accuracy ? "accuracy, pp" : "log-probability, nats");
         rm_estimate e = trend->corrected;
@@ -168,7 +192,7 @@ static void build_areas(const fig_view *v, fig_table *t)
     fig_table_rows(t, n);
     for (size_t f = 0, row = 0; f < v->task->n_families; f++)
         if (any_area(v, (int)f))
-            put_family(v, t, row++, name, (int)f);
+            put_one(v, t, row++, name, family_name, (int)f);
     for (int c = 0; c < N_COSTS; c++) {
         bool any = false;
         for (size_t i = 0; i < v->task->n_areas; i++)
@@ -217,15 +241,14 @@ static void put_budget(const fig_view *v, fig_table *t, size_t row, const size_t
                        const rm_area_pair *p)
 {
     rm_text range = { 0 };
-    put_family(v, t, row, column[0], p->a);
-    put_family(v, t, row, column[1], p->b);
+    put_two(v, t, row, column[0], family_name, p->a, "over", p->b);
     fig_amount(&range, p->low);
     rm_text_puts(&range, "–");
     fig_amount(&range, p->high);
-    fig_table_put(t, row, column[2], &range, NULL);
-    fig_table_estimate(t, row, column[3], &p->difference, FIG_POINTS, true);
-    fig_table_string(t, row, column[4], p->a_ahead ? "first" : "second");
-    put_place(t, row, column[5], &p->overtakes, p->low, p->high);
+    fig_table_put(t, row, column[1], &range, NULL);
+    fig_table_estimate(t, row, column[2], &p->difference, FIG_POINTS, true);
+    fig_table_string(t, row, column[3], p->a_ahead ? "first" : "second");
+    put_place(t, row, column[4], &p->overtakes, p->low, p->high);
 }
 
 static void build_budgets(const fig_view *v, fig_table *t)
@@ -233,9 +256,8 @@ static void build_budgets(const fig_view *v, fig_table *t)
     rm_quantity cost = budget_cost(v);
     const char *unit = rm_quantity_describe(cost)->unit;
     size_t n = 0, row = 0;
-    size_t column[6] = {
-        fig_table_column(t, "First", "", true),
-        fig_table_column(t, "Second", "", true),
+    size_t column[5] = {
+        fig_table_column(t, "First over second", "", true),
         fig_table_column(t, "Budgets", unit, false),
         fig_table_column(t, "Difference", "pp", false),
         fig_table_column(t, "Ahead at the end", "", true),
@@ -292,6 +314,7 @@ static void build_scaling(const fig_view *v, fig_table *t)
     size_t one = fig_table_column(t, "pass@1", "%", false);
     size_t all = fig_table_column(t, "pass@max", "%", false);
     size_t most = fig_table_column(t, "max k", "", false);
+    t->columns[most].detail = true; /* names of pools say it */
     size_t a = fig_table_column(t, "a", "", false), b = fig_table_column(t, "b", "", false);
     size_t rmse = fig_table_column(t, "Error", "pp", false);
     for (size_t i = 0; i < v->task->n_cells; i++)
@@ -323,9 +346,8 @@ static void build_scaling(const fig_view *v, fig_table *t)
 
 static void build_crossings(const fig_view *v, fig_table *t)
 {
+    size_t name = fig_table_column(t, "Pool and what it is held against", "", true);
     size_t curve = fig_table_column(t, "Curve", "", true);
-    size_t one = fig_table_column(t, "Pool", "", true), what = fig_table_column(t, "", "", true);
-    size_t two = fig_table_column(t, "Other", "", true);
     size_t at = fig_table_column(t, "from k", "", false);
     size_t inside = fig_table_column(t, "Inside", "%", false);
     fig_table_rows(t, v->task->n_crossings + v->task->n_passes);
@@ -335,9 +357,8 @@ static void build_crossings(const fig_view *v, fig_table *t)
         const rm_equal_passes *p = crossing ? NULL : &v->task->passes[i - v->task->n_crossings];
         rm_subset_kind kind = crossing ? c->kind : p->kind;
         fig_table_string(t, i, curve, kind == RM_PASS_AT_K ? "pass@k" : "maj@k");
-        put_report(v, t, i, one, crossing ? c->ahead : p->pool);
-        fig_table_string(t, i, what, crossing ? "overtakes" : "equals one pass of");
-        put_report(v, t, i, two, crossing ? c->behind : p->cell);
+        put_two(v, t, i, name, report_name, crossing ? c->ahead : p->pool,
+                crossing ? "overtakes" : "equals one pass of", crossing ? c->behind : p->cell);
         put_place(t, i, at, crossing ? &c->at : &p->at, 1,
                   (double)(crossing ? c->k_most : p->k_most));
         rm_estimate share = { .value = crossing ? c->inside : p->inside };
@@ -363,7 +384,7 @@ static void build_tuning(const fig_view *v, fig_table *t)
     for (size_t i = 0; i < t->n_rows; i++) {
         const rm_tuning *tuning = &v->task->tunings[i];
         most = tuning->n > most ? tuning->n : most;
-        put_tuning(v, t, i, name, (int)i);
+        put_one(v, t, i, name, tuning_name, (int)i);
         fig_table_estimate(t, i, settings, &(rm_estimate){ .value = (double)tuning->n }, FIG_AMOUNT,
                            false);
     }
@@ -386,14 +407,13 @@ static void build_tuning(const fig_view *v, fig_table *t)
 
 static void build_equal_tuning(const fig_view *v, fig_table *t)
 {
-    size_t a = fig_table_column(t, "Better", "", true), b = fig_table_column(t, "Other", "", true);
+    size_t pair_at = fig_table_column(t, "Better over other", "", true);
     size_t m = fig_table_column(t, "m", "", false);
     size_t difference = fig_table_column(t, "Difference", "pp", false);
     fig_table_rows(t, v->task->n_tuning_pairs);
     for (size_t i = 0; i < t->n_rows; i++) {
         const rm_tuning_pair *pair = &v->task->tuning_pairs[i];
-        put_tuning(v, t, i, a, pair->a);
-        put_tuning(v, t, i, b, pair->b);
+        put_two(v, t, i, pair_at, tuning_name, pair->a, "over", pair->b);
         fig_table_estimate(t, i, m, &(rm_estimate){ .value = (double)pair->m }, FIG_AMOUNT, false);
         fig_table_estimate(t, i, difference, &pair->difference, FIG_POINTS, true);
     }

@@ -189,8 +189,10 @@ static void print_power(const rm_analysis *a, const rm_task_report *task)
     }
     if (!(most > 0))
         return;
-    printf("Taken alone, a comparison finds a true difference of %.1f to %.1f points in %g%% of "
-           "such runs", 100 * least, 100 * most, 100 * a->options.power);
+    printf("Taken alone, a comparison finds a true difference of ");
+    if (most - least >= 0.001)
+        printf("%.1f to ", 100 * least);
+    printf("%.1f points in %g%% of such runs", 100 * most, 100 * a->options.power);
     if (needed > 0)
         printf(";\n%g points need up to %.0f problems", 100 * a->options.margin, needed);
     puts(".\n");
