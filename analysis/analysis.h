@@ -371,6 +371,10 @@ typedef struct rm_scaling {
     double rmse; /* root mean square distance of the points from the law, in coverage */
 } rm_scaling;
 
+/* `method` of a and b where so few problems are unsolved at the largest k, or solved at the first,
+ * that the intervals are too narrow. */
+RM_API extern const char RM_FEW_UNSOLVED[], RM_FEW_SOLVED[];
+
 /* Least squares in coverage over n points k[i] >= 1, coverage[i] in [0, 1]. *fit.a.value and
  * *fit.b.value are set, without intervals. False, with both NaN, where nothing determines the law:
  * fewer than 3 different k, or coverage that is 0 or 1 everywhere. */

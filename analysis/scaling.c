@@ -18,7 +18,9 @@
  * start is the line through log(-log c).
  *
  * The points share their samples and their problems, so the residuals say nothing about the errors
- * of a and b: these come from fitting every resample of the problems again (derived.c). */
+ * of a and b: these come from fitting every resample of the problems again (derived.c). Where fewer
+ * than FEW problems are unsolved at the largest k, or solved at k = 1, resampling sees too little of
+ * what decides b and a: the intervals are then too narrow, and their method says so. */
 #include "analysis/internal.h"
 
 #include <gsl/gsl_fit.h>
@@ -26,7 +28,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_POINTS = 64, MAX_STEPS = 200, MAX_HALVINGS = 40, FEWEST = 3 };
+enum { MAX_POINTS = 64, MAX_STEPS = 200, MAX_HALVINGS = 40, FEWEST = 3, FEW = 5 };
 
 typedef struct law {
     double alpha, b; /* ln a and b */
@@ -127,6 +129,9 @@ bool rm_fit_coverage(const double *k, const double *coverage, size_t n, rm_scali
     return true;
 }
 
+const char RM_FEW_UNSOLVED[] = "BCa bootstrap over problems, too narrow: few are unsolved";
+const char RM_FEW_SOLVED[] = "BCa bootstrap over problems, too narrow: few are solved";
+
 /* ---- of a recorded cell ------------------------------------------------------------------ */
 
 /* One parameter of the fit as a function of the coverages. Both parameters of one resample are
@@ -172,5 +177,9 @@ rm_status an_scaling(const an_frame *frame, const an_kept *kept,
         status = an_derive(&bundle, NULL, n, parameter, &w, problems, options->level, &out->b,
                            err);
     an_bundle_free(&bundle);
+    if (!status && (1 - coverage[n - 1]) * (double)problems < FEW)
+        out->a.method = out->b.method = RM_FEW_UNSOLVED;
+    else if (!status && coverage[0] * (double)problems < FEW)
+        out->a.method = out->b.method = RM_FEW_SOLVED;
     return status;
 }

@@ -341,6 +341,16 @@ static void build_scaling(const fig_view *v, fig_table *t)
                  "falls short, b how fast more samples close the gap. Intervals from fitting every "
                  "resample of the problems again. Error: root mean square distance of the points. "
                  "The law describes the measured range and promises nothing beyond it.\n");
+    for (size_t i = 0; i < v->task->n_cells; i++) {
+        const rm_estimate *e = &v->task->cells[i].scaling.b;
+        bool unsolved = e->method == RM_FEW_UNSOLVED;
+        if (!fig_longest_fit(v, i) || (!unsolved && e->method != RM_FEW_SOLVED))
+            continue;
+        rm_text_puts(&t->notes, "Intervals of a and b too narrow, since few problems are ");
+        rm_text_puts(&t->notes, unsolved ? "unsolved at the largest k: " : "solved at k = 1: ");
+        report_name(v, (int)i, &t->notes);
+        rm_text_puts(&t->notes, ".\n");
+    }
     fig_table_note_names(v, t);
 }
 

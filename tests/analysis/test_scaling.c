@@ -95,3 +95,22 @@ Test(scaling, of_a_known_model)
     rm_analysis_free(analysis);
     rm_records_free(&r);
 }
+
+/* 30 problems of which a sampler solves all but one: the interval cannot see what is rare. */
+Test(scaling, says_where_intervals_are_too_narrow)
+{
+    rm_records r = { 0 };
+    sim_source s = { 78, 1, 0 };
+    int pool = sim_cell(&r, "t", "pool", "sampling", 8, true);
+    for (int p = 0; p < 30; p++) {
+        sim_answers a = { .right = p ? 0.7 : 0, .n_wrong = 3 };
+        sim_samples(&r, pool, sim_problem(&r, "t", p, NULL), 0, &a, 8, &s);
+    }
+    rm_analysis_options o = { .resamples = 100 };
+    rm_analysis *analysis = analyze(&r, &o);
+    const rm_scaling *fit = &rm_analysis_cell(analysis, pool)->scaling;
+    cr_assert_eq(fit->n_points, 4);
+    cr_assert_eq(fit->b.method, RM_FEW_UNSOLVED);
+    rm_analysis_free(analysis);
+    rm_records_free(&r);
+}
