@@ -5,10 +5,11 @@
  *
  * the mean accuracy over a range of budgets when every doubling of the budget counts alike (the
  * area under a learning curve on a log scale, as Guyon et al. 2011, Results of the Active Learning
- * Challenge, JMLR W&CP 16:19, scored it). Trapezoids between the cells, straight in ln c; a single family is averaged over its own range of costs, two over the range that both have,
- * so that the difference compares equal budgets. The range is the point estimates' and stays fixed
- * in the resamples, where accuracies and costs of all cells move together (derived.c); a curve that
- * does not reach an end of the range there continues level.
+ * Challenge, JMLR W&CP 16:19, scored it). Trapezoids between the cells, straight in ln c; a single
+ * family is averaged over its own range of costs, two over the range that both have, so that the
+ * difference compares equal budgets. The range is the point estimates' and stays fixed in the
+ * resamples, where accuracies and costs of all cells move together (derived.c); a curve that does
+ * not reach an end of the range there continues level.
  *
  * Pairs are looked at only if their ranges overlap by a factor of 1.5 at least, and if all their
  * cells answered equally many problems. */

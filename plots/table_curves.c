@@ -447,8 +447,9 @@ bool fig_table_has(const fig_view *v, rm_table kind)
     case RM_TABLE_COMPARISONS:
         return v->task->n_comparisons + v->task->n_pairs > 0;
     case RM_TABLE_FRONT:
-        return v->task->n_cells > 1 && (has_cost(v, RM_Q_LATENCY_P50_MS) ||
-                                        has_cost(v, RM_Q_GENERATED_TOKENS) || has_cost(v, RM_Q_FLOPS));
+        return v->task->n_cells > 1 &&
+               (has_cost(v, RM_Q_LATENCY_P50_MS) || has_cost(v, RM_Q_GENERATED_TOKENS) ||
+                has_cost(v, RM_Q_FLOPS));
     case RM_TABLE_TRENDS:
         return v->task->n_trends > 0;
     case RM_TABLE_AREAS:
