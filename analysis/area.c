@@ -60,7 +60,8 @@ typedef struct pair_context {
     bool a_ahead;
 } pair_context;
 
-/* The points of a family by ascending cost, which resampling may have changed; false without data. */
+/* The points of a family by ascending cost, which resampling may have changed; false without data.
+ */
 static bool sorted_curve(const double *arguments, size_t n, double *x, double *y)
 {
     for (size_t i = 0; i < n; i++) {
@@ -157,8 +158,8 @@ static rm_status add_area(const an_frame *frame, const an_bundle *bundle, rm_qua
     rm_area *out = &task->areas[task->n_areas];
     *out = (rm_area){ c->family, cost, c->low, c->high, { .value = NAN } };
     size_t n = members(frame, c, member);
-    rm_status status = an_derive(bundle, member, n, area_alone, &context, c->problems, level,
-                                 &out->accuracy, err);
+    rm_status status =
+        an_derive(bundle, member, n, area_alone, &context, c->problems, level, &out->accuracy, err);
     task->n_areas += !status && out->accuracy.n > 0;
     return status;
 }
@@ -186,8 +187,12 @@ static rm_status add_pair(const an_frame *frame, const an_bundle *bundle, rm_qua
             end_a > rm_log_area(xs, yb, b->n, context.high * (1 - 1e-9), context.high);
     }
     rm_area_pair *out = &task->area_pairs[task->n_area_pairs];
-    *out = (rm_area_pair){ .a = a->family, .b = b->family, .cost = cost, .low = context.low,
-                           .high = context.high, .a_ahead = context.a_ahead };
+    *out = (rm_area_pair){ .a = a->family,
+                           .b = b->family,
+                           .cost = cost,
+                           .low = context.low,
+                           .high = context.high,
+                           .a_ahead = context.a_ahead };
     rm_status status = an_derive(bundle, member, n, area_difference, &context, a->problems, level,
                                  &out->difference, err);
     if (!status)
@@ -242,8 +247,8 @@ static rm_status areas_over(const an_frame *frame, rm_quantity cost,
         status = add_area(frame, &bundle, cost, &curves[i], options->level, task, err);
     for (size_t i = 0; i < n; i++)
         for (size_t j = i + 1; j < n && !status; j++)
-            status = add_pair(frame, &bundle, cost, &curves[i], &curves[j], options->level, task,
-                              err);
+            status =
+                add_pair(frame, &bundle, cost, &curves[i], &curves[j], options->level, task, err);
     an_bundle_free(&bundle);
     return status;
 }

@@ -132,8 +132,8 @@ static rm_status bundle_of(const an_frame *frame, const an_column *first, size_t
     size_t n = 0;
     rm_status status = RM_OK;
     for (size_t i = 0; i < n_first + n_second && !status; i++, n++)
-        status = an_column_copy(frame, i < n_first ? &first[i] : &second[i - n_first], &column[i],
-                                err);
+        status =
+            an_column_copy(frame, i < n_first ? &first[i] : &second[i - n_first], &column[i], err);
     if (!status) {
         *problems = an_columns_common(frame, column, n);
         status = an_bundle_new(frame, column, n, options, bundle, err);
@@ -177,9 +177,9 @@ static rm_status cross(const an_frame *frame, const an_kept *kept, size_t i, siz
     d.n_b = b->n_points;
     fill_k(a, d.k_a);
     fill_k(b, d.k_b);
-    rm_status status = bundle_of(frame, columns_of(&kept[behind], kind), d.n_a,
-                                 columns_of(&kept[ahead], kind), d.n_b, options, &bundle,
-                                 &problems, err);
+    rm_status status =
+        bundle_of(frame, columns_of(&kept[behind], kind), d.n_a, columns_of(&kept[ahead], kind),
+                  d.n_b, options, &bundle, &problems, err);
     if (status)
         return status;
     status = an_derive_censored(&bundle, NULL, d.n_a + d.n_b, curves_cross, &d, problems,
@@ -196,8 +196,8 @@ static rm_status equal_passes(const an_frame *frame, const an_kept *kept, size_t
     an_column accuracy = { 0 };
     size_t problems;
     const rm_subset_curve *curve = curve_of(&kept[pool], kind);
-    *out = (rm_equal_passes){ kind, (int)pool, (int)cell, k_most(&kept[pool]),
-                              { .value = NAN }, NAN };
+    *out =
+        (rm_equal_passes){ kind, (int)pool, (int)cell, k_most(&kept[pool]), { .value = NAN }, NAN };
     duel d = { .n_a = 2, .n_b = curve->n_points, .level = true };
     d.k_a[0] = 1;
     d.k_a[1] = (double)out->k_most;

@@ -71,7 +71,9 @@ static void leave_out(const an_frame *frame, const an_column *column, double *ja
 rm_status an_bundle_new(const an_frame *frame, const an_column *columns, size_t n,
                         const rm_analysis_options *options, an_bundle *out, rm_error *err)
 {
-    *out = (an_bundle){ n, options->resamples, frame->n_clusters,
+    *out = (an_bundle){ n,
+                        options->resamples,
+                        frame->n_clusters,
                         malloc((n + 1) * sizeof(double)),
                         malloc((n + 1) * options->resamples * sizeof(double)),
                         malloc((n + 1) * frame->n_clusters * sizeof(double)) };
@@ -153,7 +155,11 @@ rm_status an_derive(const an_bundle *b, const size_t *member, size_t n, an_funct
                     const void *context, size_t problems, double level, rm_estimate *out,
                     rm_error *err)
 {
-    rm_estimate e = { apply(b->value, 1, 0, member, n, f, context), NAN, NAN, level, problems,
+    rm_estimate e = { apply(b->value, 1, 0, member, n, f, context),
+                      NAN,
+                      NAN,
+                      level,
+                      problems,
                       "one problem, no interval" };
     size_t room = b->resamples > b->n_clusters ? b->resamples : b->n_clusters, valid = 0;
     double *scratch = malloc(room * sizeof *scratch);
@@ -198,7 +204,11 @@ rm_status an_derive_censored(const an_bundle *b, const size_t *member, size_t n,
                              const void *context, size_t problems, double level, rm_estimate *out,
                              double *finite, rm_error *err)
 {
-    rm_estimate e = { apply(b->value, 1, 0, member, n, f, context), NAN, NAN, level, problems,
+    rm_estimate e = { apply(b->value, 1, 0, member, n, f, context),
+                      NAN,
+                      NAN,
+                      level,
+                      problems,
                       "one problem, no interval" };
     double *sorted = malloc(b->resamples * sizeof *sorted), inside = 0;
     size_t valid = 0;

@@ -19,8 +19,8 @@
  *
  * The points share their samples and their problems, so the residuals say nothing about the errors
  * of a and b: these come from fitting every resample of the problems again (derived.c). Where fewer
- * than FEW problems are unsolved at the largest k, or solved at k = 1, resampling sees too little of
- * what decides b and a: the intervals are then too narrow, and their method says so. */
+ * than FEW problems are unsolved at the largest k, or solved at k = 1, resampling sees too little
+ * of what decides b and a: the intervals are then too narrow, and their method says so. */
 #include "analysis/internal.h"
 
 #include <gsl/gsl_fit.h>
@@ -150,8 +150,8 @@ static double parameter(const double *coverage, size_t n, const void *context)
     return w->b ? l.b : exp(l.alpha);
 }
 
-rm_status an_scaling(const an_frame *frame, const an_kept *kept,
-                     const rm_analysis_options *options, rm_scaling *out, rm_error *err)
+rm_status an_scaling(const an_frame *frame, const an_kept *kept, const rm_analysis_options *options,
+                     rm_scaling *out, rm_error *err)
 {
     an_bundle bundle = { 0 };
     size_t n = kept->pass ? kept->pass->n_points : 0;
@@ -170,12 +170,10 @@ rm_status an_scaling(const an_frame *frame, const an_kept *kept,
     size_t problems = an_column_problems(frame, &kept->pass_column[0]);
     rm_status status = an_bundle_new(frame, kept->pass_column, n, options, &bundle, err);
     if (!status)
-        status = an_derive(&bundle, NULL, n, parameter, &w, problems, options->level, &out->a,
-                           err);
+        status = an_derive(&bundle, NULL, n, parameter, &w, problems, options->level, &out->a, err);
     w.b = true;
     if (!status)
-        status = an_derive(&bundle, NULL, n, parameter, &w, problems, options->level, &out->b,
-                           err);
+        status = an_derive(&bundle, NULL, n, parameter, &w, problems, options->level, &out->b, err);
     an_bundle_free(&bundle);
     if (!status && (1 - coverage[n - 1]) * (double)problems < FEW)
         out->a.method = out->b.method = RM_FEW_UNSOLVED;

@@ -13,7 +13,8 @@
  * values in place of their ranks and the sizes' logarithms as the predicted order; for 0/1 outcomes
  * its square is the stratified Cochran-Armitage statistic (Mantel 1963, JASA 58:690), which is
  *
- *     z^2 = T^2 / Var T,   Var T = sum_p S_tt S_xx,p / (J - 1),   S the sums of squares about means.
+ *     z^2 = T^2 / Var T,   Var T = sum_p S_tt S_xx,p / (J - 1),   S the sums of squares about
+ * means.
  *
  * Interval: BCa over problems. Trends of one quantity in one task are a family: Holm-adjusted p,
  * intervals at 1 - alpha/m, which decide, and reach to 0 where the test does not reject
@@ -121,8 +122,8 @@ static rm_status values_of(const an_frame *frame, const rm_family *family, rm_qu
     for (size_t j = 0; j < family->n; j++) {
         an_column column = { 0 };
         bool has;
-        rm_status status = an_quantity_column(frame, family->reports[j], quantity, &column, &has,
-                                              err);
+        rm_status status =
+            an_quantity_column(frame, family->reports[j], quantity, &column, &has, err);
         if (status)
             return status;
         for (size_t p = 0; p < frame->n_problems; p++)
@@ -207,10 +208,11 @@ static rm_status intervals(const an_frame *frame, const rm_analysis_options *opt
         double *of = replicates + i * options->resamples;
         rm_trend *t = &trends[i];
         t->n_family = n;
-        t->slope = an_agreeing(an_interval(frame, &columns[i], AN_MEAN, of, options->resamples,
-                                           options->level), t->p);
+        t->slope = an_agreeing(
+            an_interval(frame, &columns[i], AN_MEAN, of, options->resamples, options->level), t->p);
         t->corrected = an_agreeing(an_interval(frame, &columns[i], AN_MEAN, of, options->resamples,
-                                               1 - (1 - options->level) / (double)n), t->p);
+                                               1 - (1 - options->level) / (double)n),
+                                   t->p);
         p[i] = t->p;
     }
     if (!status)
@@ -241,8 +243,8 @@ static rm_status trends_in(const an_frame *frame, const rm_analysis_options *giv
         double score[MAX_SIZES];
         if (!scores_of(frame, &task->families[f], score))
             continue;
-        trends[n] = (rm_trend){ .family = (int)f, .quantity = quantity,
-                                .n_sizes = task->families[f].n };
+        trends[n] =
+            (rm_trend){ .family = (int)f, .quantity = quantity, .n_sizes = task->families[f].n };
         status = trend_of(frame, &task->families[f], score, quantity, &options, &trends[n],
                           &columns[n], err);
         n += !status && trends[n].n > 0;
@@ -257,8 +259,8 @@ static rm_status trends_in(const an_frame *frame, const rm_analysis_options *giv
     return status;
 }
 
-rm_status an_trends(const an_frame *frame, const rm_analysis_options *options,
-                    rm_task_report *task, rm_error *err)
+rm_status an_trends(const an_frame *frame, const rm_analysis_options *options, rm_task_report *task,
+                    rm_error *err)
 {
     static const rm_quantity quantities[] = { RM_Q_ACCURACY, RM_Q_CHOSEN_LP };
     double score[MAX_SIZES];

@@ -70,13 +70,13 @@ double rm_best_of_m(const double *tuning, const double *test, size_t n, size_t m
 
 /* All settings of all groups, one after the other, on their common problems. */
 typedef struct bench {
-    size_t n;              /* settings */
-    int *at;               /* [n] positions in the frame */
+    size_t n; /* settings */
+    int *at;  /* [n] positions in the frame */
     size_t n_groups;
-    size_t *first;         /* [n_groups + 1] */
-    size_t problems;       /* common ones */
-    double *num, *den;     /* [n_units][n] */
-    unsigned char *side;   /* [SPLITS][n_units] */
+    size_t *first;       /* [n_groups + 1] */
+    size_t problems;     /* common ones */
+    double *num, *den;   /* [n_units][n] */
+    unsigned char *side; /* [SPLITS][n_units] */
 } bench;
 
 static void bench_free(bench *b)
@@ -199,8 +199,8 @@ typedef struct scratch {
 static bool scratch_new(scratch *s, size_t n_units, size_t n)
 {
     *s = (scratch){ malloc(n_units * sizeof(double)), malloc(2 * n * sizeof(double)),
-                    malloc(2 * n * sizeof(double)), malloc(2 * n * sizeof(double)),
-                    malloc(n * sizeof(double)),     malloc(n * sizeof(size_t)) };
+                    malloc(2 * n * sizeof(double)),   malloc(2 * n * sizeof(double)),
+                    malloc(n * sizeof(double)),       malloc(n * sizeof(size_t)) };
     return s->weight && s->num && s->den && s->mean && s->value && s->order;
 }
 
@@ -237,8 +237,8 @@ static bool both_sides(const an_frame *frame, const bench *b, size_t s, scratch 
     return true;
 }
 
-/* out[i]: E_m of the group that setting i belongs to, m counted from 1 at its first. NaN if no split
- * has problems on both sides. */
+/* out[i]: E_m of the group that setting i belongs to, m counted from 1 at its first. NaN if no
+ * split has problems on both sides. */
 static void evaluate(const an_frame *frame, const bench *b, scratch *x, double *out)
 {
     size_t used = 0;

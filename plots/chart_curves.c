@@ -1,11 +1,11 @@
 /* chart_curves.c - curves with what the analysis says of them.
  *
- * fig_chart_beams: accuracy, or what a beam search raises instead, the log-probability of the chosen
- * answer, against the beam width; the change per doubling with its corrected interval stands in the
- * panel. Side by side the two show whether a likelier answer is a better one.
- * fig_chart_coverage: pass@k of every pool with its law exp(-a k^-b) as a dotted line, and where one
- * pool overtakes another.
- * fig_chart_tuning: expected accuracy of the best of m settings, tuned and judged apart. */
+ * fig_chart_beams: accuracy, or what a beam search raises instead, the log-probability of the
+ * chosen answer, against the beam width; the change per doubling with its corrected interval stands
+ * in the panel. Side by side the two show whether a likelier answer is a better one.
+ * fig_chart_coverage: pass@k of every pool with its law exp(-a k^-b) as a dotted line, and where
+ * one pool overtakes another. fig_chart_tuning: expected accuracy of the best of m settings, tuned
+ * and judged apart. */
 #include "plots/panel.h"
 
 #include <math.h>
@@ -65,7 +65,8 @@ static void draw_curves(fig_panel *panel, const drawn *curves, size_t n)
             fig_panel_band(panel, curves[i].x, curves[i].low, curves[i].high, curves[i].n,
                            fig_fade(curves[i].style->color, 0.13));
         for (size_t j = 0; n > MOST_BANDS && j < curves[i].n; j++) {
-            rm_estimate e = { .value = curves[i].y[j], .low = curves[i].low[j],
+            rm_estimate e = { .value = curves[i].y[j],
+                              .low = curves[i].low[j],
                               .high = curves[i].high[j] };
             fig_panel_interval(panel, curves[i].x[j], e.value, NULL, &e,
                                fig_fade(curves[i].style->color, 0.4), (int)i);

@@ -200,10 +200,11 @@ static void build_areas(const fig_view *v, fig_table *t)
         if (any)
             put_areas(v, t, c);
     }
-    rm_text_puts(&t->notes,
-                 "Mean accuracy over the family's own range of the cost, every doubling of the cost "
-                 "counting alike: the area under accuracy against log cost. Ranges differ: compare "
-                 "families in the table at equal budgets.\n");
+    rm_text_puts(
+        &t->notes,
+        "Mean accuracy over the family's own range of the cost, every doubling of the cost "
+        "counting alike: the area under accuracy against log cost. Ranges differ: compare "
+        "families in the table at equal budgets.\n");
     fig_table_note_names(v, t);
 }
 
@@ -336,11 +337,12 @@ static void build_scaling(const fig_view *v, fig_table *t)
         fig_table_estimate(t, row++, rmse, &(rm_estimate){ .value = r->scaling.rmse }, FIG_PERCENT,
                            false);
     }
-    rm_text_puts(&t->notes,
-                 "pass@k = exp(−a k^−b), least squares over k = 1, 2, 4, …: a is how far one sample "
-                 "falls short, b how fast more samples close the gap. Intervals from fitting every "
-                 "resample of the problems again. Error: root mean square distance of the points. "
-                 "The law describes the measured range and promises nothing beyond it.\n");
+    rm_text_puts(
+        &t->notes,
+        "pass@k = exp(−a k^−b), least squares over k = 1, 2, 4, …: a is how far one sample "
+        "falls short, b how fast more samples close the gap. Intervals from fitting every "
+        "resample of the problems again. Error: root mean square distance of the points. "
+        "The law describes the measured range and promises nothing beyond it.\n");
     for (size_t i = 0; i < v->task->n_cells; i++) {
         const rm_estimate *e = &v->task->cells[i].scaling.b;
         bool unsolved = e->method == RM_FEW_UNSOLVED;
@@ -427,9 +429,10 @@ static void build_equal_tuning(const fig_view *v, fig_table *t)
         fig_table_estimate(t, i, m, &(rm_estimate){ .value = (double)pair->m }, FIG_AMOUNT, false);
         fig_table_estimate(t, i, difference, &pair->difference, FIG_POINTS, true);
     }
-    rm_text_puts(&t->notes,
-                 "Difference of the expected accuracies of the best of m settings, tuned and judged "
-                 "on different problems. Each interval at its own level.\n");
+    rm_text_puts(
+        &t->notes,
+        "Difference of the expected accuracies of the best of m settings, tuned and judged "
+        "on different problems. Each interval at its own level.\n");
     fig_table_note_names(v, t);
 }
 
@@ -473,10 +476,10 @@ bool fig_table_has(const fig_view *v, rm_table kind)
 void fig_table_curves(const fig_view *v, rm_table kind, fig_table *t)
 {
     static void (*const build[RM_N_TABLES])(const fig_view *, fig_table *) = {
-        [RM_TABLE_FRONT] = build_front,         [RM_TABLE_TRENDS] = build_trends,
-        [RM_TABLE_AREAS] = build_areas,         [RM_TABLE_BUDGETS] = build_budgets,
-        [RM_TABLE_SCALING] = build_scaling,     [RM_TABLE_CROSSINGS] = build_crossings,
-        [RM_TABLE_TUNING] = build_tuning,       [RM_TABLE_EQUAL_TUNING] = build_equal_tuning,
+        [RM_TABLE_FRONT] = build_front,     [RM_TABLE_TRENDS] = build_trends,
+        [RM_TABLE_AREAS] = build_areas,     [RM_TABLE_BUDGETS] = build_budgets,
+        [RM_TABLE_SCALING] = build_scaling, [RM_TABLE_CROSSINGS] = build_crossings,
+        [RM_TABLE_TUNING] = build_tuning,   [RM_TABLE_EQUAL_TUNING] = build_equal_tuning,
     };
     if (build[kind])
         build[kind](v, t);

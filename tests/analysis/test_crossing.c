@@ -18,12 +18,30 @@ static const struct overtaking {
     { "leads throughout", 2, 2, { 1, 4 }, { 0.5, 0.5 }, { 1, 4 }, { 0.6, 0.7 }, -INFINITY },
     { "never", 2, 2, { 1, 4 }, { 0.5, 0.5 }, { 1, 4 }, { 0.3, 0.4 }, INFINITY },
     { "equal at the end", 2, 2, { 1, 4 }, { 0.5, 0.5 }, { 1, 4 }, { 0.3, 0.5 }, INFINITY },
-    { "the last of three times", 2, 4, { 1, 8 }, { 0.5, 0.5 }, { 1, 2, 4, 8 },
-      { 0.4, 0.6, 0.4, 0.6 }, 5.656854249492381 },
-    { "in the common range only", 2, 2, { 1, 4 }, { 0.5, 0.5 }, { 2, 8 }, { 0.55, 0.6 },
+    { "the last of three times",
+      2,
+      4,
+      { 1, 8 },
+      { 0.5, 0.5 },
+      { 1, 2, 4, 8 },
+      { 0.4, 0.6, 0.4, 0.6 },
+      5.656854249492381 },
+    { "in the common range only",
+      2,
+      2,
+      { 1, 4 },
+      { 0.5, 0.5 },
+      { 2, 8 },
+      { 0.55, 0.6 },
       -INFINITY },
-    { "breakpoints of both", 3, 3, { 1, 2, 16 }, { 0.5, 0.6, 0.6 }, { 1, 8, 16 },
-      { 0.3, 0.6, 0.8 }, 8 },
+    { "breakpoints of both",
+      3,
+      3,
+      { 1, 2, 16 },
+      { 0.5, 0.6, 0.6 },
+      { 1, 8, 16 },
+      { 0.3, 0.6, 0.8 },
+      8 },
     { "no common range", 2, 2, { 1, 2 }, { 0.5, 0.5 }, { 4, 8 }, { 0.6, 0.7 }, NAN },
     { "not ascending", 2, 2, { 4, 1 }, { 0.5, 0.5 }, { 1, 8 }, { 0.6, 0.7 }, NAN },
     { "no number", 2, 2, { 1, 4 }, { 0.5, NAN }, { 1, 4 }, { 0.6, 0.7 }, NAN },
@@ -46,9 +64,14 @@ Test(crossing, areas_agree_with_numpy)
     static const struct {
         double low, high, area;
     } areas[] = {
-        { 10, 900, 0.509734111643 }, { 20, 500, 0.515825677580 }, { 1, 5, 0.2 },
-        { 5, 2000, 0.512586205561 }, { 50, 60, 0.482849093700 },  { 1000, 2000, 0.8 },
-        { 0, 5, NAN },               { 7, 7, NAN },
+        { 10, 900, 0.509734111643 },
+        { 20, 500, 0.515825677580 },
+        { 1, 5, 0.2 },
+        { 5, 2000, 0.512586205561 },
+        { 50, 60, 0.482849093700 },
+        { 1000, 2000, 0.8 },
+        { 0, 5, NAN },
+        { 7, 7, NAN },
     };
     for (size_t i = 0; i < sizeof areas / sizeof *areas; i++) {
         double area = rm_log_area(x, y, 4, areas[i].low, areas[i].high);
@@ -81,8 +104,8 @@ static void near_place(const rm_estimate *at, double truth, const char *what)
 enum { PROBLEMS = 800, SAMPLES = 16 };
 
 /* A sampler that solves every problem with probability 0.3 a sample, another that solves 76% of
- * them always and the others never, a greedy cell that solves 76%: the first has pass@k = 1 - 0.7^k,
- * which is 0.7599 at k = 4, a point of the curves. */
+ * them always and the others never, a greedy cell that solves 76%: the first has pass@k = 1 -
+ * 0.7^k, which is 0.7599 at k = 4, a point of the curves. */
 static void simulate(rm_records *r, int cells[3])
 {
     static const double solvable = 0.7599;
@@ -172,7 +195,8 @@ Test(crossing, one_pool_seen_twice)
  * areas are 0.5 and 0.5; a third with 0.1 more than the first everywhere never crosses it. */
 Test(crossing, areas_of_known_families)
 {
-    static const double accuracy[3][3] = { { 0.3, 0.5, 0.7 }, { 0.6, 0.5, 0.4 },
+    static const double accuracy[3][3] = { { 0.3, 0.5, 0.7 },
+                                           { 0.6, 0.5, 0.4 },
                                            { 0.4, 0.6, 0.8 } };
     static const char *const names[3] = { "rising", "falling", "above" };
     rm_records r = { 0 };

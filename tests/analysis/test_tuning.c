@@ -4,7 +4,8 @@
 
 #include <criterion/criterion.h>
 
-/* All subsets enumerated by itertools.combinations; two settings are tied on the tuning problems. */
+/* All subsets enumerated by itertools.combinations; two settings are tied on the tuning problems.
+ */
 Test(tuning, agrees_with_enumeration)
 {
     static const double tuning[6] = { 0.4, 0.7, 0.7, 0.2, 0.9, 0.55 };
@@ -49,8 +50,8 @@ static void near_truth(const rm_estimate *e, double truth, const char *what)
 Test(tuning, of_known_settings)
 {
     enum { PROBLEMS = 400 };
-    static const double apart[3] = { 0.2, 0.5, 0.8 }, equal[8] = { 0.5, 0.5, 0.5, 0.5,
-                                                                   0.5, 0.5, 0.5, 0.5 };
+    static const double apart[3] = { 0.2, 0.5, 0.8 },
+                        equal[8] = { 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5 };
     rm_records r = { 0 };
     rm_analysis *analysis = NULL;
     sim_source s = { 12, 6, 0 };
