@@ -126,7 +126,7 @@ static rm_status add_task(const rm_analysis *a, size_t task, rm_text *out, rm_er
     rm_text_free(&summary);
     add_figure(a, task, RM_FIGURE_OVERVIEW, out);
     for (int t = 0; !st && t < RM_N_TABLES; t++) {
-        if (t == RM_TABLE_COMPARISONS && !v.task->n_comparisons && !v.task->n_pairs)
+        if (!fig_table_has(&v, (rm_table)t))
             continue;
         rm_text_printf(out, "### %s\n\n", rm_table_describe((rm_table)t)->title);
         st = rm_table_render(a, task, (rm_table)t, RM_TABLE_MARKDOWN, out, err);

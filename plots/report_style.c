@@ -108,6 +108,10 @@ const char *const fig_report_methods[] = {
     "The Pareto front holds the cells that no other cell beats in both accuracy and cost. Cells "
     "that "
     "used an exact verifier (†) or the reference answer (oracle, ‡) never join it.",
+    "Laws, areas and crossings of curves are computed again in every bootstrap resample of the "
+    "problems, accuracies and costs of all cells together, since the points of a curve share their "
+    "problems. Trends are least-squares changes per doubling with a permutation test within "
+    "problems. Settings are tuned on one half of the problems and judged on the other.",
     NULL,
 };
 

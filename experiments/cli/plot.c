@@ -86,7 +86,7 @@ static rm_status plot(const cli_args *args, rm_error *err)
 }
 
 static const cli_option plot_options[] = {
-    { "figure", 0, "NAME", "overview, latency, tokens, flops, samples, size, ... (default: all)" },
+    { "figure", 0, "NAME", "one of those above (default: all that have data)" },
     { "task", 0, "NAME", "of the one figure (default: the first task)" },
     { "out", 'o', "PATH", "the file (.pdf, .svg, .png) of one figure, or a directory for all" },
     { "format", 'f', "FORMAT", "of all figures: pdf (default), svg or png" },
@@ -103,6 +103,19 @@ const cli_command cli_plot = {
     .positional = "DIR...",
     .min_positional = 1,
     .max_positional = 64,
+    .details = "Figures\n"
+               "  overview                      three panels, a page wide\n"
+               "  latency, tokens, flops        accuracy against a cost, with the Pareto front\n"
+               "  samples                       vote, best of k and coverage of one pool\n"
+               "  coverage                      coverage of all pools, its law, crossings\n"
+               "  size                          accuracy against the swept size\n"
+               "  beams                         accuracy and log-probability against beam width\n"
+               "  tuning                        expected best of m settings\n"
+               "  diversity                     accuracy against distinct answers\n"
+               "  reliability                   accuracy against the share of votes\n"
+               "  distribution                  latencies of single problems\n"
+               "  differences                   to the baseline, corrected intervals\n"
+               "Search trees: ramify tree.",
     .example = "ramify plot demo --figure latency --out latency.pdf",
     .options = plot_options,
     .run = plot,

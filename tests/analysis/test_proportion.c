@@ -135,6 +135,18 @@ Test(proportion, detectable)
     cr_assert(isnan(rm_detectable(0.5, 0, 0.95, 0.8)));
 }
 
+/* The inverse: 785 for a standardised difference of 0.1 at 5% and 80% (Cohen 1988, 2.8016^2 / 0.01);
+ * the second by scipy.stats.norm.ppf (SciPy 1.17.1). */
+Test(proportion, problems_needed)
+{
+    cr_assert_eq(rm_problems_needed(0.5, 0.05, 0.95, 0.80), 785);
+    cr_assert_eq(rm_problems_needed(0.3, 0.02, 0.99, 0.90), 3348);
+    cr_assert(rm_detectable(0.3, 3348, 0.99, 0.9) <= 0.02);
+    cr_assert(rm_detectable(0.3, 3347, 0.99, 0.9) > 0.02);
+    cr_assert(isnan(rm_problems_needed(0.5, 0, 0.95, 0.8)));
+    cr_assert(isnan(rm_problems_needed(NAN, 0.05, 0.95, 0.8)));
+}
+
 static const struct {
     double low, high;
     int direction;
