@@ -25,9 +25,9 @@ typedef struct rm_jinja rm_jinja;
 
 enum {
     RM_JINJA_MAX_SOURCE = 1 << 20,   /* bytes of a template */
-    RM_JINJA_MAX_STEPS = 20000000,   /* nodes evaluated, and 64 bytes or items handled, each */
-    RM_JINJA_MAX_MEMORY = 256 << 20, /* bytes of values made while rendering */
-    RM_JINJA_MAX_OUTPUT = 32 << 20,  /* bytes rendered */
+    RM_JINJA_MAX_STEPS = 5000000,    /* nodes evaluated, and 64 bytes or items handled, each */
+    RM_JINJA_MAX_MEMORY = 64 << 20,  /* bytes of values made while rendering */
+    RM_JINJA_MAX_OUTPUT = 16 << 20,  /* bytes rendered */
     RM_JINJA_MAX_NESTING = 100,      /* of statements and expressions in the source */
     RM_JINJA_MAX_DEPTH = 400         /* of evaluation, macros included */
 };

@@ -607,16 +607,14 @@ static void run_for(jinja_machine *m, const jinja_node *node, jinja_buffer *out)
     if (node->third)
         n = select_items(m, node, outer, &items, n);
     jinja_loop *loops = jinja_alloc(m, (n + 1) * sizeof *loops);
-    m->loops++;
     for (size_t i = 0; i < n && !m->status; i++) {
-        loops[i] = (jinja_loop){ .items = items, .n = n, .index = i, .depth = m->loops };
+        loops[i] = (jinja_loop){ .items = items, .n = n, .index = i };
         run_turn(m, node, outer, &loops[i], items[i], out);
         bool left = m->flow == JINJA_BREAK;
         m->flow = JINJA_GO;
         if (left || !jinja_step(m, 1))
             break;
     }
-    m->loops--;
     m->scope = outer;
     if (!n)
         run_body(m, node->otherwise, out);

@@ -288,6 +288,8 @@ static jinja_value f_first(filter_args a)
 
 static jinja_value f_last(filter_args a)
 {
+    if (a.v.type == JINJA_ITERATOR)
+        jinja_fail(a.m, RM_E_ARGUMENT, "an iterator has no last item; make it a list");
     return end_of(a, true);
 }
 
@@ -313,7 +315,7 @@ static jinja_value f_reverse(filter_args a)
             jinja_add_string(a.m, &b, turned[i].string);
     }
     return a.v.type == JINJA_STRING ? jinja_buffer_value(a.m, &b)
-                                    : jinja_sequence(a.m, JINJA_LIST, turned, n);
+                                    : jinja_sequence(a.m, JINJA_ITERATOR, turned, n);
 }
 
 static jinja_value f_default(filter_args a)
@@ -479,7 +481,7 @@ static jinja_value f_unique(filter_args a)
         if (k == kept)
             out[kept++] = items[i];
     }
-    return jinja_sequence(a.m, JINJA_LIST, out, kept);
+    return jinja_sequence(a.m, JINJA_ITERATOR, out, kept);
 }
 
 /* ---- filters that take filters and tests ------------------------------------------------------------ */
@@ -516,6 +518,8 @@ static jinja_value f_map(filter_args a)
     const char *name = by_attribute ? "" : name_argument(a, 0);
     if (by_attribute && attribute.type == JINJA_NONE)
         jinja_fail(a.m, RM_E_ARGUMENT, "map needs a filter or attribute=");
+    if (!jinja_is_true(a.v)) /* so that none has no items here */
+        a.v = JINJA_NOTHING;
     if (!jinja_items(a.m, a.v, &items, &n))
         return JINJA_NOTHING;
     jinja_call rest = rest_of(a.call, a.call->n > 0, name);
@@ -526,7 +530,7 @@ static jinja_value f_map(filter_args a)
         if (by_attribute && is_undefined(out[i]) && otherwise.type != JINJA_NONE)
             out[i] = otherwise;
     }
-    return jinja_sequence(a.m, JINJA_LIST, out, n);
+    return jinja_sequence(a.m, JINJA_ITERATOR, out, n);
 }
 
 static jinja_value choose(filter_args a, bool by_attribute, bool keep)
@@ -537,6 +541,8 @@ static jinja_value choose(filter_args a, bool by_attribute, bool keep)
     if (by_attribute)
         name_argument(a, 0);
     const char *test = a.call->n > by_attribute ? name_argument(a, by_attribute) : NULL;
+    if (!jinja_is_true(a.v)) /* so that none has no items here */
+        a.v = JINJA_NOTHING;
     if (!jinja_items(a.m, a.v, &items, &n))
         return JINJA_NOTHING;
     jinja_call rest = rest_of(a.call, skip, test ? test : "");
@@ -547,7 +553,7 @@ static jinja_value choose(filter_args a, bool by_attribute, bool keep)
         if (passes == keep)
             out[kept++] = items[i];
     }
-    return jinja_sequence(a.m, JINJA_LIST, out, kept);
+    return jinja_sequence(a.m, JINJA_ITERATOR, out, kept);
 }
 
 static jinja_value f_select(filter_args a)
@@ -619,7 +625,8 @@ static bool plain_test(jinja_machine *m, const char *name, jinja_value v, bool *
     if (!strcmp(name, "mapping"))
         return v.type == JINJA_MAP;
     if (!strcmp(name, "iterable")) /* Undefined has __iter__ */
-        return text || list || v.type == JINJA_MAP || is_undefined(v) || v.type == JINJA_LOOP;
+        return text || list || v.type == JINJA_MAP || is_undefined(v) || v.type == JINJA_LOOP
+               || v.type == JINJA_ITERATOR;
     if (!strcmp(name, "sequence")) /* has a length and items, mappings included */
         return text || list || v.type == JINJA_MAP || is_undefined(v);
     if (!strcmp(name, "number"))

@@ -253,7 +253,7 @@ static rm_status lex_number(lexer *l)
     jinja_token token = { .type = real ? JINJA_T_FLOAT : JINJA_T_INT, .line = line };
     errno = 0;
     token.number = real ? jinja_float(strtod(digits, NULL)) : jinja_int(strtoll(digits, NULL, 10));
-    if (errno == ERANGE)
+    if (!real && errno == ERANGE)
         return lex_fail(l, line, "a number outside the range");
     l->at = at;
     return add(l, token);

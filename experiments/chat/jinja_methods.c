@@ -146,8 +146,7 @@ static uint32_t change_char(locale_t locale, uint32_t c, bool upper)
 static bool is_letter(locale_t locale, uint32_t c)
 {
     return c < 0x80 ? (c | 32) >= 'a' && (c | 32) <= 'z'
-                    : locale && (towupper_l((wint_t)c, locale) != (wint_t)c
-                                 || towlower_l((wint_t)c, locale) != (wint_t)c);
+                    : locale && iswalpha_l((wint_t)c, locale);
 }
 
 /* Upper and lower; the first character upper and the rest lower; str.title, where every run of
@@ -571,9 +570,9 @@ static jinja_value loop_attribute(jinja_machine *m, const jinja_loop *l, const c
     if (!strcmp(name, "length"))
         return jinja_int(n);
     if (!strcmp(name, "depth"))
-        return jinja_int(l->depth);
+        return jinja_int(1); /* only recursive loops have more */
     if (!strcmp(name, "depth0"))
-        return jinja_int(l->depth - 1);
+        return jinja_int(0);
     if (!strcmp(name, "previtem"))
         return index ? l->items[index - 1] : jinja_missing("loop.previtem");
     if (!strcmp(name, "nextitem"))

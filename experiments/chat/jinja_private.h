@@ -43,7 +43,7 @@ typedef struct jinja_string {
 
 typedef enum jinja_type {
     JINJA_UNDEFINED, JINJA_NONE, JINJA_BOOL, JINJA_INT, JINJA_FLOAT, JINJA_STRING, JINJA_LIST,
-    JINJA_TUPLE, JINJA_MAP, JINJA_NAMESPACE, JINJA_LOOP, JINJA_MACRO, JINJA_METHOD, JINJA_GLOBAL
+    JINJA_TUPLE, JINJA_ITERATOR, JINJA_MAP, JINJA_NAMESPACE, JINJA_LOOP, JINJA_MACRO, JINJA_METHOD, JINJA_GLOBAL
 } jinja_type;
 
 typedef struct jinja_value jinja_value;
@@ -61,7 +61,7 @@ struct jinja_value {
         int64_t integer;
         double real;
         const jinja_string *string;
-        const jinja_list *list;       /* list and tuple */
+        jinja_list *list;             /* list, tuple and iterator */
         jinja_map *map;               /* map and namespace */
         const jinja_loop *loop;
         const jinja_macro *macro;
@@ -70,9 +70,12 @@ struct jinja_value {
     };
 };
 
+/* An iterator is what map, select and their like give: true even if empty, without a length, and
+ * `spent` once it was looped over. */
 struct jinja_list {
     size_t n;
     const jinja_value *items;
+    bool spent;
 };
 
 /* In the order of insertion, which Python's dict keeps. */
@@ -85,7 +88,6 @@ struct jinja_map {
 struct jinja_loop {
     const jinja_value *items;
     size_t n, index;
-    int depth;
 };
 
 struct jinja_method {
@@ -187,7 +189,7 @@ typedef struct jinja_machine {
     const rm_jinja_input *input;
     jinja_arena arena;
     uint64_t steps;          /* left */
-    int depth, loops, line;
+    int depth, line;
     jinja_flow flow;         /* why the statements of a body end early */
     jinja_scope *scope;
     rm_status status;

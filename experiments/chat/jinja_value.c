@@ -441,6 +441,11 @@ bool jinja_items(jinja_machine *m, jinja_value v, const jinja_value **items, siz
         *items = v.list->items;
         *n = v.list->n;
         return !m->status;
+    case JINJA_ITERATOR:
+        *items = v.list->items;
+        *n = v.list->spent ? 0 : v.list->n;
+        v.list->spent = true;
+        return !m->status;
     case JINJA_MAP:
         *items = v.map->keys;
         *n = v.map->n;
@@ -468,7 +473,8 @@ const char *jinja_type_name(jinja_value v)
     static const char *const names[] = {
         [JINJA_UNDEFINED] = "an undefined value", [JINJA_NONE] = "none", [JINJA_BOOL] = "a boolean",
         [JINJA_INT] = "an integer", [JINJA_FLOAT] = "a float", [JINJA_STRING] = "a string",
-        [JINJA_LIST] = "a list", [JINJA_TUPLE] = "a tuple", [JINJA_MAP] = "a mapping",
+        [JINJA_LIST] = "a list", [JINJA_TUPLE] = "a tuple", [JINJA_ITERATOR] = "an iterator",
+        [JINJA_MAP] = "a mapping",
         [JINJA_NAMESPACE] = "a namespace", [JINJA_LOOP] = "loop", [JINJA_MACRO] = "a macro",
         [JINJA_METHOD] = "a method", [JINJA_GLOBAL] = "a function",
     };
