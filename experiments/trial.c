@@ -115,8 +115,8 @@ static rm_status cost_of_first(const rm_trial *trial, const rm_outcome *pool, in
     int n_prompt = 0;
     if (!generated)
         return rm_fail(err, RM_E_MEMORY, "no memory to account for %d samples", n);
-    rm_status status = rm_tokenize(trial->models[0], trial->problem->prompt,
-                                   strlen(trial->problem->prompt), true, &tokens, &n_prompt, err);
+    rm_status status = rm_problem_tokenize(trial->problem, trial->models[0], &tokens, &n_prompt,
+                                           err);
     free(tokens);
     if (status)
         return status;
