@@ -70,7 +70,6 @@ bool rm_chat_is_name(const char *name)
 
 struct rm_chat {
     rm_jinja *template;
-    const rm_model *model;
     char *bos, *eos;         /* as text, NULL where the vocabulary has none */
     rm_text origin;
 };
@@ -129,12 +128,12 @@ static rm_status open_file(rm_chat *chat, const char *wanted, const char *folder
     return st;
 }
 
-static rm_status guess(rm_chat *chat, rm_error *err)
+static rm_status guess(rm_chat *chat, const rm_model *model, rm_error *err)
 {
-    const char *name = rm_model_describe(chat->model)->name;
+    const char *name = rm_model_describe(model)->name;
     for (int i = 0; i < N_BUILT_INS; i++) {
         const struct built_in *b = &built_ins[i];
-        if (!b->mark || !has_special(chat->model, b->mark))
+        if (!b->mark || !has_special(model, b->mark))
             continue;
         if (b->source)
             return open_built_in(chat, b->name, b->mark, err);
@@ -166,7 +165,6 @@ rm_status rm_chat_open(const rm_model *model, const char *wanted, const char *fo
     rm_status st = RM_OK;
     bool failed = !chat;
     if (chat) {
-        chat->model = model;
         chat->bos = token_text(model, info->bos, &failed);
         chat->eos = token_text(model, info->eos, &failed);
     }
@@ -176,7 +174,7 @@ rm_status rm_chat_open(const rm_model *model, const char *wanted, const char *fo
         st = rm_chat_is_name(wanted) ? open_built_in(chat, wanted, NULL, err)
                                      : open_file(chat, wanted, folder, err);
     else if (!info->chat_template)
-        st = guess(chat, err);
+        st = guess(chat, model, err);
     else {
         char title[320];
         snprintf(title, sizeof title, "chat template of %.256s", info->name);

@@ -17,7 +17,7 @@
 typedef struct rm_chat rm_chat;
 
 /* `wanted`: NULL, the name of a built-in template, or a file (relative to `folder` if that is not
- * NULL). The model must outlive the chat. */
+ * NULL). Nothing of the model is kept. */
 rm_status rm_chat_open(const rm_model *, const char *wanted, const char *folder, rm_chat **,
                        rm_error *);
 void rm_chat_free(rm_chat *);
