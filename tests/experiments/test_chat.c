@@ -292,8 +292,14 @@ Test(chat, a_run_records_what_the_models_read)
     cr_expect_eq(count(store, "SELECT count(*) FROM outcomes o JOIN prompts USING (problem)"
                               " WHERE prompt_tokens != length(prompt)"), 0);
     rm_store_close(store);
+    /* A text without </think> behind this prompt has no answer, also when it is graded again. */
+    CHECK(rm_store_open(in_scratch("run"), true, &store, err));
+    cr_assert_eq(sqlite3_exec(rm_store_database(store), "UPDATE candidates SET text = 'it is 2',"
+                              " answer = NULL, correct = 0, truncated = 0", NULL, NULL, NULL),
+                 SQLITE_OK);
+    rm_store_close(store);
     cr_assert_eq(run_program(regrade, &out, &message), 0, "%s", message);
-    cr_expect_not_null(strstr(message, "0 verdicts"), "%s", message);
+    cr_expect_not_null(strstr(message, "0 verdicts and 0 answers"), "%s", message);
     free(out);
     free(message);
     cr_expect_eq(run_program(run, &out, &message), 0, "going on with a finished run: %s", message);
