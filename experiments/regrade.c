@@ -24,7 +24,8 @@ static rm_status prepare(regrader *g, rm_error *err)
     sqlite3_finalize(table);
     rm_text_printf(&sql,
         "SELECT o.outcome, k.k, c.task, p.idx, p.id, c.label, o.seed, k.text, k.answer, k.correct,"
-        " k.k = o.chosen, k.truncated, %s FROM outcomes o JOIN cells c USING (cell) JOIN problems p USING (problem)"
+        " k.k = o.chosen, k.truncated, %s FROM outcomes o JOIN cells c USING (cell) JOIN problems p"
+        " USING (problem)"
         " JOIN candidates k USING (outcome)"
         " ORDER BY o.cell, p.idx, o.seed, o.timing DESC, o.repeat, k.k",
         prompts ? "(SELECT q.prompt FROM prompts q WHERE q.problem = p.problem AND q.model = c.model)"

@@ -613,7 +613,8 @@ static rm_status read_task(rm_task *task, const rm_json *json, const cJSON *obje
         if (st)
             return st;
     }
-    task->format.few_shot = task->format.answer = task->format.template_variables = NULL; /* borrowed from a tree that may go */
+    /* borrowed from a tree that may go */
+    task->format.few_shot = task->format.answer = task->format.template_variables = NULL;
     return task->kind->count ? select_records(task, c.first, c.count, err) : RM_OK;
 }
 

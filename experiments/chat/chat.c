@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- built-in templates ------------------------------------------------------------------------- */
+/* ---- built-in templates ----------------------------------------------------------------- */
 
 /* Formats without a system role put that text in front of the first user's. */
 #define SYSTEM_APART \
@@ -66,7 +66,7 @@ bool rm_chat_is_name(const char *name)
     return false;
 }
 
-/* ---- opening ---------------------------------------------------------------------------------------- */
+/* ---- opening ---------------------------------------------------------------------------- */
 
 struct rm_chat {
     rm_jinja *template;
@@ -206,7 +206,7 @@ const char *rm_chat_origin(const rm_chat *chat)
     return chat->origin.data ? chat->origin.data : "";
 }
 
-/* ---- variables ---------------------------------------------------------------------------------------- */
+/* ---- variables -------------------------------------------------------------------------- */
 
 /* A cJSON value as JSON text; numbers keep 17 digits. */
 static void add_json(rm_json_writer *w, const char *key, const cJSON *item)
@@ -303,7 +303,7 @@ bool rm_chat_parse_date(const char *text, int now[6])
            && now[2] <= 31;
 }
 
-/* ---- rendering ------------------------------------------------------------------------------------------ */
+/* ---- rendering -------------------------------------------------------------------------- */
 
 static void put_message(rm_json_writer *w, const char *role, const char *content)
 {

@@ -7,50 +7,9 @@
 #include "experiments/chat/jinja_private.h"
 
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static jinja_value eval(jinja_machine *, const jinja_node *);
-static void run_body(jinja_machine *, const jinja_node *, jinja_buffer *);
-
-/* ---- the machine ---------------------------------------------------------------------------------- */
-
-void jinja_fail(jinja_machine *m, rm_status status, const char *format, ...)
-{
-    char sentence[400];
-    va_list arguments;
-    if (m->status)
-        return;
-    va_start(arguments, format);
-    vsnprintf(sentence, sizeof sentence, format, arguments);
-    va_end(arguments);
-    m->status = rm_fail(m->err, status, "%s:%d: %s", m->template->name, m->line, sentence);
-}
-
-bool jinja_step(jinja_machine *m, size_t n)
-{
-    if (m->status)
-        return false;
-    if (n >= m->steps) {
-        m->steps = 0;
-        jinja_fail(m, RM_E_LIMIT, "the template does too much work; it may not end");
-        return false;
-    }
-    m->steps -= n;
-    return true;
-}
-
-void *jinja_alloc(jinja_machine *m, size_t bytes)
-{
-    void *memory = jinja_step(m, bytes / 1024) ? jinja_arena_alloc(&m->arena, bytes) : NULL;
-    if (!memory && bytes > m->arena.left)
-        jinja_fail(m, RM_E_LIMIT, "the template needs more than %d MiB",
-                   RM_JINJA_MAX_MEMORY >> 20);
-    else if (!memory)
-        jinja_fail(m, RM_E_MEMORY, "no memory to render the template");
-    return memory;
-}
 
 static bool enter(jinja_machine *m)
 {
@@ -59,9 +18,9 @@ static bool enter(jinja_machine *m)
     return jinja_step(m, 1);
 }
 
-/* ---- names --------------------------------------------------------------------------------------- */
+/* ---- names ------------------------------------------------------------------------------ */
 
-static void set_name(jinja_machine *m, const char *name, jinja_value value)
+void jinja_set_name(jinja_machine *m, const char *name, jinja_value value)
 {
     if (!m->scope->names)
         m->scope->names = jinja_new_map(m, 8).map;
@@ -85,7 +44,7 @@ static jinja_value get_name(jinja_machine *m, const char *name)
     return jinja_missing(name);
 }
 
-static jinja_scope *open_scope(jinja_machine *m, jinja_scope *parent)
+jinja_scope *jinja_open_scope(jinja_machine *m, jinja_scope *parent)
 {
     jinja_scope *scope = jinja_alloc(m, sizeof *scope);
     if (scope)
@@ -96,7 +55,7 @@ static jinja_scope *open_scope(jinja_machine *m, jinja_scope *parent)
 static void assign(jinja_machine *m, const jinja_node *target, jinja_value value)
 {
     if (target->kind == JINJA_K_NAME) {
-        set_name(m, target->name, value);
+        jinja_set_name(m, target->name, value);
     } else if (target->kind == JINJA_K_ATTRIBUTE) {
         jinja_value of = eval(m, target->left);
         jinja_value key = jinja_text(m, target->name, strlen(target->name), false);
@@ -119,7 +78,7 @@ static void assign(jinja_machine *m, const jinja_node *target, jinja_value value
     }
 }
 
-/* ---- arithmetic ------------------------------------------------------------------------------------ */
+/* ---- arithmetic ------------------------------------------------------------------------- */
 
 static jinja_value no_arithmetic(jinja_machine *m, uint16_t operator, jinja_value a, jinja_value b)
 {
@@ -279,7 +238,7 @@ static jinja_value negate(jinja_machine *m, const jinja_node *node)
     return arithmetic(m, node->kind == JINJA_K_NEGATE ? '-' : '+', zero, v);
 }
 
-/* ---- comparisons ------------------------------------------------------------------------------------ */
+/* ---- comparisons ------------------------------------------------------------------------ */
 
 static bool holds(jinja_machine *m, uint16_t operator, jinja_value a, jinja_value b)
 {
@@ -308,7 +267,7 @@ static jinja_value compare(jinja_machine *m, const jinja_node *node)
     return jinja_bool(true);
 }
 
-/* ---- slices ------------------------------------------------------------------------------------------ */
+/* ---- slices ----------------------------------------------------------------------------- */
 
 enum { CLIP = 1 << 30 }; /* no string or list is longer */
 
@@ -364,7 +323,7 @@ static jinja_value slice(jinja_machine *m, const jinja_node *node)
                                    : jinja_sequence(m, of.type, taken, n_taken);
 }
 
-/* ---- calls ---------------------------------------------------------------------------------------------- */
+/* ---- calls ------------------------------------------------------------------------------ */
 
 static void read_arguments(jinja_machine *m, const jinja_node *first, jinja_call *call)
 {
@@ -380,7 +339,7 @@ static void read_arguments(jinja_machine *m, const jinja_node *first, jinja_call
 
 static jinja_value call_macro(jinja_machine *m, const jinja_macro *macro, const jinja_call *call)
 {
-    jinja_scope *caller = m->scope, *scope = open_scope(m, macro->scope);
+    jinja_scope *caller = m->scope, *scope = jinja_open_scope(m, macro->scope);
     jinja_buffer text = { 0 };
     int position = 0, used = 0, line = m->line;
     if (!scope)
@@ -399,12 +358,12 @@ static jinja_value call_macro(jinja_machine *m, const jinja_macro *macro, const 
                 given = true;
                 used++;
             }
-        set_name(m, p->name, given || !p->left ? value : eval(m, p->left));
+        jinja_set_name(m, p->name, given || !p->left ? value : eval(m, p->left));
     }
     if (call->n > position || used < call->n_named)
         jinja_fail(m, RM_E_ARGUMENT, "macro %s takes %d arguments and none besides", call->name,
                    position);
-    run_body(m, macro->node->body, &text);
+    jinja_run(m, macro->node->body, &text);
     m->scope = caller;
     m->line = line;
     return jinja_buffer_value(m, &text);
@@ -460,7 +419,7 @@ static jinja_value test(jinja_machine *m, const jinja_node *node)
     return jinja_bool(!m->status && jinja_apply_test(m, node->name, value, &call));
 }
 
-/* ---- expressions -------------------------------------------------------------------------------------------- */
+/* ---- expressions ------------------------------------------------------------------------ */
 
 static jinja_value sequence(jinja_machine *m, const jinja_node *node)
 {
@@ -565,19 +524,19 @@ static jinja_value eval(jinja_machine *m, const jinja_node *node)
     return m->status ? JINJA_NOTHING : value;
 }
 
-/* ---- statements ---------------------------------------------------------------------------------------------- */
+/* ---- statements ------------------------------------------------------------------------- */
 
 /* One turn of a loop: the target assigned in a scope of its own. */
 static void run_turn(jinja_machine *m, const jinja_node *node, jinja_scope *outer,
                      const jinja_loop *loop, jinja_value item, jinja_buffer *out)
 {
-    if (!(m->scope = open_scope(m, outer)))
+    if (!(m->scope = jinja_open_scope(m, outer)))
         return;
     if (loop)
-        set_name(m, "loop", (jinja_value){ .type = JINJA_LOOP, .loop = loop });
+        jinja_set_name(m, "loop", (jinja_value){ .type = JINJA_LOOP, .loop = loop });
     assign(m, node->left, item);
     if (out)
-        run_body(m, node->body, out);
+        jinja_run(m, node->body, out);
 }
 
 /* The items that the loop's `if` lets through. */
@@ -617,7 +576,7 @@ static void run_for(jinja_machine *m, const jinja_node *node, jinja_buffer *out)
     }
     m->scope = outer;
     if (!n)
-        run_body(m, node->otherwise, out);
+        jinja_run(m, node->otherwise, out);
 }
 
 /* A body in a scope of its own, its text apart. */
@@ -625,8 +584,8 @@ static jinja_value run_captured(jinja_machine *m, const jinja_node *body)
 {
     jinja_scope *outer = m->scope;
     jinja_buffer text = { 0 };
-    if ((m->scope = open_scope(m, outer)))
-        run_body(m, body, &text);
+    if ((m->scope = jinja_open_scope(m, outer)))
+        jinja_run(m, body, &text);
     m->scope = outer;
     return jinja_buffer_value(m, &text);
 }
@@ -645,12 +604,12 @@ static void run_if(jinja_machine *m, const jinja_node *node, jinja_buffer *out)
     while (!jinja_is_true(eval(m, node->left))) {
         const jinja_node *otherwise = node->otherwise;
         if (!otherwise || otherwise->operator != JINJA_ELIF) {
-            run_body(m, otherwise, out);
+            jinja_run(m, otherwise, out);
             return;
         }
         node = otherwise;
     }
-    run_body(m, node->body, out);
+    jinja_run(m, node->body, out);
 }
 
 static void define_macro(jinja_machine *m, const jinja_node *node)
@@ -659,7 +618,7 @@ static void define_macro(jinja_machine *m, const jinja_node *node)
     if (!macro)
         return;
     *macro = (jinja_macro){ .node = node, .scope = m->scope };
-    set_name(m, node->name, (jinja_value){ .type = JINJA_MACRO, .macro = macro });
+    jinja_set_name(m, node->name, (jinja_value){ .type = JINJA_MACRO, .macro = macro });
 }
 
 static void run(jinja_machine *m, const jinja_node *node, jinja_buffer *out)
@@ -710,7 +669,7 @@ static void run(jinja_machine *m, const jinja_node *node, jinja_buffer *out)
     }
 }
 
-static void run_body(jinja_machine *m, const jinja_node *body, jinja_buffer *out)
+void jinja_run(jinja_machine *m, const jinja_node *body, jinja_buffer *out)
 {
     if (!body)
         return;
@@ -724,99 +683,4 @@ static void run_body(jinja_machine *m, const jinja_node *body, jinja_buffer *out
                            RM_JINJA_MAX_OUTPUT >> 20);
         }
     m->depth--;
-}
-
-/* ---- the interface --------------------------------------------------------------------------------------- */
-
-rm_status rm_jinja_new(const char *source, size_t n, const char *name, rm_jinja **out, rm_error *err)
-{
-    if (n > RM_JINJA_MAX_SOURCE)
-        return rm_fail(err, RM_E_LIMIT, "%s: a template of %zu bytes, expected at most %d", name, n,
-                       RM_JINJA_MAX_SOURCE);
-    if (rm_utf8_valid_prefix(source, n) != n || memchr(source, 0, n))
-        return rm_fail(err, RM_E_FORMAT, "%s: a template is UTF-8 text without zero bytes", name);
-    rm_jinja *t = calloc(1, sizeof *t);
-    jinja_token *tokens = NULL;
-    if (!t)
-        return rm_fail(err, RM_E_MEMORY, "%s: no memory for the template", name);
-    t->arena.left = RM_JINJA_MAX_MEMORY;
-    size_t n_name = strlen(name);
-    char *copy = jinja_arena_alloc(&t->arena, n_name + 1);
-    rm_status st = copy ? RM_OK : rm_fail(err, RM_E_MEMORY, "%s: no memory for the template", name);
-    if (!st) {
-        memcpy(copy, name, n_name);
-        t->name = copy;
-        st = jinja_lex(&t->arena, source, n, name, &tokens, err);
-    }
-    if (!st)
-        st = jinja_parse(t, tokens, err);
-    if (st) {
-        rm_jinja_free(t);
-        return st;
-    }
-    *out = t;
-    return RM_OK;
-}
-
-void rm_jinja_free(rm_jinja *t)
-{
-    if (!t)
-        return;
-    jinja_arena_free(&t->arena);
-    free(t);
-}
-
-static void set_variables(jinja_machine *m)
-{
-    const rm_jinja_input *in = m->input;
-    for (const cJSON *v = in->variables ? in->variables->child : NULL; v && !m->status; v = v->next)
-        set_name(m, v->string, jinja_from_json(m, v, true, 0));
-    for (int i = 0; i < in->n_own && !m->status; i++)
-        set_name(m, in->own[i].name,
-                 jinja_text(m, in->own[i].value, strlen(in->own[i].value), false));
-}
-
-rm_status rm_jinja_render(const rm_jinja *t, const rm_jinja_input *input, rm_text *text,
-                          rm_text *data, rm_error *err)
-{
-    jinja_machine m = { .template = t, .input = input, .arena = { .left = RM_JINJA_MAX_MEMORY },
-                        .steps = input->max_steps ? input->max_steps : RM_JINJA_MAX_STEPS,
-                        .line = 1, .err = err };
-    jinja_buffer out = { 0 };
-    if ((m.scope = open_scope(&m, NULL)))
-        set_variables(&m);
-    run_body(&m, t->body, &out);
-    if (!m.status) {
-        size_t before = text->length;
-        rm_text_add(text, out.n ? out.bytes : "", out.n);
-        if (data && out.n)
-            rm_text_add(data, (const char *)out.mark, out.n);
-        if (text->failed || (data && data->failed)) {
-            m.status = rm_fail(err, RM_E_MEMORY, "no memory for a rendered prompt");
-            text->length = before;
-        }
-    }
-    jinja_arena_free(&m.arena);
-    return m.status;
-}
-
-static bool mentions(const jinja_node *node, const char *name, int depth)
-{
-    if (depth > 4 * RM_JINJA_MAX_DEPTH)
-        return false; /* too deep to be evaluated either */
-    for (; node; node = node->next) {
-        const jinja_node *parts[] = { node->left, node->right, node->third, node->first, node->body,
-                                      node->otherwise };
-        if (node->kind == JINJA_K_NAME && node->name && !strcmp(node->name, name))
-            return true;
-        for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
-            if (parts[i] && mentions(parts[i], name, depth + 1))
-                return true;
-    }
-    return false;
-}
-
-bool rm_jinja_mentions(const rm_jinja *t, const char *name)
-{
-    return mentions(t->body, name, 0);
 }

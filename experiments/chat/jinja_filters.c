@@ -27,7 +27,7 @@ static bool is_undefined(jinja_value v)
     return v.type == JINJA_UNDEFINED;
 }
 
-/* ---- strings --------------------------------------------------------------------------------------- */
+/* ---- strings ---------------------------------------------------------------------------- */
 
 static jinja_value f_trim(filter_args a)
 {
@@ -130,7 +130,7 @@ static jinja_value f_indent(filter_args a)
     return jinja_buffer_value(a.m, &b);
 }
 
-/* ---- numbers -------------------------------------------------------------------------------------- */
+/* ---- numbers ---------------------------------------------------------------------------- */
 
 static bool parse_real(filter_args a, double *x)
 {
@@ -215,7 +215,7 @@ static jinja_value f_round(filter_args a)
     return jinja_float(strtod(text, NULL));
 }
 
-/* ---- sequences ------------------------------------------------------------------------------------- */
+/* ---- sequences -------------------------------------------------------------------------- */
 
 static jinja_value f_length(filter_args a)
 {
@@ -339,7 +339,7 @@ static jinja_value f_items(filter_args a)
     return jinja_call_method(a.m, &method, a.call);
 }
 
-/* ---- order ----------------------------------------------------------------------------------------- */
+/* ---- order ------------------------------------------------------------------------------ */
 
 /* What an item is sorted by: an attribute perhaps, without regard to case perhaps. */
 static jinja_value sort_key(jinja_machine *m, jinja_value item, jinja_value attribute, bool folded)
@@ -484,7 +484,7 @@ static jinja_value f_unique(filter_args a)
     return jinja_sequence(a.m, JINJA_ITERATOR, out, kept);
 }
 
-/* ---- filters that take filters and tests ------------------------------------------------------------ */
+/* ---- filters that take filters and tests ------------------------------------------------ */
 
 /* The call without its first `skip` positional arguments. */
 static jinja_call rest_of(const jinja_call *call, int skip, const char *name)
@@ -607,7 +607,7 @@ jinja_value jinja_apply_filter(jinja_machine *m, const char *name, jinja_value v
     return JINJA_NOTHING;
 }
 
-/* ---- tests ------------------------------------------------------------------------------------------ */
+/* ---- tests ------------------------------------------------------------------------------ */
 
 /* Tests of the value alone; *known says whether there is one of this name. */
 static bool plain_test(jinja_machine *m, const char *name, jinja_value v, bool *known)

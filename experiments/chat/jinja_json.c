@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- in ---------------------------------------------------------------------------------------- */
+/* ---- in --------------------------------------------------------------------------------- */
 
 /* cJSON keeps numbers as doubles: those that are whole and exact are Python's int. */
 static jinja_value number(double x)
@@ -68,7 +68,7 @@ jinja_value jinja_from_json(jinja_machine *m, const cJSON *item, bool data, int 
     return JINJA_NULL;
 }
 
-/* ---- out --------------------------------------------------------------------------------------- */
+/* ---- out -------------------------------------------------------------------------------- */
 
 typedef struct style {
     bool ascii, sort;

@@ -130,7 +130,7 @@ static void moved_to(lexer *l, size_t at)
     l->at = at;
 }
 
-/* ---- inside of tags ------------------------------------------------------------------------- */
+/* ---- inside of tags --------------------------------------------------------------------- */
 
 static bool is_name_byte(char c, bool first)
 {
@@ -327,7 +327,7 @@ static rm_status lex_tag(lexer *l, bool print)
     return st;
 }
 
-/* ---- text ------------------------------------------------------------------------------------ */
+/* ---- text ------------------------------------------------------------------------------- */
 
 /* Is text[at] "{%" WORD "%}", signs and blanks allowed? *end is behind it, *sign that of the end. */
 static bool is_word_block(const lexer *l, size_t at, const char *word, size_t *end, char *sign)

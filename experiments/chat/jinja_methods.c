@@ -12,7 +12,7 @@
 #include <time.h>
 #include <wctype.h>
 
-/* ---- arguments ------------------------------------------------------------------------------------- */
+/* ---- arguments -------------------------------------------------------------------------- */
 
 bool jinja_bind(jinja_machine *m, const jinja_call *call, const char *names, jinja_value *values)
 {
@@ -48,7 +48,7 @@ static const jinja_string *string_argument(jinja_machine *m, const jinja_call *c
     return &empty;
 }
 
-/* ---- strings ------------------------------------------------------------------------------------------ */
+/* ---- strings ---------------------------------------------------------------------------- */
 
 static bool in_set(jinja_machine *m, const jinja_string *chars, const char *at, size_t n)
 {
@@ -473,7 +473,7 @@ static jinja_value call_string(jinja_machine *m, const jinja_string *s, const ch
                                    : !strcmp(name, "title") ? JINJA_TITLE : JINJA_CAPITALIZE);
 }
 
-/* ---- mappings, lists, loops ----------------------------------------------------------------------------- */
+/* ---- mappings, lists, loops ------------------------------------------------------------- */
 
 static jinja_value call_map(jinja_machine *m, const jinja_map *map, const char *name,
                             const jinja_call *call)
@@ -541,7 +541,7 @@ jinja_value jinja_call_method(jinja_machine *m, const jinja_method *method, cons
     }
 }
 
-/* ---- attributes --------------------------------------------------------------------------------------------- */
+/* ---- attributes ------------------------------------------------------------------------- */
 
 static bool is_word_of(const char *name, const char *words)
 {
@@ -692,7 +692,7 @@ jinja_value jinja_item(jinja_machine *m, jinja_value of, jinja_value key)
     return jinja_missing("an item");
 }
 
-/* ---- functions ---------------------------------------------------------------------------------------------- */
+/* ---- functions -------------------------------------------------------------------------- */
 
 static jinja_value range(jinja_machine *m, const jinja_call *call)
 {

@@ -80,7 +80,7 @@ static jinja_node *new_node(parser *p, jinja_kind kind, int line)
     return node;
 }
 
-/* ---- tokens ---------------------------------------------------------------------------------- */
+/* ---- tokens ----------------------------------------------------------------------------- */
 
 static bool is_operator(const parser *p, uint16_t operator)
 {
@@ -145,7 +145,7 @@ static const char *take_name(parser *p)
     return name;
 }
 
-/* ---- expressions ------------------------------------------------------------------------------ */
+/* ---- expressions ------------------------------------------------------------------------ */
 
 static jinja_node *string_constant(parser *p)
 {
@@ -569,7 +569,7 @@ static jinja_node *parse_tuple(parser *p, bool conditional)
     return tuple;
 }
 
-/* ---- statements ---------------------------------------------------------------------------------- */
+/* ---- statements ------------------------------------------------------------------------- */
 
 /* A name, a tuple of names, or (for set) an attribute of a namespace. */
 static jinja_node *parse_target(parser *p, bool attributes)

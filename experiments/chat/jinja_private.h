@@ -1,5 +1,6 @@
 /* jinja_private.h - values, syntax tree and machine, as the files of the interpreter see them.
  *
+ *   jinja.c          the interface, the machine
  *   jinja_lex.c      source to tokens: whitespace control, strings, numbers
  *   jinja_parse.c    tokens to a tree
  *   jinja_eval.c     statements and expressions
@@ -18,7 +19,7 @@
 
 #include "experiments/chat/jinja.h"
 
-/* ---- memory: blocks that are freed together ---------------------------------------------- */
+/* ---- memory: blocks that are freed together --------------------------------------------- */
 
 typedef struct jinja_block jinja_block;
 typedef struct jinja_arena {
@@ -30,7 +31,7 @@ typedef struct jinja_arena {
 void *jinja_arena_alloc(jinja_arena *, size_t bytes);
 void jinja_arena_free(jinja_arena *);
 
-/* ---- values ------------------------------------------------------------------------------ */
+/* ---- values ----------------------------------------------------------------------------- */
 
 /* UTF-8. Where `mark` is NULL all bytes are `data` or none is; else mark[i] says it of byte i. */
 typedef struct jinja_string {
@@ -98,7 +99,7 @@ struct jinja_method {
 #define JINJA_NULL ((jinja_value){ .type = JINJA_NONE })
 #define JINJA_NOTHING ((jinja_value){ .type = JINJA_UNDEFINED })
 
-/* ---- tokens and tree --------------------------------------------------------------------- */
+/* ---- tokens and tree -------------------------------------------------------------------- */
 
 typedef enum jinja_token_type {
     JINJA_T_END, JINJA_T_TEXT, JINJA_T_BLOCK, JINJA_T_BLOCK_END, JINJA_T_PRINT, JINJA_T_PRINT_END,
@@ -160,7 +161,7 @@ struct rm_jinja {
 
 rm_status jinja_parse(rm_jinja *, const jinja_token *, rm_error *);
 
-/* ---- the machine ------------------------------------------------------------------------- */
+/* ---- the machine ------------------------------------------------------------------------ */
 
 /* Names set in one block; names not found are looked for in the parent. */
 typedef struct jinja_scope jinja_scope;
@@ -202,7 +203,14 @@ void jinja_fail(jinja_machine *, rm_status, const char *format, ...) RM_PRINTF(3
 bool jinja_step(jinja_machine *, size_t n);
 void *jinja_alloc(jinja_machine *, size_t bytes); /* NULL: failed */
 
-/* ---- jinja_value.c ----------------------------------------------------------------------- */
+/* ---- jinja_eval.c ------------------------------------------------------------------------ */
+
+jinja_scope *jinja_open_scope(jinja_machine *, jinja_scope *parent); /* NULL: failed */
+void jinja_set_name(jinja_machine *, const char *name, jinja_value); /* in the present scope */
+/* Runs the statements of a body, appending what they print. */
+void jinja_run(jinja_machine *, const jinja_node *body, jinja_buffer *out);
+
+/* ---- jinja_value.c ---------------------------------------------------------------------- */
 
 jinja_value jinja_bool(bool);
 jinja_value jinja_int(int64_t);
@@ -247,7 +255,7 @@ uint32_t jinja_char(const char *at, size_t n);
 bool jinja_is_space(uint32_t);
 size_t jinja_length(jinja_machine *, const jinja_string *);
 
-/* ---- calls ------------------------------------------------------------------------------- */
+/* ---- calls ------------------------------------------------------------------------------ */
 
 enum { JINJA_MAX_ARGUMENTS = 32 };
 
@@ -280,7 +288,7 @@ jinja_value jinja_change_case(jinja_machine *, const jinja_string *, jinja_case)
 jinja_value jinja_split_lines(jinja_machine *, const jinja_string *);
 jinja_value jinja_escape(jinja_machine *, const jinja_string *);
 
-/* ---- jinja_json.c ------------------------------------------------------------------------ */
+/* ---- jinja_json.c ----------------------------------------------------------------------- */
 
 jinja_value jinja_from_json(jinja_machine *, const cJSON *, bool data, int depth);
 jinja_value jinja_to_json(jinja_machine *, jinja_value, const jinja_call *);

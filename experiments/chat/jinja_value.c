@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- memory ------------------------------------------------------------------------------------ */
+/* ---- memory ----------------------------------------------------------------------------- */
 
 enum { BLOCK_BYTES = 64 << 10, ALIGNMENT = 16 };
 
@@ -54,7 +54,7 @@ void jinja_arena_free(jinja_arena *arena)
     }
 }
 
-/* ---- making values ------------------------------------------------------------------------------ */
+/* ---- making values ---------------------------------------------------------------------- */
 
 jinja_value jinja_bool(bool truth)
 {
@@ -166,7 +166,7 @@ void jinja_map_put(jinja_machine *m, jinja_map *map, jinja_value key, jinja_valu
     map->values[map->n++] = value;
 }
 
-/* ---- growing text -------------------------------------------------------------------------------- */
+/* ---- growing text ----------------------------------------------------------------------- */
 
 static bool make_room(jinja_machine *m, jinja_buffer *b, size_t n)
 {
@@ -228,7 +228,7 @@ jinja_value jinja_buffer_value(jinja_machine *m, const jinja_buffer *b)
                                            .data = b->n_data > 0 });
 }
 
-/* ---- code points ----------------------------------------------------------------------------------- */
+/* ---- code points ------------------------------------------------------------------------ */
 
 /* Values come from valid UTF-8 and are cut between characters only. */
 size_t jinja_char_bytes(const char *at, const char *end)
@@ -266,7 +266,7 @@ size_t jinja_length(jinja_machine *m, const jinja_string *s)
     return n;
 }
 
-/* ---- truth, equality, order ------------------------------------------------------------------------- */
+/* ---- truth, equality, order ------------------------------------------------------------- */
 
 bool jinja_is_number(jinja_value v)
 {
@@ -481,7 +481,7 @@ const char *jinja_type_name(jinja_value v)
     return names[v.type];
 }
 
-/* ---- printing ------------------------------------------------------------------------------------ */
+/* ---- printing --------------------------------------------------------------------------- */
 
 /* repr(float): the fewest digits that give the number back; an exponent below 1e-4 and from 1e16. */
 void jinja_number_text(double x, bool json, char text[40])
