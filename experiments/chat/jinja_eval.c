@@ -209,8 +209,7 @@ static jinja_value arithmetic(jinja_machine *m, uint16_t operator, jinja_value a
     if (jinja_is_number(a) && jinja_is_number(b)) {
         if (a.type == JINJA_FLOAT || b.type == JINJA_FLOAT)
             return real_arithmetic(m, operator, jinja_real(a), jinja_real(b));
-        return integer_arithmetic(m, operator, a.type == JINJA_INT ? a.integer : a.truth,
-                                  b.type == JINJA_INT ? b.integer : b.truth);
+        return integer_arithmetic(m, operator, jinja_integer(a), jinja_integer(b));
     }
     if (operator == '+' && a.type == JINJA_STRING && b.type == JINJA_STRING)
         return join_strings(m, a.string, b.string);
@@ -279,7 +278,7 @@ static bool slice_integer(jinja_machine *m, const jinja_node *node, int64_t *val
         return false;
     if (v.type != JINJA_INT && v.type != JINJA_BOOL)
         jinja_fail(m, RM_E_ARGUMENT, "a slice needs integers, not %s", jinja_type_name(v));
-    int64_t i = v.type == JINJA_INT ? v.integer : v.truth;
+    int64_t i = jinja_integer(v);
     *value = i < -CLIP ? -CLIP : i > CLIP ? CLIP : i;
     return true;
 }

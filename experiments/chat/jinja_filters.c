@@ -454,8 +454,7 @@ static jinja_value f_sum(filter_args a)
             jinja_fail(a.m, RM_E_UNSUPPORTED, "sum adds numbers only");
         else if (v.type == JINJA_FLOAT || sum.type == JINJA_FLOAT)
             sum = jinja_float(jinja_real(sum) + jinja_real(v));
-        else if (__builtin_add_overflow(sum.integer, v.type == JINJA_INT ? v.integer : v.truth,
-                                        &integer))
+        else if (__builtin_add_overflow(jinja_integer(sum), jinja_integer(v), &integer))
             jinja_fail(a.m, RM_E_UNSUPPORTED, "an integer leaves 64 bits");
         else
             sum = jinja_int(integer);

@@ -672,7 +672,7 @@ jinja_value jinja_item(jinja_machine *m, jinja_value of, jinja_value key)
     if ((sequence || of.type == JINJA_STRING) && (key.type == JINJA_INT || key.type == JINJA_BOOL)) {
         const jinja_value *items;
         size_t n;
-        int64_t at = key.type == JINJA_INT ? key.integer : key.truth;
+        int64_t at = jinja_integer(key);
         if (!jinja_items(m, of, &items, &n))
             return JINJA_NOTHING;
         at += at < 0 ? (int64_t)n : 0;

@@ -243,6 +243,7 @@ bool jinja_equal(jinja_machine *, jinja_value, jinja_value);
 /* -1, 0, 1; fails where Python has no order. */
 int jinja_compare(jinja_machine *, jinja_value, jinja_value);
 bool jinja_is_number(jinja_value);      /* bool, int, float */
+int64_t jinja_integer(jinja_value);     /* of int and bool; else 0 */
 double jinja_real(jinja_value);
 bool jinja_contains(jinja_machine *, jinja_value container, jinja_value item);
 /* What a loop over the value sees; false (and a failure) where Python cannot iterate. */

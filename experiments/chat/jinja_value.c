@@ -273,14 +273,14 @@ bool jinja_is_number(jinja_value v)
     return v.type == JINJA_BOOL || v.type == JINJA_INT || v.type == JINJA_FLOAT;
 }
 
-double jinja_real(jinja_value v)
+int64_t jinja_integer(jinja_value v)
 {
-    return v.type == JINJA_FLOAT ? v.real : v.type == JINJA_INT ? (double)v.integer : v.truth;
+    return v.type == JINJA_INT ? v.integer : v.type == JINJA_BOOL && v.truth;
 }
 
-static int64_t integer_of(jinja_value v)
+double jinja_real(jinja_value v)
 {
-    return v.type == JINJA_INT ? v.integer : v.truth;
+    return v.type == JINJA_FLOAT ? v.real : (double)jinja_integer(v);
 }
 
 bool jinja_is_true(jinja_value v)
@@ -342,7 +342,7 @@ bool jinja_equal(jinja_machine *m, jinja_value a, jinja_value b)
     if (jinja_is_number(a) && jinja_is_number(b))
         return a.type == JINJA_FLOAT || b.type == JINJA_FLOAT ? !(jinja_real(a) < jinja_real(b))
                    && !(jinja_real(a) > jinja_real(b)) && !isnan(jinja_real(a) + jinja_real(b))
-               : integer_of(a) == integer_of(b);
+               : jinja_integer(a) == jinja_integer(b);
     if (a.type != b.type)
         return false;
     if (enter(m)) {
@@ -380,7 +380,7 @@ int jinja_compare(jinja_machine *m, jinja_value a, jinja_value b)
     int order = 0;
     if (jinja_is_number(a) && jinja_is_number(b)) {
         if (a.type != JINJA_FLOAT && b.type != JINJA_FLOAT)
-            return sign(integer_of(a), integer_of(b));
+            return sign(jinja_integer(a), jinja_integer(b));
         double x = jinja_real(a), y = jinja_real(b);
         return (x > y) - (x < y);
     }

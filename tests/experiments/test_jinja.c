@@ -147,6 +147,8 @@ static const struct { const char *source, *part; rm_status status; } limits[] = 
     { "{{ 99999999999999999999 }}", "range", RM_E_FORMAT },
     { "{{ '%s' % 1 }}", "not supported", RM_E_UNSUPPORTED },
     { "{{ raise_exception('no, \xc3\xa9') }}", "the template refuses: no, \xc3\xa9", RM_E_ARGUMENT },
+    { "{{ 'abc'['x':] }}", "a slice needs integers", RM_E_ARGUMENT },
+    { "{{ [1] | sum(start=true) ~ [1][true:] ~ (1 / 0) }}", "division by zero", RM_E_ARGUMENT },
     { "bad \xff bytes", "UTF-8", RM_E_FORMAT },
 };
 
