@@ -110,6 +110,7 @@ typedef struct rm_model_info {
     size_t kv_position_bytes;  /* keys and values of one position, all layers */
     int32_t bos, eos;          /* -1: none */
     bool add_bos;
+    const char *chat_template; /* tokenizer.chat_template, a Jinja2 program; NULL: none */
 } rm_model_info;
 
 RM_API rm_status rm_model_open(rm_engine *, const char *file, const rm_model_options *,
@@ -127,6 +128,12 @@ RM_API const int32_t *rm_model_stop_tokens(const rm_model *, int *n);
  * it). *tokens is malloc'd. */
 RM_API rm_status rm_tokenize(const rm_model *, const char *text, size_t n_bytes, bool special,
                              int32_t **tokens, int *n_tokens, rm_error *);
+
+/* A rendered chat prompt to tokens. Special tokens written out become their ids, except where
+ * plain[i] ([n_bytes], or NULL: nowhere) says that byte i is mere text; no BOS is put in front:
+ * chat templates write it themselves. Errors and *tokens as above. */
+RM_API rm_status rm_tokenize_rendered(const rm_model *, const char *text, const char *plain,
+                                      size_t n_bytes, int32_t **tokens, int *n_tokens, rm_error *);
 
 /* Appends the text of tokens to `text`. Special tokens are written out if `special`, else
  * dropped. Every byte sequence round-trips: rm_detokenize(rm_tokenize(s)) == s for valid UTF-8,
@@ -163,6 +170,7 @@ typedef struct rm_random_model {
     double rope_theta;         /* 0: 10000 */
     const char *weight_type;   /* "f32", "f16", "bf16" or "q8_0" */
     uint64_t seed;
+    const char *chat_template; /* written into the file; NULL: none */
 } rm_random_model;
 
 /* Writes it to `file` as GGUF, replacing the file only when all is written. */

@@ -81,5 +81,9 @@ void rm_config_free(rm_config *);
  * bound in most cases. `problems` 0: as the configuration says. */
 rm_status rm_config_describe(const rm_config *, const rm_model_info *const *models, int problems,
                              bool json, rm_text *out, rm_error *);
+/* The same with the models themselves (NULL: none is open): where prompts go through chat templates
+ * they are shown as each model reads them. */
+rm_status rm_config_describe_open(const rm_config *, rm_model *const *models, int problems, bool json,
+                                  rm_text *out, rm_error *);
 
 #endif

@@ -188,17 +188,39 @@ static rm_status open_engine(runner *r, rm_error *err)
         status = rm_fail(err, RM_E_MEMORY, "no memory for the models of the run");
     for (int i = 0; i < config->n_models && !status; i++)
         status = open_model(r, i, err);
-    return status ? status : rm_models_fit(config, r->models, err);
+    if (!status)
+        status = rm_models_fit(config, r->models, err);
+    return status ? status : runner_check_chats(r, err);
 }
 
 /* ---- prefixes ------------------------------------------------------------------------------------- */
 
 enum { PREFIX_MIN = 32, PREFIX_PROBLEMS = 8 };
 
+static rm_status prompt_tokens(const runner *r, const rm_plan_cell *cell, const rm_item *item,
+                               const rm_model *model, int32_t **tokens, int *n)
+{
+    rm_problem problem = item->seen;
+    rm_text prompt = { 0 }, plain = { 0 };
+    rm_status status = RM_OK;
+    if (rm_task_is_chat(r->config->tasks[cell->task])
+        && !(status = runner_prompt(r, cell, item, &prompt, &plain, NULL))) {
+        problem.prompt = prompt.data;
+        problem.prompt_plain = plain.data;
+    }
+    if (!status)
+        status = rm_problem_tokenize(&problem, model, tokens, n, NULL);
+    rm_text_free(&prompt);
+    rm_text_free(&plain);
+    return status;
+}
+
 /* Tokens that the first prompts of a task begin with, all of them; *n 0 if they are few. */
-static rm_status common_prefix(const runner *r, int model, int task, int32_t **tokens, int *n,
+static rm_status common_prefix(const runner *r, const rm_plan_cell *cell, int32_t **tokens, int *n,
                                rm_error *err)
 {
+    int task = cell->task;
+    const rm_model *model = r->models[cell->models[0]];
     int problems = r->plan.n_problems[task];
     *n = 0;
     rm_status status = RM_OK;
@@ -208,8 +230,7 @@ static rm_status common_prefix(const runner *r, int model, int task, int32_t **t
         int n_other = 0;
         status = rm_task_item(r->config->tasks[task], (size_t)i, &item, err);
         /* A prompt that this vocabulary cannot spell is the trial's failure, not the run's. */
-        if (status || rm_tokenize(r->models[model], item->seen.prompt, strlen(item->seen.prompt),
-                                  true, &other, &n_other, NULL))
+        if (status || prompt_tokens(r, cell, item, model, &other, &n_other))
             break;
         if (!*tokens) {
             *tokens = other;
@@ -251,7 +272,7 @@ static rm_status open_prefix(runner *r, const rm_plan_cell *cell, rm_prefix **sl
     int32_t *tokens = NULL;
     int n = 0;
     const char *task = rm_task_name(r->config->tasks[cell->task]);
-    rm_status status = common_prefix(r, cell->models[0], cell->task, &tokens, &n, err);
+    rm_status status = common_prefix(r, cell, &tokens, &n, err);
     if (!status && n >= PREFIX_MIN) {
         rm_error why;
         if (rm_prefix_open(r->engine, r->models[cell->models[0]], tokens, n, slot, &why)) {
@@ -294,6 +315,13 @@ static void close_engine(runner *r)
 
 /* ---- jobs ------------------------------------------------------------------------------------------- */
 
+static void free_job(trial_job *t)
+{
+    rm_text_free(&t->prompt);
+    rm_text_free(&t->plain);
+    free(t);
+}
+
 static trial_job *new_job(runner *r, const rm_plan_job *plan, int only)
 {
     const rm_plan_unit *unit = &r->plan.units[plan->unit];
@@ -314,6 +342,16 @@ static trial_job *new_job(runner *r, const rm_plan_job *plan, int only)
     t->only = only;
     t->job.work = trial_work;
     t->job.arg = t;
+    t->problem = item->seen;
+    if (rm_task_is_chat(r->config->tasks[cell->task])) {
+        if ((status = runner_prompt(r, cell, item, &t->prompt, &t->plain, &err))) {
+            free_job(t);
+            runner_break(r, status, &err);
+            return NULL;
+        }
+        t->problem.prompt = t->prompt.data;
+        t->problem.prompt_plain = t->plain.data;
+    }
     t->job.options = (rm_run_options){
         .seed = plan->seed, .problem = item->hash, .stream = cell->independent ? cell->hash : 0,
         .kv_quota_bytes = r->config->kv_quota_bytes, .max_wall_ms = r->config->max_wall_ms,
@@ -419,7 +457,7 @@ static void job_done(void *arg, rm_job *job)
     r->uncommitted += (size_t)t->recorded;
     r->uncommitted_tokens += t->tokens;
     r->summary.failed += (size_t)t->failed;
-    free(t);
+    free_job(t);
     if (!r->broken &&
         (r->uncommitted >= COMMIT_OUTCOMES || rm_now_s() - r->committed_s > commit_every_s))
         commit(r);
@@ -436,6 +474,8 @@ static rm_status run_phase(runner *r, rm_timing timing, rm_error *err)
                                                : DEFAULT_CONCURRENCY;
     rm_status status = rm_plan_make(r->config, timing, o->problems, !o->no_sharing, r->store,
                                     &r->plan, err);
+    if (!status)
+        status = runner_record_prompts(r, err);
     if (!status)
         status = rm_store_commit(r->store, err);
     if (!status)
@@ -457,7 +497,7 @@ static rm_status run_phase(runner *r, rm_timing timing, rm_error *err)
         rm_progress_end(&r->progress);
     }
     while (r->n_retries)
-        free(r->retries[--r->n_retries]);
+        free_job(r->retries[--r->n_retries]);
     rm_plan_free(&r->plan);
     if (r->broken) {
         if (err)

@@ -1,5 +1,6 @@
 /* models.c - ramify models: embedded models, descriptions, token ids, random models. */
 #include "base/json.h"
+#include "experiments/chat/chat.h"
 #include "experiments/cli/cli.h"
 
 #include <stdlib.h>
@@ -31,7 +32,8 @@ static rm_status tokenize(const cli_args *args, const char *file, const char *te
 
 /* ---- descriptions --------------------------------------------------------------------------- */
 
-static void put_json(rm_text *out, const rm_model_info *m, const rm_engine_info *e)
+static void put_json(rm_text *out, const rm_model_info *m, const char *chat,
+                     const rm_engine_info *e)
 {
     rm_json_writer w = { .out = out, .pretty = true };
     rm_json_object(&w, NULL);
@@ -59,6 +61,8 @@ static void put_json(rm_text *out, const rm_model_info *m, const rm_engine_info 
     rm_json_int(&w, "bos", m->bos);
     rm_json_int(&w, "eos", m->eos);
     rm_json_bool(&w, "add_bos", m->add_bos);
+    rm_json_string(&w, "chat_template", m->chat_template);
+    rm_json_string(&w, "chat", chat);
     rm_json_real(&w, "flops_per_token", m->flops_per_token);
     rm_json_uint(&w, "kv_position_bytes", m->kv_position_bytes);
     rm_json_string(&w, "device", e->device);
@@ -67,7 +71,8 @@ static void put_json(rm_text *out, const rm_model_info *m, const rm_engine_info 
     rm_text_puts(out, "\n");
 }
 
-static void put_text(rm_text *out, const rm_model_info *m, const rm_engine_info *e)
+static void put_text(rm_text *out, const rm_model_info *m, const char *chat,
+                     const rm_engine_info *e)
 {
     char amount[16];
     rm_text_printf(out, "%s (%s)\n", m->name, m->file);
@@ -82,6 +87,7 @@ static void put_text(rm_text *out, const rm_model_info *m, const rm_engine_info 
                    m->kv_position_bytes);
     rm_text_printf(out, "  tokenizer     %s, %d tokens, bos %d%s, eos %d\n", m->tokenizer,
                    m->n_vocab, m->bos, m->add_bos ? " (added)" : "", m->eos);
+    rm_text_printf(out, "  chat          %s\n", chat);
     rm_text_printf(out, "  context       %d, rope theta %g\n", m->n_ctx, m->rope_theta);
     rm_text_printf(out, "  work          %s FLOP a token\n",
                    cli_amount(m->flops_per_token + m->flops_output, amount));
@@ -105,10 +111,15 @@ static rm_status describe(const cli_args *args, const char *file, rm_error *err)
         status = rm_model_open(engine, file, &model_options, &model, err);
     if (!status) {
         rm_engine_info info = rm_engine_describe(engine);
+        rm_error why;
+        rm_chat *chat = NULL;
+        bool found = !rm_chat_open(model, NULL, NULL, &chat, &why);
+        const char *origin = found ? rm_chat_origin(chat) : why.text;
         if (cli_flag(args, "json"))
-            put_json(&out, rm_model_describe(model), &info);
+            put_json(&out, rm_model_describe(model), found ? origin : NULL, &info);
         else
-            put_text(&out, rm_model_describe(model), &info);
+            put_text(&out, rm_model_describe(model), origin, &info);
+        rm_chat_free(chat);
         status = cli_put(&out, err);
     }
     rm_text_free(&out);
@@ -147,7 +158,16 @@ static rm_status write_random(const cli_args *args, const char *file, rm_error *
     if (!status && stat(file, &there) == 0 && !S_ISREG(there.st_mode))
         status = rm_fail(err, RM_E_IO, "cannot replace %s: it is not a regular file", file);
     m.weight_type = types[type];
-    return status ? status : rm_model_write_random(&m, file, err);
+    char *template = NULL;
+    const char *from = cli_text(args, "chat-template", NULL);
+    size_t n;
+    if (!status && from)
+        status = rm_file_read(from, RM_JINJA_MAX_SOURCE, &template, &n, err);
+    m.chat_template = template;
+    if (!status)
+        status = rm_model_write_random(&m, file, err);
+    free(template);
+    return status;
 }
 
 /* ---- the list ------------------------------------------------------------------------------------ */
@@ -253,6 +273,7 @@ static const cli_option options[] = {
     { "type", 0, "TYPE", "  f32, f16, bf16 or q8_0" },
     { "tied", 0, NULL, "  the output matrix is the embedding" },
     { "seed", 0, "S", "  0" },
+    { "chat-template", 0, "FILE", "  a chat template to put into it" },
     { NULL, 0, NULL, NULL },
 };
 
