@@ -528,7 +528,8 @@ static rm_status set_up_answers(rm_task *task, const rm_json *json, const cJSON 
  * what a task is called change no record. */
 static uint64_t hash_json(const cJSON *item)
 {
-    static const char *const skip[] = { "path", "file", "name", "typical_tokens" };
+    static const char *const skip[] = { "path", "file", "source", "xxh3", "name",
+                                        "typical_tokens" };
     uint64_t h = (uint64_t)item->type;
     if (cJSON_IsString(item))
         return rm_mix(h, rm_hash_bytes(item->valuestring, strlen(item->valuestring)));
