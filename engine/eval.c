@@ -11,8 +11,10 @@
 #include "engine/num.h"
 #include "engine/run.h"
 #include "engine/scheduler.h"
+#include "engine/served.h"
 
 #include <assert.h>
+#include <math.h>
 #include <string.h>
 
 /* ---- checks -------------------------------------------------------------------------------- */
@@ -131,6 +133,27 @@ static rm_status check_members(rm_run *run, const rm_request *request, rm_task *
     return RM_OK;
 }
 
+/* A service continues texts and does nothing else. */
+static rm_status check_served(const rm_request *request, const rm_task *task, int i, rm_error *err)
+{
+    const rm_model *served = NULL;
+    for (int m = 0; m < task->n_members; m++)
+        if (task->member[m]->model->served)
+            served = task->member[m]->model;
+    if (!served || (task->n_members == 1 && (request->want == RM_WANT_SPAN ||
+                                             request->want == RM_WANT_NOTHING)))
+        return RM_OK;
+    return rm_fail(err, RM_E_ARGUMENT, "request %d wants %s of %s, a service, which continues texts "
+                   "and tells nothing else", i,
+                   task->n_members > 1 ? "a distribution of several models" : "probabilities",
+                   served->weights->info.name);
+}
+
+static bool is_served(const rm_task *task)
+{
+    return task->member[0]->model->served != NULL;
+}
+
 /* Tokens that may be appended before a model's context is full. */
 static int context_room(const rm_task *task)
 {
@@ -153,6 +176,8 @@ static rm_status check_request(rm_run *run, rm_request *request, rm_task *task, 
         return status;
     int n_vocab = task->member[0]->model->weights->info.n_vocab;
     status = check_want(request, n_vocab, i, err);
+    if (!status)
+        status = check_served(request, task, i, err);
     if (status)
         return status;
 
@@ -168,6 +193,7 @@ static rm_status check_request(rm_run *run, rm_request *request, rm_task *task, 
         task->capacity = request->max_new_tokens < room ? request->max_new_tokens : room;
         if (budget && (uint64_t)task->capacity > budget - run->generated)
             task->capacity = (int)(budget - run->generated);
+        task->capacity += is_served(task); /* its end token may come on top */
         break;
     case RM_WANT_SCORE:
         if (request->n_tokens > room)
@@ -399,6 +425,10 @@ static rm_status start_task(rm_run *run, rm_task *task, rm_error *err)
 {
     const rm_request *request = task->request;
     bool appends = request->want == RM_WANT_SPAN || request->want == RM_WANT_SCORE;
+    if (is_served(task)) {
+        run->served = true;
+        return RM_OK;
+    }
     for (int m = 0; m < task->n_members; m++) {
         rm_path *path = task->member[m];
         if (!path->evaluated)
@@ -436,6 +466,32 @@ static void note_before(rm_task *task)
     }
 }
 
+static void finish_task(rm_run *run, rm_task *task, rm_stop_reason reason);
+static void finish_eval(rm_run *run);
+
+/* What services do: spans are handed over, and there is nothing to evaluate. */
+static rm_status start_served(rm_run *run, rm_error *err)
+{
+    for (int i = 0; i < run->n_tasks; i++) {
+        rm_task *task = &run->tasks[i];
+        if (!is_served(task))
+            continue;
+        if (task->request->want == RM_WANT_NOTHING) {
+            finish_task(run, task, RM_STOP_NONE);
+            continue;
+        }
+        rm_error error = { { 0 } };
+        rm_status status = rm_served_submit(run, task, &error);
+        if (status) {
+            rm_eval_abandon(run, status, &error);
+            return rm_fail(err, status, "%s", error.text);
+        }
+    }
+    if (!run->n_unfinished)
+        finish_eval(run);
+    return RM_OK;
+}
+
 static rm_status set_up(rm_run *run, rm_request *requests, int n, rm_error *err)
 {
     rm_arena_reset(&run->scratch);
@@ -462,7 +518,7 @@ static rm_status set_up(rm_run *run, rm_request *requests, int n, rm_error *err)
     run->round_open = run->round_paged = run->doomed = run->waiting = false;
     run->status = RM_OK;
     run->active = true;
-    return RM_OK;
+    return start_served(run, err);
 }
 
 /* ---- rounds -------------------------------------------------------------------------------- */
@@ -524,7 +580,7 @@ void rm_eval_begin_round(rm_run *run)
     for (int i = 0; i < run->n_tasks; i++) {
         rm_task *task = &run->tasks[i];
         task->round_done = true;
-        if (task->finished)
+        if (task->finished || task->ticket)
             continue;
         rm_want want = task->request->want;
         if (want == RM_WANT_SPAN && !context_room(task)) {
@@ -654,8 +710,110 @@ void rm_eval_end_round(rm_run *run)
         finish_eval(run);
 }
 
+/* ---- services -------------------------------------------------------------------------------- */
+
+/* Which kind of stop string ended the span; RM_E_FORMAT where that cannot be told. */
+static rm_status served_reason(rm_task *task, const rm_service_result *result, rm_error *err)
+{
+    const rm_stop *stop = task->request->stop;
+    task->reason = result->reason;
+    if (result->reason != RM_STOP_STRING || !stop || !stop->n_steps)
+        return RM_OK;
+    if (result->stop < 0)
+        return rm_fail(err, RM_E_FORMAT, "%s does not say which stop string ended a text "
+                       "(stop_reason), so steps cannot be told from answers",
+                       task->member[0]->model->weights->info.name);
+    if (result->stop >= stop->n_strings)
+        task->reason = RM_STOP_STEP;
+    return RM_OK;
+}
+
+/* Appends one piece of the result, or the end of a step, to path and results. */
+static rm_status served_push(rm_task *task, const char *bytes, size_t n, double lp, bool end,
+                             rm_error *err)
+{
+    rm_path *path = task->member[0];
+    int32_t id = RM_SERVED_END;
+    if (task->n_results >= task->capacity)
+        return rm_fail(err, RM_E_FORMAT, "%s returned more than the %d tokens asked for",
+                       path->model->weights->info.name, task->request->max_new_tokens);
+    rm_status status = end ? RM_OK : rm_served_piece(path->model->served, bytes, n, &id, err);
+    if (status)
+        return status;
+    task->tokens[task->n_results] = id;
+    task->lp[task->n_results] = lp;
+    task->lp_sampling[task->n_results++] = task->request->sampling->do_sample ? (double)NAN : 0.0;
+    rm_path_push(path, id);
+    return RM_OK;
+}
+
+/* A step's end belongs to the path, but services leave it out: it joins the last piece. */
+static rm_status served_step_end(rm_task *task, const rm_service_result *result, rm_text *last,
+                                 rm_error *err)
+{
+    const rm_stop *stop = task->request->stop;
+    if (result->n_pieces)
+        rm_text_add(last, result->pieces[result->n_pieces - 1].text,
+                    result->pieces[result->n_pieces - 1].n);
+    rm_text_puts(last, stop->steps[result->stop - stop->n_strings]);
+    return last->failed ? rm_fail(err, RM_E_MEMORY, "no memory for the text of a step") : RM_OK;
+}
+
+static rm_status take_served(rm_run *run, rm_task *task, const rm_service_result *r, rm_error *err)
+{
+    rm_path *path = task->member[0];
+    rm_usage *usage = &run->usage[path->usage];
+    bool prompt_only = path->length == path->n_prompt;
+    rm_text last = { 0 };
+    rm_status status = served_reason(task, r, err);
+    if (!status && task->reason == RM_STOP_STEP)
+        status = served_step_end(task, r, &last, err);
+    int n = r->n_pieces - (r->has_end || last.length);
+    for (int i = 0; i < n && !status; i++)
+        status = served_push(task, r->pieces[i].text, r->pieces[i].n, r->lp ? r->lp[i] : NAN, false,
+                             err);
+    task->n_stop_bytes = path->text_bytes;
+    if (!status && last.length) {
+        task->n_stop_bytes += r->n_pieces ? (int64_t)r->pieces[r->n_pieces - 1].n : 0;
+        double lp = !r->lp ? (double)NAN : r->n_pieces ? r->lp[r->n_pieces - 1] : 0.0;
+        status = served_push(task, last.data, last.length, lp, false, err);
+    }
+    if (!status && task->reason == RM_STOP_TOKEN) { /* its lp is often not told: then it counts 0 */
+        double lp = !r->lp ? (double)NAN : r->has_end ? r->lp[r->n_pieces - 1] : 0.0;
+        status = served_push(task, NULL, 0, lp, true, err);
+    }
+    rm_text_free(&last);
+    if (status)
+        return status;
+    run->generated += r->generated_tokens < 0 ? 0 : (uint64_t)r->generated_tokens;
+    run->uncounted = run->uncounted || r->generated_tokens < 0;
+    if (prompt_only && r->prompt_tokens >= 0 && !usage->prompt_tokens) {
+        usage->prompt_tokens = (uint64_t)r->prompt_tokens;
+        run->prompt_told = true;
+    }
+    return RM_OK;
+}
+
+void rm_eval_task_drawn(rm_run *run, rm_task *task, rm_status status, const rm_service_result *result,
+                        const rm_error *error)
+{
+    rm_error own = { { 0 } };
+    if (status)
+        own = *error;
+    else
+        status = take_served(run, task, result, &own);
+    if (status) {
+        rm_eval_abandon(run, status, &own);
+        return;
+    }
+    finish_task(run, task, task->reason);
+    if (!run->n_unfinished && !run->round_open)
+        finish_eval(run);
+}
+
 void rm_eval_abandon(rm_run *run, rm_status status, const rm_error *error)
 {
+    rm_served_cancel(run);
     for (int i = 0; i < run->n_tasks; i++) {
         rm_task *task = &run->tasks[i];
         for (int m = 0; m < task->n_members; m++) {
@@ -686,8 +844,8 @@ rm_status rm_eval(rm_run *run, rm_request *requests, int n, rm_error *err)
     if (!n)
         return RM_OK;
     rm_status status = set_up(run, requests, n, err);
-    if (status)
-        return status;
+    if (status || !run->active) /* nothing is left to wait for */
+        return status ? status : run->status;
     if (run->coroutine) {
         assert(rm_coroutine_is_running(run->coroutine));
         rm_coroutine_pause(run->coroutine);

@@ -56,6 +56,10 @@ static estimate estimate_cell(const rm_config *config, const rm_plan_cell *cell,
 /* 1234567 as "1.2 M". */
 static void add_amount(rm_text *out, double v)
 {
+    if (isnan(v)) { /* a server does not tell */
+        rm_text_puts(out, "-");
+        return;
+    }
     static const char *const units[] = { "", " k", " M", " G", " T", " P", " E" };
     size_t u = 0;
     while (v >= 999.5 && u + 1 < sizeof units / sizeof *units) {
@@ -141,7 +145,8 @@ static rm_status describe_text(const rm_config *config, const rm_model_info *con
     for (int i = 0; i < config->n_models; i++) {
         const rm_config_model *m = &config->models[i];
         rm_text_printf(out, "  %s (%s%s%s)\n", m->name, m->file, m->options.compute ? ", " : "",
-                       m->options.compute ? m->options.compute : "");
+                       m->options.compute ? m->options.compute
+                       : m->remote ? ", a server: records depend on it" : "");
     }
     rm_text_puts(out, "\ntasks\n");
     for (int i = 0; i < config->n_tasks; i++) {
@@ -162,7 +167,7 @@ static rm_status describe_text(const rm_config *config, const rm_model_info *con
     rm_text_printf(out, "\n%d cells, %.0f outcomes, about ", config->n_cells, total.outcomes);
     add_amount(out, total.tokens);
     rm_text_puts(out, " generated tokens");
-    if (models) {
+    if (models && !isnan(total.flops)) {
         rm_text_puts(out, ", ");
         add_amount(out, total.flops);
         rm_text_puts(out, "FLOP");

@@ -91,7 +91,8 @@ static rm_status run_single(trial_job *t, rm_run *run, const rm_trial *trial, in
     if (status)
         return status;
     rm_cost cost = rm_run_cost(run);
-    t->tokens += cost.generated_tokens;
+    if (cost.generated_tokens != RM_NOT_COUNTED)
+        t->tokens += cost.generated_tokens;
     return finish(t, run, cell, trial->problem, &outcome, &cost, 1, err);
 }
 
@@ -126,6 +127,13 @@ static rm_status cost_of_first(const rm_trial *trial, const rm_outcome *pool, in
     return RM_OK;
 }
 
+/* A service tells the tokens of the prompt with its answer; what else the formula says of the pool,
+ * it does not tell. */
+static bool is_served(const rm_trial *trial)
+{
+    return rm_model_describe(trial->models[0])->served;
+}
+
 static bool same_account(const rm_cost *a, const rm_cost *b)
 {
     return a->prompt_tokens == b->prompt_tokens && a->generated_tokens == b->generated_tokens &&
@@ -146,6 +154,12 @@ static rm_status choose(trial_job *t, const rm_trial *trial, int cell, const rm_
     memcpy(outcome.candidates, pool->candidates, (size_t)n * sizeof *outcome.candidates);
     rm_cost cost;
     rm_status status = cost_of_first(trial, pool, n, &cost, err);
+    if (!status && is_served(trial)) {
+        rm_cost told = rm_run_cost(trial->run);
+        cost.prompt_tokens = told.prompt_tokens;
+        if (told.generated_tokens == RM_NOT_COUNTED)
+            cost.generated_tokens = RM_NOT_COUNTED;
+    }
     if (!status)
         status = rm_params_strategy(params)->choose(trial, rm_params_values(params), &outcome, err);
     if (status)
@@ -175,9 +189,10 @@ static rm_status run_pool(trial_job *t, rm_run *run, const rm_trial *trial, rm_e
     if (status)
         return status;
     rm_cost drawn = rm_run_cost(run), whole;
-    t->tokens += drawn.generated_tokens; /* once, whatever the cells are charged */
+    if (drawn.generated_tokens != RM_NOT_COUNTED)
+        t->tokens += drawn.generated_tokens; /* once, whatever the cells are charged */
     status = cost_of_first(trial, &pool, most, &whole, err);
-    if (!status && !same_account(&drawn, &whole)) {
+    if (!status && !is_served(trial) && !same_account(&drawn, &whole)) {
         t->retry = true;
         return RM_OK;
     }

@@ -12,6 +12,8 @@ static rm_status open_models(const rm_config *config, rm_engine **engine, rm_mod
     rm_status status = rm_engine_open(&options, engine, err);
     for (int i = 0; i < config->n_models && !status; i++) {
         char *path = NULL;
+        if (config->models[i].remote)
+            continue; /* nobody is asked before the run */
         status = rm_model_find(config->models[i].file, config->file, &path, err);
         if (!status)
             status = rm_model_open(*engine, path, &config->models[i].options, &models[i], err);
@@ -43,7 +45,7 @@ static rm_status check(const cli_args *args, rm_error *err)
     if (!status)
         status = open_models(config, &engine, models, err);
     for (int i = 0; i < n_models && !status; i++)
-        infos[i] = rm_model_describe(models[i]);
+        infos[i] = models[i] ? rm_model_describe(models[i]) : NULL;
     if (!status)
         status = rm_config_describe(config, infos, problems, cli_flag(args, "json"), &out, err);
     if (!status)
