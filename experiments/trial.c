@@ -58,13 +58,27 @@ void trial_record_failure(trial_job *t, int cell)
     t->failed++;
 }
 
-/* Grades and records one finished outcome. */
-static rm_status finish(trial_job *t, rm_run *run, int cell, const rm_problem *problem,
-                        const rm_outcome *outcome, const rm_cost *cost, int pooled, rm_error *err)
+/* A service's tokens are pieces of text, numbered as they came: the numbers are not recorded, nor how
+ * many there are where the service does not tell. */
+static void forget_pieces(const rm_trial *trial, const rm_cost *cost, rm_candidate *c, int n)
 {
+    for (int i = 0; i < n; i++)
+        if (rm_model_describe(trial->models[c[i].model])->served) {
+            c[i].tokens = NULL;
+            if (cost->generated_tokens == RM_NOT_COUNTED)
+                c[i].n_tokens = -1;
+        }
+}
+
+/* Grades and records one finished outcome. */
+static rm_status finish(trial_job *t, const rm_trial *trial, int cell, rm_outcome *outcome,
+                        const rm_cost *cost, int pooled, rm_error *err)
+{
+    const rm_problem *problem = trial->problem;
     if (t->plan.warm_up)
         return RM_OK;
-    bool *correct = rm_run_alloc(run, (size_t)outcome->n_candidates + 1);
+    forget_pieces(trial, cost, outcome->candidates, outcome->n_candidates);
+    bool *correct = rm_run_alloc(trial->run, (size_t)outcome->n_candidates + 1);
     if (!correct)
         return rm_fail(err, RM_E_MEMORY, "no memory to grade %d candidates",
                        outcome->n_candidates);
@@ -93,7 +107,7 @@ static rm_status run_single(trial_job *t, rm_run *run, const rm_trial *trial, in
     rm_cost cost = rm_run_cost(run);
     if (cost.generated_tokens != RM_NOT_COUNTED)
         t->tokens += cost.generated_tokens;
-    return finish(t, run, cell, trial->problem, &outcome, &cost, 1, err);
+    return finish(t, trial, cell, &outcome, &cost, 1, err);
 }
 
 /* ---- several cells from one pool -------------------------------------------------------------- */
@@ -164,7 +178,7 @@ static rm_status choose(trial_job *t, const rm_trial *trial, int cell, const rm_
         status = rm_params_strategy(params)->choose(trial, rm_params_values(params), &outcome, err);
     if (status)
         return status;
-    return finish(t, trial->run, cell, trial->problem, &outcome, &cost, pooled, err);
+    return finish(t, trial, cell, &outcome, &cost, pooled, err);
 }
 
 static rm_status run_pool(trial_job *t, rm_run *run, const rm_trial *trial, rm_error *err)

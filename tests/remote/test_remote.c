@@ -339,6 +339,67 @@ Test(remote, a_path_goes_on)
     close_fixture(&f);
 }
 
+/* A step's end, which servers leave out, belongs to the path; a stop string does not. */
+static const struct {
+    const char *told;
+    rm_stop_reason reason;
+    const char *path;
+    int n_stop_bytes;
+} ends[] = {
+    { "\"\\n\"", RM_STOP_STEP, "1+2=ab\n", 2 }, { "\"Q:\"", RM_STOP_STRING, "1+2=ab", 2 },
+    { "null", RM_STOP_TOKEN, "1+2=ab", 2 },
+};
+
+Test(remote, step_ends)
+{
+    static const char *const strings[] = { "Q:" }, *const steps[] = { "\n" };
+    rm_stop stop = { .strings = strings, .n_strings = 1, .steps = steps, .n_steps = 1 };
+    rm_sampling sampling = RM_SAMPLING_DEFAULT;
+    for (size_t i = 0; i < COUNT(ends) + 1; i++) {
+        char raw[300];
+        bool untold = i == COUNT(ends);
+        snprintf(raw, sizeof raw, CHOICE("\"text\": \"ab\", \"finish_reason\": \"stop\", %s%s%s" TOKENS),
+                 untold ? "" : "\"stop_reason\": ", untold ? "" : ends[i].told, untold ? "" : ", ");
+        fixture f = { .server = { .faults = "x", .every = true, .raw = raw } };
+        rm_error err = { { 0 } };
+        rm_text text = { 0 };
+        open_fixture(&f, (rm_remote_options){ .retries = -1 }, (rm_run_options){ .seed = 3 });
+        rm_request r = { .want = RM_WANT_SPAN, .path = f.path, .sampling = &sampling, .stop = &stop,
+                         .max_new_tokens = 10 };
+        rm_status status = rm_eval(f.run, &r, 1, &err);
+        if (untold) {
+            cr_expect_eq(status, RM_E_FORMAT);
+            cr_expect_not_null(strstr(err.text, "stop_reason"), "%s", err.text);
+        } else {
+            cr_assert_eq(status, RM_OK, "%s", err.text);
+            cr_expect_eq(r.result.reason, ends[i].reason, "row %zu: %d", i, (int)r.result.reason);
+            cr_expect_eq(r.result.n, 2 + (r.result.reason == RM_STOP_TOKEN));
+            cr_expect_eq(r.result.n_stop_bytes, ends[i].n_stop_bytes, "row %zu: %d", i,
+                         r.result.n_stop_bytes);
+            text_of(&f, f.path, &text);
+            cr_expect_str_eq(text.data, ends[i].path);
+        }
+        rm_text_free(&text);
+        close_fixture(&f);
+    }
+}
+
+/* Without log-probabilities and counts: the text is there, the rest is absent and not 0. */
+Test(remote, what_is_not_told_is_absent)
+{
+    fixture f = { .server = { .faults = "x", .every = true,
+                              .raw = CHOICE("\"text\": \"ab\", \"finish_reason\": \"length\"") } };
+    rm_error err = { { 0 } };
+    rm_request r;
+    open_fixture(&f, (rm_remote_options){ .no_logprobs = true }, (rm_run_options){ .seed = 3 });
+    cr_assert_eq(draw(&f, f.path, 10, &r, &err), RM_OK, "%s", err.text);
+    cr_expect_eq(r.result.n, 1);
+    cr_expect(isnan(r.result.lp[0]));
+    cr_expect_eq(rm_run_cost(f.run).prompt_tokens, RM_NOT_COUNTED);
+    cr_expect_eq(rm_run_cost(f.run).generated_tokens, RM_NOT_COUNTED);
+    close_fixture(&f);
+}
+
 /* What may pass is tried again, and nothing is lost or doubled. */
 static const struct { const char *faults; double timeout_s; } passing[] = {
     { "c", 5 }, { "h", 5 }, { "s", 0.2 }, { "r", 5 }, { "e", 5 }, { "j", 5 }, { "ejcehe", 5 },
