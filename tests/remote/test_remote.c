@@ -402,7 +402,7 @@ Test(remote, what_is_not_told_is_absent)
 
 /* What may pass is tried again, and nothing is lost or doubled. */
 static const struct { const char *faults; double timeout_s; } passing[] = {
-    { "c", 5 }, { "h", 5 }, { "s", 0.2 }, { "r", 5 }, { "e", 5 }, { "j", 5 }, { "ejcehe", 5 },
+    { "c", 5 }, { "h", 5 }, { "s", 0.5 }, { "r", 5 }, { "e", 5 }, { "j", 5 }, { "ejcehe", 5 },
 };
 
 Test(remote, passing_failures)
@@ -416,7 +416,8 @@ Test(remote, passing_failures)
         double start = rm_now_s();
         cr_assert_eq(draw(&f, f.path, 10, &r, &err), RM_OK, "%s: %s", passing[i].faults, err.text);
         cr_expect_eq(r.result.n, 6);
-        cr_expect_eq(f.server.n_requests, (int)strlen(passing[i].faults) + 1);
+        int n = (int)strlen(passing[i].faults) + 1; /* a time-out may be the machine's, too */
+        cr_expect(f.server.n_requests == n || (passing[i].timeout_s < 1 && f.server.n_requests > n));
         cr_expect_eq(rm_run_cost(f.run).generated_tokens, 6);
         if (passing[i].faults[0] == 'r')
             cr_expect_geq(rm_now_s() - start, 1, "Retry-After says a second");
