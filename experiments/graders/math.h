@@ -1,7 +1,8 @@
 /* math.h - the parts of the grader for mathematical answers (private to graders/).
  *
  *     math_latex.c    bytes  -> tokens      LaTeX, plain text and signs of typography alike
- *     math_algebra.c  tokens -> normal form of one expression
+ *     math_parse.c    tokens -> one expression, by
+ *     math_algebra.c  sums in normal form and their arithmetic
  *     math.c          answers: lists, sets, intervals, tuples, matrices, equations, units, words
  *
  * All memory of one answer is one arena: whatever a text says, an answer costs at most that. */
@@ -92,7 +93,24 @@ typedef struct math_sum {
 
 /* The normal form of the expression that is all of tokens [from, to); false if it is none. */
 bool math_parse(math_arena *, const math_token *, int from, int to, int depth, math_sum *);
+
+/* Sums from numbers and atoms, and their arithmetic. Results may be one of the operands; false means
+ * undefined (1/0), or beyond the bounds of math_algebra.c. */
+bool math_whole(math_arena *, int64_t, math_sum *);
+bool math_sum_of(math_arena *, rm_fraction coefficient, int64_t radicand, const char *atom,
+                 math_sum *);
+/* The atom whose text is before, s, middle, second (may be NULL), after. */
+bool math_make_atom(math_arena *, const char *before, const math_sum *s, const char *middle,
+                    const math_sum *second, const char *after, math_sum *);
+bool math_add(math_arena *, const math_sum *a, const math_sum *b, int sign, math_sum *); /* a + sign b */
 bool math_subtract(math_arena *, const math_sum *a, const math_sum *b, math_sum *);
+bool math_multiply(math_arena *, const math_sum *a, const math_sum *b, math_sum *);
+bool math_scale(math_arena *, const math_sum *, char op, rm_fraction, math_sum *); /* op * or / */
+bool math_invert(math_arena *, const math_sum *, math_sum *);
+bool math_root(math_arena *, const math_sum *, int64_t k, math_sum *);
+bool math_power(math_arena *, const math_sum *base, const math_sum *exponent, math_sum *);
+bool math_is_number(const math_sum *);                  /* no symbols */
+bool math_is_rational(const math_sum *, rm_fraction *); /* nothing but a fraction */
 /* Divides by the rational content; the leading term becomes positive. Not for zero. */
 bool math_make_primitive(math_arena *, math_sum *);
 void math_print(const math_sum *, rm_text *out);
