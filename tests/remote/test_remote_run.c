@@ -91,6 +91,23 @@ Test(remote_run, a_failing_server_loses_nothing)
     free(exported[1]);
 }
 
+/* A search that forks in the middle of texts goes on from text. */
+Test(remote_run, tree_search)
+{
+    http_server server = { 0 };
+    char url[64];
+    rm_error err = { { 0 } };
+    rm_runner_summary summary = { 0 };
+    http_start(&server, url, sizeof url);
+    const char *text = config_of(url, "", "{ \"strategy\": \"mcts\", \"models\": [\"far\"],"
+                                          " \"simulations\": 4, \"score\": \"agreement\" }");
+    cr_assert_eq(try_run(text, "mcts", &summary, &err), RM_OK, "%s", err.text);
+    http_stop(&server);
+    cr_expect_eq(summary.recorded, 12);
+    cr_expect_eq(summary.failed, 0);
+    cr_expect_gt(query("mcts", "select count(*) from nodes"), 12);
+}
+
 /* A server that is gone ends the run with one sentence; the same command goes on. */
 Test(remote_run, an_outage_is_resumed)
 {
