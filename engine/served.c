@@ -7,7 +7,7 @@
  * the engine computes what other runs want. */
 #include "engine/served.h"
 
-#include <assert.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -147,6 +147,90 @@ void rm_served_free(rm_served *s)
     free(s->pieces);
     free(s->slots);
     free(s);
+}
+
+/* ---- results ------------------------------------------------------------------------------ */
+
+/* Which kind of stop string ended the span; RM_E_FORMAT where that cannot be told. */
+static rm_status served_reason(rm_task *task, const rm_service_result *result, rm_error *err)
+{
+    const rm_stop *stop = task->request->stop;
+    task->reason = result->reason;
+    if (result->reason != RM_STOP_STRING || !stop || !stop->n_steps)
+        return RM_OK;
+    if (result->stop < 0)
+        return rm_fail(err, RM_E_FORMAT, "%s does not say which stop string ended a text "
+                       "(stop_reason), so steps cannot be told from answers",
+                       task->member[0]->model->weights->info.name);
+    if (result->stop >= stop->n_strings)
+        task->reason = RM_STOP_STEP;
+    return RM_OK;
+}
+
+/* Appends one piece of the result, or the end of a step, to path and results. */
+static rm_status served_push(rm_task *task, const char *bytes, size_t n, double lp, bool end,
+                             rm_error *err)
+{
+    rm_path *path = task->member[0];
+    int32_t id = RM_SERVED_END;
+    if (task->n_results >= task->capacity)
+        return rm_fail(err, RM_E_FORMAT, "%s returned more than the %d tokens asked for",
+                       path->model->weights->info.name, task->request->max_new_tokens);
+    rm_status status = end ? RM_OK : rm_served_piece(path->model->served, bytes, n, &id, err);
+    if (status)
+        return status;
+    task->tokens[task->n_results] = id;
+    task->lp[task->n_results] = lp;
+    task->lp_sampling[task->n_results++] = task->request->sampling->do_sample ? (double)NAN : 0.0;
+    rm_path_push(path, id);
+    return RM_OK;
+}
+
+/* A step's end belongs to the path, but services leave it out: it joins the last piece. */
+static rm_status served_step_end(rm_task *task, const rm_service_result *result, rm_text *last,
+                                 rm_error *err)
+{
+    const rm_stop *stop = task->request->stop;
+    if (result->n_pieces)
+        rm_text_add(last, result->pieces[result->n_pieces - 1].text,
+                    result->pieces[result->n_pieces - 1].n);
+    rm_text_puts(last, stop->steps[result->stop - stop->n_strings]);
+    return last->failed ? rm_fail(err, RM_E_MEMORY, "no memory for the text of a step") : RM_OK;
+}
+
+rm_status rm_served_take(rm_run *run, rm_task *task, const rm_service_result *r, rm_error *err)
+{
+    rm_path *path = task->member[0];
+    rm_usage *usage = &run->usage[path->usage];
+    bool prompt_only = path->length == path->n_prompt;
+    rm_text last = { 0 };
+    rm_status status = served_reason(task, r, err);
+    if (!status && task->reason == RM_STOP_STEP)
+        status = served_step_end(task, r, &last, err);
+    int n = r->n_pieces - (r->has_end || last.length);
+    for (int i = 0; i < n && !status; i++)
+        status = served_push(task, r->pieces[i].text, r->pieces[i].n, r->lp ? r->lp[i] : NAN, false,
+                             err);
+    task->n_stop_bytes = path->text_bytes;
+    if (!status && last.length) {
+        task->n_stop_bytes += r->n_pieces ? (int64_t)r->pieces[r->n_pieces - 1].n : 0;
+        double lp = !r->lp ? (double)NAN : r->n_pieces ? r->lp[r->n_pieces - 1] : 0.0;
+        status = served_push(task, last.data, last.length, lp, false, err);
+    }
+    if (!status && task->reason == RM_STOP_TOKEN) { /* its lp is often not told: then it counts 0 */
+        double lp = !r->lp ? (double)NAN : r->has_end ? r->lp[r->n_pieces - 1] : 0.0;
+        status = served_push(task, NULL, 0, lp, true, err);
+    }
+    rm_text_free(&last);
+    if (status)
+        return status;
+    run->generated += r->generated_tokens < 0 ? 0 : (uint64_t)r->generated_tokens;
+    run->uncounted = run->uncounted || r->generated_tokens < 0;
+    if (prompt_only && r->prompt_tokens >= 0 && !usage->prompt_tokens) {
+        usage->prompt_tokens = (uint64_t)r->prompt_tokens;
+        run->prompt_told = true;
+    }
+    return RM_OK;
 }
 
 /* ---- spans in flight ------------------------------------------------------------------------ */
