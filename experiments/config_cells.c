@@ -200,6 +200,14 @@ static rm_status check_cell(const builder *b, const entry *e, const rm_plan_cell
     if (st)
         return rm_json_fail(b->err, st, b->json, e->object, "%s: %s", e->path, inner.text);
     unsigned needs = s->needs ? s->needs(rm_params_values(cell->params)) : 0;
+    for (int i = 0; i < cell->n_models; i++) {
+        const rm_config_model *m = &b->config->models[cell->models[i]];
+        const char *more = m->remote ? rm_remote_lack(m->remote, needs) : NULL;
+        if (more)
+            return rm_json_fail(b->err, RM_E_ARGUMENT, b->json, e->object,
+                                "%s: strategy \"%s\" needs %s, and model \"%s\", which is behind a "
+                                "server, does not give that", e->path, s->name, more, m->name);
+    }
     const char *lack = (needs & RM_NEEDS_STEPS) && !rm_task_has_steps(task)
                            ? "says where a reasoning step ends (\"step_ends\")"
                      : (needs & RM_NEEDS_VERIFIER) && !rm_task_has_verifier(task)

@@ -56,6 +56,10 @@ static estimate estimate_cell(const rm_config *config, const rm_plan_cell *cell,
 /* 1234567 as "1.2 M". */
 static void add_amount(rm_text *out, double v)
 {
+    if (isnan(v)) { /* a server does not tell */
+        rm_text_puts(out, "-");
+        return;
+    }
     static const char *const units[] = { "", " k", " M", " G", " T", " P", " E" };
     size_t u = 0;
     while (v >= 999.5 && u + 1 < sizeof units / sizeof *units) {
@@ -145,7 +149,7 @@ static rm_status add_chats(const rm_config *config, int task, const rm_item *ite
         for (int c = 0; c < config->n_cells; c++)
             for (int k = 0; k < config->cells[c].n_models; k++)
                 used = used || (config->cells[c].task == task && config->cells[c].models[k] == m);
-        if (!used)
+        if (!used || !opened[m]) /* a server is asked nothing before a run */
             continue;
         st = rm_task_prompt(config->tasks[task], item, opened[m], &prompt, &plain, err);
         const char *origin = rm_task_chat_origin(config->tasks[task], opened[m]);
@@ -181,7 +185,8 @@ static rm_status describe_text(const rm_config *config, const rm_model_info *con
     for (int i = 0; i < config->n_models; i++) {
         const rm_config_model *m = &config->models[i];
         rm_text_printf(out, "  %s (%s%s%s)\n", m->name, m->file, m->options.compute ? ", " : "",
-                       m->options.compute ? m->options.compute : "");
+                       m->options.compute ? m->options.compute
+                       : m->remote ? ", a server: records depend on it" : "");
     }
     rm_text_puts(out, "\ntasks\n");
     for (int i = 0; i < config->n_tasks; i++) {
@@ -204,7 +209,7 @@ static rm_status describe_text(const rm_config *config, const rm_model_info *con
     rm_text_printf(out, "\n%d cells, %.0f outcomes, about ", config->n_cells, total.outcomes);
     add_amount(out, total.tokens);
     rm_text_puts(out, " generated tokens");
-    if (models) {
+    if (models && !isnan(total.flops)) {
         rm_text_puts(out, ", ");
         add_amount(out, total.flops);
         rm_text_puts(out, "FLOP");
@@ -357,7 +362,7 @@ rm_status rm_config_describe_open(const rm_config *config, rm_model *const *mode
     if (!infos)
         return rm_fail(err, RM_E_MEMORY, "out of memory for the plan");
     for (int i = 0; models && i < config->n_models; i++)
-        infos[i] = rm_model_describe(models[i]);
+        infos[i] = models[i] ? rm_model_describe(models[i]) : NULL; /* behind a server: not opened */
     rm_status st = describe(config, models ? infos : NULL, models, problems, json, out, err);
     free(infos);
     return st;

@@ -79,6 +79,14 @@ static void add_model(rm_json_writer *w, const char *name, const rm_model_info *
 {
     rm_json_object(w, NULL);
     rm_json_string(w, "name", name);
+    if (info->served) { /* all that is known of it */
+        rm_json_string(w, "service", info->file);
+        rm_json_string(w, "title", info->name);
+        rm_json_string(w, "hash_xxh3_128", info->hash);
+        rm_json_bool(w, "equal_bits_promised", false);
+        rm_json_end(w);
+        return;
+    }
     rm_json_string(w, "file", info->file);
     rm_json_string(w, "title", info->name);
     rm_json_string(w, "hash_xxh3_128", info->hash);

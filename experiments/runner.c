@@ -155,8 +155,10 @@ static rm_status open_model(runner *r, int index, rm_error *err)
 {
     const rm_config_model *wanted = &r->config->models[index];
     char *path = NULL, key[96], value[96];
-    rm_status status = rm_model_find(wanted->file, r->config->file, &path, err);
-    if (!status)
+    rm_status status = wanted->remote
+                           ? rm_config_model_open(wanted, r->engine, &r->models[index], err)
+                           : rm_model_find(wanted->file, r->config->file, &path, err);
+    if (!status && path)
         status = rm_model_open(r->engine, path, &wanted->options, &r->models[index], err);
     free(path);
     if (status)
@@ -165,7 +167,7 @@ static rm_status open_model(runner *r, int index, rm_error *err)
     snprintf(key, sizeof key, "model %.64s", wanted->name);
     snprintf(value, sizeof value, "%s %s/%s", info->hash, info->compute, info->kv);
     status = check_recorded(r, key, value, key, err);
-    if (!status && strcmp(info->compute, "f32") != 0)
+    if (!status && !info->served && strcmp(info->compute, "f32") != 0)
         status = check_recorded(r, "isa", rm_engine_describe(r->engine).isa,
                                 "the instruction-set variant", err);
     return status;

@@ -11,6 +11,8 @@ static rm_status open_models(const rm_config *config, rm_engine **engine, rm_mod
     rm_status status = rm_engine_open(&options, engine, err);
     for (int i = 0; i < config->n_models && !status; i++) {
         char *path = NULL;
+        if (config->models[i].remote)
+            continue; /* nobody is asked before the run */
         status = rm_model_find(config->models[i].file, config->file, &path, err);
         if (!status)
             status = rm_model_open(*engine, path, &config->models[i].options, &models[i], err);

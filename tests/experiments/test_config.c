@@ -305,7 +305,9 @@ Test(config, hash_covers_what_changes_a_record)
 
 /* ---- files ------------------------------------------------------------------------------------------- */
 
-static const char *const shipped[] = { "tradeoff.json", "quick.json", "gsm8k.json", "game24.json" };
+static const char *const shipped[] = { "tradeoff.json", "quick.json", "gsm8k.json", "game24.json",
+                                       "gsm8k-chat.json", "svamp.json", "math500.json", "bbh.json",
+                                       "bbh-choice.json" };
 
 /* The experiments that ship are valid; those that need a data set say which file is missing. */
 Test(config, shipped_experiments)
