@@ -14,6 +14,8 @@
  *                          "verdict", "claim": what it says of the stated direction, ... } ],
  *       "fronts":      [ { "cost", "class", "points": [...] } ] } ] }
  *
+ * Beside "tasks": "recorded" and "missing" outcomes; some are missing if the run is unfinished.
+ *
  * estimate: { "value", "low", "high", "n", "method" }; a curve is a list of estimates with "k" and
  * "mc_se". Numbers that are not finite (not measured, unlimited) are null. */
 #include "base/json.h"
@@ -231,6 +233,8 @@ rm_status rm_analysis_json(const rm_analysis *analysis, rm_text *text, rm_error 
     if (analysis->options.direction)
         rm_json_string(w, "direction", rm_direction_names[analysis->options.direction]);
     rm_json_uint(w, "diversity_k", analysis->options.diversity_k);
+    rm_json_uint(w, "recorded", analysis->records->n_results);
+    rm_json_uint(w, "missing", analysis->records->n_missing);
     rm_json_array(w, "tasks");
     for (size_t t = 0; t < analysis->n_tasks; t++) {
         const rm_task_report *task = &analysis->tasks[t];

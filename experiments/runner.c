@@ -132,6 +132,33 @@ static rm_status keep_settings(rm_store *store, const rm_runner_options *options
     return rm_store_set_meta(store, "settings", text, err);
 }
 
+/* Which phases the mode has, in their order. */
+static bool has_phase(const runner *r, rm_timing timing)
+{
+    rm_mode mode = r->options->mode;
+    if (timing == RM_TIMING_THROUGHPUT)
+        return mode != RM_MODE_LATENCY;
+    return mode == RM_MODE_LATENCY || (mode == RM_MODE_ALL && r->config->latency_problems > 0);
+}
+
+/* The size of each phase stands in the records before the first outcome, so that records of a run
+ * that was stopped can be told from whole ones (records.c). */
+static rm_status keep_totals(const runner *r, rm_error *err)
+{
+    rm_status status = RM_OK;
+    for (int t = 0; t < 2 && !status; t++) {
+        rm_timing timing = t ? RM_TIMING_LATENCY : RM_TIMING_THROUGHPUT;
+        char key[32], value[24];
+        if (!has_phase(r, timing))
+            continue;
+        snprintf(key, sizeof key, "planned %s", rm_timing_name(timing));
+        snprintf(value, sizeof value, "%zu",
+                 rm_plan_total(r->config, timing, r->options->problems));
+        status = rm_store_set_meta(r->store, key, value, err);
+    }
+    return status;
+}
+
 /* ---- engine and models ---------------------------------------------------------------------------- */
 
 /* A run must go on with the models it began with, and where the arithmetic depends on the
@@ -471,12 +498,10 @@ static rm_status run_phase(runner *r, rm_timing timing, rm_error *err)
 
 static rm_status run_phases(runner *r, rm_error *err)
 {
-    const rm_runner_options *o = r->options;
     rm_status status = RM_OK;
-    if (o->mode != RM_MODE_LATENCY)
+    if (has_phase(r, RM_TIMING_THROUGHPUT))
         status = run_phase(r, RM_TIMING_THROUGHPUT, err);
-    if (!status && (o->mode == RM_MODE_LATENCY ||
-                    (o->mode == RM_MODE_ALL && r->config->latency_problems > 0)))
+    if (!status && has_phase(r, RM_TIMING_LATENCY))
         status = run_phase(r, RM_TIMING_LATENCY, err);
     return status;
 }
@@ -492,6 +517,8 @@ rm_status rm_runner_run(const rm_config *config, rm_store *store, const rm_runne
     rm_status status = open_engine(&r, err);
     if (!status)
         status = keep_settings(store, options, err);
+    if (!status)
+        status = keep_totals(&r, err);
     if (!status)
         status = rm_store_commit(store, err);
     if (!status)

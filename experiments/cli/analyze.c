@@ -53,10 +53,22 @@ static const struct shown {
 };
 enum { N_SHOWN = sizeof shown / sizeof *shown };
 
+/* Have all cells of the task as many problems? If not, each says how many. */
+static bool same_problems(const rm_task_report *task)
+{
+    for (size_t i = 1; i < task->n_cells; i++)
+        if (task->cells[i].quantities[RM_Q_ACCURACY].n != task->cells[0].quantities[RM_Q_ACCURACY].n)
+            return false;
+    return true;
+}
+
 static void print_cells(const rm_analysis *a, const rm_task_report *task, cli_table *table)
 {
     bool use[N_SHOWN];
+    bool each = a->records->n_missing > 0 || !same_problems(task);
     cli_cell(table, "cell");
+    if (each)
+        cli_cell(table, "problems");
     for (int i = 0; i < N_SHOWN; i++) {
         use[i] = any_value(task, shown[i].quantity);
         if (use[i])
@@ -67,6 +79,8 @@ static void print_cells(const rm_analysis *a, const rm_task_report *task, cli_ta
         const rm_cell_report *r = &task->cells[c];
         const rm_cell *cell = &a->records->cells[r->cell];
         cli_cell(table, "%s%s", cell->label, mark(cell));
+        if (each)
+            cli_cell(table, "%zu", r->quantities[RM_Q_ACCURACY].n);
         for (int i = 0; i < N_SHOWN; i++) {
             const rm_estimate *e = &r->quantities[shown[i].quantity];
             if (!use[i])
@@ -88,8 +102,8 @@ static void comparison_row(const rm_analysis *a, const rm_comparison *c, bool bo
     const rm_cell *one = &a->records->cells[c->a], *two = &a->records->cells[c->b];
     cli_cell(table, "%s%s%s%s%s", one->label, mark(one), both ? " vs " : "",
              both ? two->label : "", both ? mark(two) : "");
-    cli_cell(table, "%+.1f [%+.1f, %+.1f]", 100 * c->difference.value, 100 * c->difference.low,
-             100 * c->difference.high);
+    cli_cell(table, "%+.1f [%+.1f, %+.1f]", 100 * c->difference.value, 100 * c->corrected.low,
+             100 * c->corrected.high);
     cli_cell(table, c->p < 0.0001 ? "<0.0001" : "%.4f", c->p);
     cli_cell(table, c->p_holm < 0.0001 ? "<0.0001" : "%.4f", c->p_holm);
     cli_cell(table, "%s", rm_comparison_verdict(c, a->options.level));
@@ -114,7 +128,7 @@ static rm_status print_family(const rm_analysis *a, const rm_comparison *list, s
         cli_cell(&table, "compared with the baseline");
     else
         cli_cell(&table, "compared with %s", a->records->cells[list[0].b].label);
-    cli_cell(&table, "difference %%");
+    cli_cell(&table, "difference %% (corrected)");
     cli_cell(&table, "p");
     cli_cell(&table, "p (Holm)");
     cli_cell(&table, "verdict");
@@ -153,10 +167,11 @@ static void print_claim(const rm_analysis *a)
 /* What the verdicts mean. */
 static void print_rule(const rm_analysis *a, const rm_task_report *task)
 {
-    printf("Verdicts hold for each family of comparisons together (%zu", task->n_comparisons);
+    printf("Intervals and verdicts hold for each family of comparisons together (%zu",
+           task->n_comparisons);
     if (task->n_pairs)
         printf("; stated: %zu", task->n_pairs);
-    printf("): \nbetter and worse by an interval beyond 0");
+    printf("):\nbetter and worse by an interval beyond 0");
     if (a->options.margin > 0)
         printf(", equal by one inside ±%g points", 100 * a->options.margin);
     puts("; borderline: only\nthe adjusted p is below the level.\n");
@@ -209,7 +224,7 @@ static rm_status print_task(const rm_analysis *a, const rm_task_report *task, bo
     print_cells(a, task, &cells);
     rm_status status = cells.failed ? rm_fail(err, RM_E_MEMORY, "no memory for a table") : RM_OK;
     if (!status) {
-        cli_print_table(&cells, "lrrrrrrrrrr", stdout);
+        cli_print_table(&cells, "lrrrrrrrrrrr", stdout);
         if (verifier)
             puts("† an exact verifier took part");
         if (oracle)
@@ -243,6 +258,10 @@ static rm_status analyze(const cli_args *args, rm_error *err)
             status = cli_put(&out, err);
         rm_text_free(&out);
     } else {
+        rm_text unfinished = { 0 };
+        if (rm_records_unfinished(a.analysis->records, &unfinished) && unfinished.data)
+            printf("%s\n\n", unfinished.data);
+        rm_text_free(&unfinished);
         for (size_t t = 0; t < a.analysis->n_tasks && !status; t++)
             status = print_task(a.analysis, &a.analysis->tasks[t], cli_flag(args, "curves"), err);
     }
