@@ -107,6 +107,13 @@ rm_status rm_run_config(rm_store *store, rm_config **config, rm_error *err)
     return status;
 }
 
+int rm_run_concurrency(const rm_config *config, const rm_runner_options *options)
+{
+    return options->concurrency  ? options->concurrency
+           : config->concurrency ? config->concurrency
+                                 : DEFAULT_CONCURRENCY;
+}
+
 rm_status rm_run_settings(rm_store *store, rm_runner_options *options, rm_error *err)
 {
     rm_text text = { 0 };
@@ -458,9 +465,7 @@ static rm_status run_phase(runner *r, rm_timing timing, rm_error *err)
 {
     const rm_runner_options *o = r->options;
     bool latency = timing == RM_TIMING_LATENCY;
-    int concurrency = o->concurrency         ? o->concurrency
-                      : r->config->concurrency ? r->config->concurrency
-                                               : DEFAULT_CONCURRENCY;
+    int concurrency = latency ? 1 : rm_run_concurrency(r->config, o);
     rm_status status = rm_plan_make(r->config, timing, o->problems, !o->no_sharing, r->store,
                                     &r->plan, err);
     if (!status)
@@ -476,7 +481,7 @@ static rm_status run_phase(runner *r, rm_timing timing, rm_error *err)
     if (r->plan.n_outcomes) {
         rm_progress_begin(&r->progress, o->progress, rm_timing_name(timing), r->plan.n_outcomes);
         do
-            status = rm_engine_run(r->engine, latency ? 1 : concurrency, next_job, job_done, r,
+            status = rm_engine_run(r->engine, concurrency, next_job, job_done, r,
                                    r->cancel, err);
         while (!status && !*r->cancel && r->n_retries);
         if (!r->broken)
