@@ -86,9 +86,9 @@ static rm_status plot(const cli_args *args, rm_error *err)
 }
 
 static const cli_option plot_options[] = {
-    { "figure", 0, "NAME", "overview, latency, tokens, flops, samples, size, ... (default: all)" },
+    { "figure", 0, "NAME", "one of the figures named above (default: all that have data)" },
     { "task", 0, "NAME", "of the one figure (default: the first task)" },
-    { "out", 'o', "PATH", "the file (.pdf, .svg, .png) of one figure, or a directory for all" },
+    { "out", 'o', "PATH", "needed: the file (.pdf, .svg, .png) of one figure, or a directory" },
     { "format", 'f', "FORMAT", "of all figures: pdf (default), svg or png" },
     { "width", 0, "INCHES", "3.35 is a column, 7 a page" },
     { "height", 0, "INCHES", "default: the figure's own" },
@@ -103,6 +103,8 @@ const cli_command cli_plot = {
     .positional = "DIR...",
     .min_positional = 1,
     .max_positional = 64,
+    .details = "Figures: overview, latency, tokens, flops, samples, size, diversity, reliability,\n"
+               "distribution, differences. --out says where they go.",
     .example = "ramify plot demo --figure latency --out latency.pdf",
     .options = plot_options,
     .run = plot,
