@@ -225,8 +225,8 @@ Test(cli_slips, the_manifest_can_be_read)
 /* ---- labels and tables ---------------------------------------------------------------------------- */
 
 static const char two_models[] =
-    "{ \"name\": \"t\", \"models\": [\"thimble-s\", \"thimble\"], \"problems\": 4,\n" ARITHMETIC
-    "\"generation\": { \"max_new_tokens\": 60 }, \"strategies\": [{ \"strategy\": \"greedy\" },"
+    "{ \"name\": \"t\", \"models\": [\"thimble-s\", \"thimble\"], \"problems\": 4,\n"
+    "\"tasks\": [{ \"kind\": \"countdown\" }], \"generation\": { \"max_new_tokens\": 60 }, \"strategies\": [{ \"strategy\": \"greedy\" },"
     " { \"strategy\": \"beam\", \"num_beams\": 2, \"models\": [\"thimble\"] },"
     " { \"strategy\": \"mcts\", \"simulations\": [4, 8], \"models\": [\"thimble\"],"
     " \"score\": \"verifier\" }] }";
