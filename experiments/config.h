@@ -16,6 +16,7 @@ extern const char *const rm_isa_names[];
 
 typedef struct rm_config_model {
     char *name;                  /* how cells refer to it */
+    size_t line;                 /* of the configuration */
     char *file;                  /* path or the name of an embedded model, as written */
     rm_model_options options;    /* strings owned by the configuration */
 } rm_config_model;

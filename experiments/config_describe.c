@@ -137,6 +137,15 @@ static void add_warnings(const rm_config *config, rm_text *out)
     }
 }
 
+/* What cells are compared with if nothing is stated (analysis.h): a greedy cell, if there is one. */
+static const char *usual_baseline(const rm_config *config)
+{
+    for (int i = 0; i < config->n_cells; i++)
+        if (strcmp(rm_params_strategy(config->cells[i].params)->name, "greedy") == 0)
+            return "its model's greedy cell";
+    return "the task's first cell";
+}
+
 /* What the experiment states before the run. */
 static void add_analysis(const rm_config *config, rm_text *out)
 {
@@ -146,7 +155,7 @@ static void add_analysis(const rm_config *config, rm_text *out)
     if (isfinite(config->margin))
         rm_text_printf(out, ", margin %g", config->margin);
     rm_text_printf(out, "; every cell against %s\n",
-                   config->baseline ? config->baseline : "its model's greedy cell");
+                   config->baseline ? config->baseline : usual_baseline(config));
     for (int i = 0; i < config->n_pairs; i++)
         rm_text_printf(out, "  %s vs %s\n", config->pairs[i].a, config->pairs[i].b);
 }

@@ -194,7 +194,8 @@ static rm_status open_model(runner *r, int index, rm_error *err)
         status = rm_model_open(r->engine, path, &wanted->options, &r->models[index], err);
     free(path);
     if (status)
-        return rm_fail_within(err, status, "model %s", wanted->name);
+        return rm_fail_within(err, status, "%s:%zu: model %s", r->config->file, wanted->line,
+                              wanted->name);
     const rm_model_info *info = rm_model_describe(r->models[index]);
     snprintf(key, sizeof key, "model %.64s", wanted->name);
     snprintf(value, sizeof value, "%s %s/%s", info->hash, info->compute, info->kv);

@@ -56,6 +56,12 @@ static const struct slip {
     { HEAD "\"tasks\": [{ \"kind\": \"jsonl\", \"path\": \"none.jsonl\" }],"
       " \"strategies\": [{ \"strategy\": \"greedy\" }] }",
       { "check", "@c.json" }, "c.json:2:" },
+    { HEAD "\"tasks\": [{ \"kind\": \"countdown\", \"prompt\": \"Hello {numbers}\" }],"
+      " \"strategies\": [{ \"strategy\": \"greedy\" }] }",
+      { "check", "@c.json" }, "model thimble-s cannot read the first prompt of task countdown" },
+    { "{ \"problems\": 4,\n\"models\": [\"thimbel\"],\n" ARITHMETIC
+      "\"strategies\": [{ \"strategy\": \"greedy\" }] }",
+      { "check", "@c.json" }, "c.json:2: model thimbel" },
     { HEAD ARITHMETIC "\"latency\": { \"problems\": 2000000 },"
       " \"strategies\": [{ \"strategy\": \"greedy\" }] }",
       { "check", "@c.json" }, "expected 0 to 1000000, found 2000000" },
