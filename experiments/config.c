@@ -167,6 +167,8 @@ static rm_status add_model(rm_config *config, const rm_json *json, const cJSON *
     if (!st && (!spec.file || !*spec.file))
         st = rm_json_fail(err, RM_E_ARGUMENT, json, item,
                           "%s: expected a file or the name of an embedded model", path);
+    size_t line = 0, column = 0;
+    rm_json_where(json, item, false, &line, &column);
     char *copy = st ? NULL : strdup(name);
     if (!st && !copy)
         st = out_of_memory(err);
@@ -176,7 +178,7 @@ static rm_status add_model(rm_config *config, const rm_json *json, const cJSON *
         return st;
     }
     config->models[config->n_models++] = (rm_config_model){
-        .name = copy, .file = spec.file, .remote = remote,
+        .name = copy, .file = spec.file, .remote = remote, .line = line,
         .options = { .compute = spec.compute ? compute_names[spec.compute] : NULL,
                      .kv = spec.kv ? kv_names[spec.kv] : NULL },
     };

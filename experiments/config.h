@@ -25,6 +25,7 @@ typedef struct rm_config_remote {
 
 typedef struct rm_config_model {
     char *name;                  /* how cells refer to it */
+    size_t line;                 /* of the configuration */
     char *file;                  /* path or the name of an embedded model, as written; an address */
     rm_config_remote *remote;    /* NULL: it is computed here */
     rm_model_options options;    /* strings owned by the configuration */

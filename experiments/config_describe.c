@@ -123,6 +123,33 @@ static estimate add_cells(const rm_config *config, const rm_model_info *const *m
     return total;
 }
 
+/* Combinations that run but throw away what they could have. */
+static void add_warnings(const rm_config *config, rm_text *out)
+{
+    for (int i = 0; i < config->n_cells; i++) {
+        rm_text score = { 0 }, answer = { 0 };
+        const rm_plan_cell *cell = &config->cells[i];
+        if (strcmp(rm_params_strategy(cell->params)->name, "mcts") == 0 &&
+            rm_params_get(cell->params, "score", &score) &&
+            rm_params_get(cell->params, "answer", &answer) &&
+            strcmp(score.data, "verifier") == 0 && strcmp(answer.data, "visits") == 0)
+            rm_text_printf(out, "\nwarning: %s follows visits to its answer, which may leave one "
+                           "that the verifier has accepted; \"answer\": \"value\" takes it\n",
+                           cell->label);
+        rm_text_free(&score);
+        rm_text_free(&answer);
+    }
+}
+
+/* What cells are compared with if nothing is stated (analysis.h): a greedy cell, if there is one. */
+static const char *usual_baseline(const rm_config *config)
+{
+    for (int i = 0; i < config->n_cells; i++)
+        if (strcmp(rm_params_strategy(config->cells[i].params)->name, "greedy") == 0)
+            return "its model's greedy cell";
+    return "the task's first cell";
+}
+
 /* What the experiment states before the run. */
 static void add_analysis(const rm_config *config, rm_text *out)
 {
@@ -132,7 +159,7 @@ static void add_analysis(const rm_config *config, rm_text *out)
     if (isfinite(config->margin))
         rm_text_printf(out, ", margin %g", config->margin);
     rm_text_printf(out, "; every cell against %s\n",
-                   config->baseline ? config->baseline : "its model's greedy cell");
+                   config->baseline ? config->baseline : usual_baseline(config));
     for (int i = 0; i < config->n_pairs; i++)
         rm_text_printf(out, "  %s vs %s\n", config->pairs[i].a, config->pairs[i].b);
 }
@@ -195,18 +222,21 @@ static rm_status describe_text(const rm_config *config, const rm_model_info *con
         rm_status st = rm_task_item(task, 0, &item, err);
         if (st)
             return st;
-        rm_text_printf(out, "  %s (%s, %s grader%s), %d problems; the first prompt, hash "
+        int n = n_problems(config, i, problems);
+        rm_text_printf(out, "  %s (%s, %s grader%s), %d problem%s; the first prompt, hash "
                        "%016" PRIx64 ":\n", rm_task_name(task), rm_task_kind(task),
                        rm_task_grader(task),
-                       rm_task_has_verifier(task) ? ", exact verifier" : "",
-                       n_problems(config, i, problems), item->prompt_hash);
+                       rm_task_has_verifier(task) ? ", exact verifier" : "", n,
+                       n == 1 ? "" : "s", item->prompt_hash);
         add_indented(out, item->seen.prompt);
         if (opened && rm_task_is_chat(task) && (st = add_chats(config, i, item, opened, out, NULL, err)))
             return st;
         rm_text_printf(out, "      reference %s\n", item->reference);
     }
     estimate total = add_cells(config, models, problems, out);
-    rm_text_printf(out, "\n%d cells, %.0f outcomes, about ", config->n_cells, total.outcomes);
+    rm_text_printf(out, "\n%d cell%s, %.0f outcome%s, about ", config->n_cells,
+                   config->n_cells == 1 ? "" : "s", total.outcomes,
+                   total.outcomes == 1 ? "" : "s");
     add_amount(out, total.tokens);
     rm_text_puts(out, " generated tokens");
     if (models && !isnan(total.flops)) {
@@ -215,10 +245,12 @@ static rm_status describe_text(const rm_config *config, const rm_model_info *con
         rm_text_puts(out, "FLOP");
     }
     if (config->latency_problems)
-        rm_text_printf(out, "; latency of %d problems, %d repeats each", config->latency_problems,
+        rm_text_printf(out, "; latency of %d problem%s, %d repeats each",
+                       config->latency_problems, config->latency_problems == 1 ? "" : "s",
                        config->latency_repeats);
     rm_text_puts(out, "\n");
     add_analysis(config, out);
+    add_warnings(config, out);
     return RM_OK;
 }
 

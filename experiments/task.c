@@ -596,8 +596,12 @@ static rm_status read_task(rm_task *task, const rm_json *json, const cJSON *obje
     if (ranged && !task->kind->count)
         return rm_json_fail(err, RM_E_ARGUMENT, json, object, "%s: \"first\" and \"count\" are for "
                             "tasks from files; \"seed\" chooses other problems here", path);
-    if (task->kind->open && (st = task->kind->open(task, task->options, json, object, path, err)))
-        return st;
+    rm_error inner = { "" };
+    if (task->kind->open
+        && (st = task->kind->open(task, task->options, json, object, path, &inner)))
+        return st == RM_E_IO /* a file: its name is wrong in the configuration */
+                   ? rm_json_fail(err, st, json, object, "%s: %s", path, inner.text)
+                   : rm_fail(err, st, "%s", inner.text);
     if ((st = rm_task_chats_new(task, json, object, path, err))
         || (st = set_up_answers(task, json, object, path, err)))
         return st;

@@ -339,7 +339,7 @@ Test(config, description)
     snprintf(hash, sizeof hash, "%016llx", (unsigned long long)item->prompt_hash);
     cr_expect_not_null(strstr(out.data, item->seen.prompt));
     cr_expect_not_null(strstr(out.data, hash));
-    cr_expect_not_null(strstr(out.data, "1 cells, 20 outcomes"), "%s", out.data);
+    cr_expect_not_null(strstr(out.data, "1 cell, 20 outcomes"), "%s", out.data);
     rm_text_free(&out);
     cr_assert_eq(rm_config_describe(c, NULL, 3, true, &out, &err), RM_OK);
     rm_json *json = NULL;
