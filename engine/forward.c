@@ -270,18 +270,12 @@ static void add_pick(rm_pass *pass, const rm_run *run, rm_task *task, int i, con
     }
 }
 
-/* The state of a path's last token outlives the pass if the path stays there. */
-static bool leaves_tip(const rm_task *task)
-{
-    return task->request->want != RM_WANT_SPAN && task->request->want != RM_WANT_SCORE;
-}
-
 rm_status rm_pass_add(rm_engine *engine, rm_run *run, rm_task *task, rm_error *err)
 {
     rm_pass *pass = engine->pass;
     task_fit fit = fit_task(pass, task);
     rm_tip *tip[RM_MAX_MEMBERS] = { NULL };
-    if (fit.places && leaves_tip(task))
+    if (fit.places && rm_task_leaves_tip(task))
         for (int m = 0; m < task->n_members; m++)
             if (!fit.tip[m] && !(tip[m] = rm_tip_new(run, task->member[m]->model, err))) {
                 while (m--)

@@ -66,7 +66,6 @@ typedef struct rm_task {
 struct rm_run {
     rm_engine *engine;
     rm_run_options options;
-    size_t quota_bytes;
     rm_run *next, *prev;        /* the engine's runs in order of admission */
     rm_coroutine *coroutine;    /* NULL for rm_run_open's */
     rm_job *job;
@@ -108,7 +107,7 @@ void rm_run_free(rm_run *);
 /* Index of the model's usage; -1 with a sentence when a run uses too many models. */
 int rm_run_usage(rm_run *, rm_model *, rm_error *);
 
-uint64_t rm_run_held_bytes(const rm_run *);  /* of the positions in its tree */
+uint64_t rm_run_held_bytes(const rm_run *);  /* of the positions in its tree, as quotas count */
 
 /* ---- rounds of an rm_eval (eval.c), called by the scheduler ---- */
 
@@ -116,6 +115,12 @@ uint64_t rm_run_held_bytes(const rm_run *);  /* of the positions in its tree */
 static inline int rm_task_rows(const rm_task *task, const rm_path *path)
 {
     return rm_path_pending(path) - (task->request->want == RM_WANT_SCORE);
+}
+
+/* The state of a path's last token outlives the pass if the path stays there. */
+static inline bool rm_task_leaves_tip(const rm_task *task)
+{
+    return task->request->want != RM_WANT_SPAN && task->request->want != RM_WANT_SCORE;
 }
 
 /* Decides which tasks draw in the round that begins. Ends spans whose budget is spent. */

@@ -174,6 +174,7 @@ static bool page_round(rm_run *run, rm_status *status, rm_error *err)
             }
             bytes += path->model->pool.page_bytes *
                      (size_t)rm_path_pages_needed(path, path->evaluated, rm_task_rows(task, path));
+            bytes += path->tip || !rm_task_leaves_tip(task) ? 0 : path->model->tip_bytes;
         }
     }
     if (bytes && !make_room(run, bytes))
@@ -328,11 +329,17 @@ static void work_in_coroutine(void *arg)
     job->status = job->work(run, job->arg, &job->error);
 }
 
-/* A quota is room a run may count on, so quotas of admitted runs are kept free; runs without one
- * are admitted while there is room, and suspended should they need more than there is. */
+/* A quota is room a run may count on, so quotas of admitted runs are kept free; runs without one,
+ * or with one that is a worst case, are admitted while there is room, and suspended should they
+ * need more than there is. */
+static size_t reservation(const rm_run_options *options)
+{
+    return options->kv_overcommit ? 0 : options->kv_quota_bytes;
+}
+
 static bool may_admit(const job_crew *crew, const rm_job *job)
 {
-    size_t reserved = job->options.kv_quota_bytes;
+    size_t reserved = reservation(&job->options);
     if (!crew->n_live)
         return true;
     for (const rm_run *run = crew->engine->first_run; run; run = run->next) {
@@ -340,7 +347,7 @@ static bool may_admit(const job_crew *crew, const rm_job *job)
             continue;
         if (run->suspended || run->waiting)
             return false;
-        size_t quota = run->options.kv_quota_bytes, held = (size_t)rm_run_held_bytes(run);
+        size_t quota = reservation(&run->options), held = (size_t)rm_run_held_bytes(run);
         reserved += quota > held ? quota - held : 0;
     }
     return reserved < rm_budget_room(&crew->engine->budget);

@@ -79,8 +79,8 @@ static const rm_key limit_keys[] = {
 
 static const rm_key engine_keys[] = {
     { "concurrency", RM_KEY_INT, CONFIG(concurrency), 1, 100000, NULL, "" },
-    { "threads", RM_KEY_INT, CONFIG(threads), 1, 4096, NULL, "" },
-    { "max_batch_rows", RM_KEY_INT, CONFIG(max_batch_rows), 1, 1 << 20, NULL, "" },
+    { "threads", RM_KEY_INT, CONFIG(threads), 1, 1024, NULL, "" },
+    { "max_batch_rows", RM_KEY_INT, CONFIG(max_batch_rows), 16, 1 << 16, NULL, "" },
     { 0 },
 };
 static const rm_key engine_size_keys[] = {

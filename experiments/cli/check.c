@@ -1,5 +1,6 @@
 /* check.c - ramify check: validates an experiment file and shows its plan. */
 #include "experiments/cli/cli.h"
+#include "experiments/quota.h"
 
 #include <stdlib.h>
 
@@ -8,7 +9,7 @@
 static rm_status open_models(const rm_config *config, rm_engine **engine, rm_model **models,
                              rm_error *err)
 {
-    rm_engine_options options = { 0 };
+    rm_engine_options options = { .kv_bytes = config->kv_bytes };
     rm_status status = rm_engine_open(&options, engine, err);
     for (int i = 0; i < config->n_models && !status; i++) {
         char *path = NULL;
@@ -42,6 +43,9 @@ static rm_status check(const cli_args *args, rm_error *err)
     }
     if (!status)
         status = open_models(config, &engine, models, err);
+    if (!status)
+        status = rm_quota_check(config, models, problems,
+                                rm_engine_describe(engine).kv_limit_bytes, err);
     for (int i = 0; i < n_models && !status; i++)
         infos[i] = rm_model_describe(models[i]);
     if (!status)

@@ -4,6 +4,7 @@
  * text is what follows its last </think> (all of it, if there is none), blanks trimmed. */
 #include "base/json.h"
 #include "experiments/cli/cli.h"
+#include "experiments/quota.h"
 
 #include <errno.h>
 #include <math.h>
@@ -83,7 +84,11 @@ static rm_status open_models(generation *g, rm_error *err)
     rm_engine_options engine = { .isa = cli_text(args, "isa", NULL) };
     rm_model_options options = { .compute = cli_text(args, "compute", NULL),
                                  .kv = cli_text(args, "kv", NULL) };
-    rm_status status = cli_int(args, "threads", 1, 4096, &engine.n_threads, err);
+    double kv_mib = 0;
+    rm_status status = cli_int(args, "threads", 1, 1024, &engine.n_threads, err);
+    if (!status)
+        status = cli_real(args, "kv-mib", 1, 1e9, &kv_mib, err);
+    engine.kv_bytes = (size_t)(kv_mib * 1048576.0);
     if (!status)
         status = rm_engine_open(&engine, &g->engine, err);
     for (int i = 0; i < args->n_given && !status; i++) {
@@ -295,6 +300,15 @@ static rm_status execute(generation *g, rm_error *err)
         status = cli_real(g->args, "max-wall-ms", 0, 1e12, &s.job.options.max_wall_ms, err);
     if (status)
         return status;
+    double kv_quota_mib = 0;
+    status = cli_real(g->args, "kv-quota-mib", 0, 1e9, &kv_quota_mib, err);
+    if (!status)
+        status = rm_quota_single(g->params, g->models, g->n_models, g->problem.prompt,
+                                 (size_t)(kv_quota_mib * 1048576.0),
+                                 rm_engine_describe(g->engine).kv_limit_bytes,
+                                 &s.job.options.kv_quota_bytes, err);
+    if (status)
+        return status;
     s.job.options.problem = rm_hash_bytes(g->problem.prompt, strlen(g->problem.prompt));
     status = rm_engine_run(g->engine, 1, give_once, ignore_done, &s, cli_catch_signals(), err);
     if (!status && s.job.status)
@@ -378,6 +392,7 @@ static const cli_option options[] = {
     { "seed", 0, "S", "of all random draws (default 0)" },
     { "stop", 0, "TEXT", "a text that ends the answer; may be given several times" },
     { "step-end", 0, "TEXT", "a text that ends a reasoning step; may be given several times" },
+    { "kv-quota-mib", 0, "MIB", "most keys and values to hold (default: what the parameters need)" },
     { "max-wall-ms", 0, "MS", "stop after that time with what there is" },
     { "raw", 0, NULL, "only the text on stdout, without a line end of ours" },
     { "json", 0, NULL, "the whole outcome: candidates, tokens, log-probabilities, cost" },
@@ -385,6 +400,7 @@ static const cli_option options[] = {
     { "kv", 0, "TYPE", "f32 or bf16" },
     { "threads", 't', "T", "worker threads (default: all processors)" },
     { "isa", 0, "NAME", "instruction-set variant" },
+    { "kv-mib", 0, "MIB", "most memory for keys and values (default: a quarter of all memory)" },
     { NULL, 0, NULL, NULL },
 };
 
