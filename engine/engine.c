@@ -197,8 +197,10 @@ rm_status rm_model_adopt(rm_engine *engine, rm_weights *weights, rm_model **out,
                           .type = weights->kv_type };
     rm_kv *kv;
     status = engine->ops->kv_new(engine->backend, &shape, &weights->rope, info->n_ctx, &kv, err);
-    if (status)
+    if (status) {
+        rm_fail_within(err, status, "%s", info->file);
         goto done;
+    }
     rm_pool_open(&model->pool, engine->ops, engine->backend, kv, engine->options.page_positions,
                  &engine->budget);
     size_t page = (size_t)engine->options.page_positions;

@@ -17,7 +17,7 @@
  *
  * Errors.  rm_status and one sentence in rm_error, as base.h says. RM_E_LIMIT (quota, context)
  * and RM_E_BUDGET (time, tokens) are the two a strategy is expected to handle; RM_E_MEMORY is also
- * a cache too small for one problem alone.
+ * a cache too small for one problem alone, RM_E_FORMAT a model whose logits are no numbers.
  *
  * Threads.  An engine and all that belongs to it are used from one thread at a time; the engine
  * runs its own workers underneath. */
