@@ -8,7 +8,8 @@
  *   rm_eval     hands the engine a set of requests on paths and returns when all are served
  *
  * Ownership.  An engine outlives its models, prefixes and runs; a model outlives the runs that
- * use it. Everything a run hands out (paths, results of requests, rm_run_alloc) belongs to the
+ * use it, and a prefix the runs that name it. A model's file stays mapped and must not shrink while
+ * the model is open. Everything a run hands out (paths, results of requests, rm_run_alloc) belongs to the
  * run and lives until the run ends; paths can be dropped earlier to give pages back.
  *
  * The same bits.  What a run computes depends on model, backend, instruction-set variant,
@@ -219,8 +220,9 @@ RM_API rm_status rm_engine_run(rm_engine *, int concurrency, rm_job *(*next)(voi
                                void (*done)(void *, rm_job *), void *arg,
                                const volatile bool *cancel, rm_error *);
 
-/* Tokens that many problems begin with, evaluated once and held until closed. Using one changes
- * neither a result nor an account. */
+/* Tokens that many problems begin with, evaluated once and held until closed; a pool that is short
+ * takes their pages too, and they are evaluated again for a later run. Using one changes neither a
+ * result nor an account. A prefix outlives the runs that name it in their options. */
 RM_API rm_status rm_prefix_open(rm_engine *, rm_model *, const int32_t *tokens, int n,
                                 rm_prefix **, rm_error *);
 RM_API void rm_prefix_close(rm_prefix *);
@@ -282,12 +284,12 @@ RM_API uint64_t rm_path_identity(const rm_path *);
  * rules and ties). The off values (defaults) are given. */
 typedef struct rm_sampling {
     bool do_sample;             /* false: the most likely token, ties to the smaller id */
-    double temperature;         /* 1; > 0 */
+    double temperature;         /* 1; > 0, < 1e30 */
     int top_k;                  /* 0 */
     double top_p;               /* 1 */
     double min_p;               /* 0 */
     double typical_p;           /* 1 */
-    double repetition_penalty;  /* 1 */
+    double repetition_penalty;  /* 1; > 0, < 1e30 */
 } rm_sampling;
 
 #define RM_SAMPLING_DEFAULT { true, 1.0, 0, 1.0, 0.0, 1.0, 1.0 }

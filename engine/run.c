@@ -91,6 +91,8 @@ rm_status rm_run_new(rm_engine *engine, const rm_run_options *options, rm_run **
     run->engine = engine;
     if (options)
         run->options = *options;
+    if (run->options.prefix)
+        ((rm_prefix *)(uintptr_t)run->options.prefix)->open_runs++;
     run->started_s = rm_now_s();
     run->prev = engine->last_run;
     if (engine->last_run)
@@ -112,6 +114,8 @@ void rm_run_free(rm_run *run)
         rm_path_drop(run->last_path);
     for (int i = 0; i < run->n_usages; i++)
         run->usage[i].model->open_runs--;
+    if (run->options.prefix)
+        ((rm_prefix *)(uintptr_t)run->options.prefix)->open_runs--;
     if (run->prev)
         run->prev->next = run->next;
     else

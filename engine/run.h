@@ -78,8 +78,9 @@ struct rm_run {
     rm_tip *free_tips;
     rm_arena life, scratch;     /* until the run ends; until the next rm_eval */
     uint64_t prefix_positions;
-    uint64_t roots[RM_MAX_USAGES]; /* (model, prompt) pairs whose prompt has been counted */
-    int n_roots;
+    uint64_t *roots;               /* [root_capacity] (model, prompt) pairs whose prompt has been
+                                      counted; hashed, 0 where empty */
+    size_t n_roots, root_capacity; /* the latter a power of 2, or 0 */
 
     rm_usage usage[RM_MAX_USAGES];
     int n_usages;

@@ -194,6 +194,29 @@ static bool page_round(rm_run *run, rm_status *status, rm_error *err)
     return true;
 }
 
+/* Is the run about to evaluate a prompt from its first token? */
+static bool begins_prompt(const rm_run *run)
+{
+    for (int i = 0; i < run->n_tasks; i++)
+        for (int m = 0; m < run->tasks[i].n_members; m++)
+            if (!run->tasks[i].member[m]->evaluated)
+                return true;
+    return false;
+}
+
+/* Prefixes that gave their pages away come back for a run that would begin with them, where there
+ * is room for them and as much again. Without them the run computes the same by itself, so a
+ * failure here is none. */
+static void restore_prefixes(rm_engine *engine)
+{
+    for (rm_run *run = engine->first_run; run; run = run->next) {
+        rm_run *prefix = run->options.prefix ? run->options.prefix->run : NULL;
+        if (prefix && prefix->suspended && run->active && !run->suspended && begins_prompt(run) &&
+            rm_budget_room(&engine->budget) >= 2 * prefix->restore_bytes)
+            (void)rm_run_restore(prefix, NULL);
+    }
+}
+
 /* Brings suspended runs back, the first admitted first: the first active one at once, others when
  * there is room for twice what they held and a quarter of the pool besides. (In a pool far too
  * small, 4% of all rows were evaluated a second time; with an eighth to spare, 9%.) */
@@ -269,18 +292,19 @@ static void settle(rm_engine *engine, rm_status status, const rm_error *error)
     }
 }
 
-/* A run over its time fails where it stands; looked at once a round. */
-static bool out_of_time(rm_run *run, double now)
+/* Runs over their time fail where they stand, also while they wait for pages or are suspended:
+ * between two passes none of their rows is under way. */
+static void abandon_late(rm_engine *engine, double now)
 {
-    double limit = run->options.max_wall_ms;
-    double spent = limit > 0.0 ? 1e3 * (now - run->started_s) : 0.0;
-    if (run->round_open || spent <= limit)
-        return false;
-    rm_error error;
-    rm_fail(&error, RM_E_BUDGET, "%.0f ms have passed of the %.0f this problem may take", spent,
-            limit);
-    rm_eval_abandon(run, RM_E_BUDGET, &error);
-    return true;
+    for (rm_run *run = engine->first_run; run; run = run->next) {
+        double limit = run->options.max_wall_ms, spent = 1e3 * (now - run->started_s);
+        if (!run->active || !(limit > 0.0) || spent <= limit)
+            continue;
+        rm_error error;
+        rm_fail(&error, RM_E_BUDGET, "%.0f ms have passed of the %.0f this problem may take",
+                spent, limit);
+        rm_eval_abandon(run, RM_E_BUDGET, &error);
+    }
 }
 
 void rm_schedule_pass(rm_engine *engine)
@@ -288,11 +312,13 @@ void rm_schedule_pass(rm_engine *engine)
     double start = rm_now_s();
     rm_error error;
     rm_status status = RM_OK;
+    abandon_late(engine, start);
     restore_runs(engine);
+    restore_prefixes(engine);
     double restored = rm_now_s();
     rm_pass_begin(engine);
     for (rm_run *run = engine->first_run; run && !rm_pass_full(engine); run = run->next)
-        if (run->active && !run->suspended && !out_of_time(run, restored))
+        if (run->active && !run->suspended)
             plan_run(run);
     double planned = rm_now_s();
     if (!rm_pass_empty(engine))
@@ -512,6 +538,7 @@ void rm_prefix_close(rm_prefix *prefix)
 {
     if (!prefix)
         return;
+    assert(!prefix->open_runs && "close the runs that name a prefix first");
     rm_run_free(prefix->run);
     free(prefix);
 }

@@ -22,6 +22,7 @@
 struct rm_prefix {
     rm_run *run;
     rm_path *path;
+    int open_runs;             /* that name it */
 };
 
 /* One pass over all active runs. A failure of the device fails every rm_eval in progress. */
