@@ -13,8 +13,8 @@
  * run and lives until the run ends; paths can be dropped earlier to give pages back.
  *
  * The same bits.  What a run computes depends on model, backend, instruction-set variant,
- * compute and KV type, seed, problem and the requests made; never on batch size, concurrency,
- * threads, page size, the KV limit, or what else runs.
+ * compute and KV type, seed, problem, its own quota and the requests made; never on batch size,
+ * concurrency, threads, page size, the engine's KV limit, or what else runs.
  *
  * Errors.  rm_status and one sentence in rm_error, as base.h says. RM_E_LIMIT (quota, context)
  * and RM_E_BUDGET (time, tokens) are the two a strategy is expected to handle; RM_E_MEMORY is also

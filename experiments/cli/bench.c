@@ -154,7 +154,7 @@ static rm_status open_model(bench *b, const cli_args *args, rm_error *err)
     char *path = NULL;
     if (!name)
         return rm_fail(err, RM_E_ARGUMENT, "-m MODEL is missing");
-    rm_status status = cli_int(args, "threads", 1, 4096, &engine.n_threads, err);
+    rm_status status = cli_int(args, "threads", 1, 1024, &engine.n_threads, err);
     if (!status)
         status = cli_int(args, "max-batch-rows", 16, 1 << 16, &engine.max_batch_rows, err);
     if (!status)
