@@ -200,7 +200,7 @@ rm_status rm_file_read(const char *path, size_t max_bytes, char **data, size_t *
     size_t length = 0;
     struct stat info;
 
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not hold us up */
     if (fd < 0)
         return rm_fail(err, RM_E_IO, "cannot open %s: %s", path, strerror(errno));
     if (fstat(fd, &info) != 0) {

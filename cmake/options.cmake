@@ -17,7 +17,8 @@ if(RM_WERROR)
 endif()
 if(RM_SANITIZE)
   target_compile_options(rm_options INTERFACE
-    -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g)
+    -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g
+    -UNDEBUG) # asserts too: no other build has them
   target_link_options(rm_options INTERFACE -fsanitize=address,undefined)
 endif()
 

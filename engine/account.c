@@ -30,16 +30,46 @@ static rm_cost cost_of_served(const int *n_generated, int n)
     return cost;
 }
 
-void rm_account_prompt(rm_run *run, const rm_path *path)
+/* Where `key` is in a set at most half full, or would go. */
+static size_t root_at(const uint64_t *roots, size_t capacity, uint64_t key)
+{
+    size_t i = (size_t)key & (capacity - 1);
+    while (roots[i] && roots[i] != key)
+        i = (i + 1) & (capacity - 1);
+    return i;
+}
+
+static rm_status roots_grow(rm_run *run, rm_error *err)
+{
+    size_t capacity = run->root_capacity ? 2 * run->root_capacity : 16;
+    uint64_t *roots = rm_arena_alloc(&run->life, capacity * sizeof *roots);
+    if (!roots)
+        return rm_fail(err, RM_E_MEMORY, "no memory to account for another prompt");
+    for (size_t i = 0; i < run->root_capacity; i++)
+        if (run->roots[i])
+            roots[root_at(roots, capacity, run->roots[i])] = run->roots[i];
+    run->roots = roots;
+    run->root_capacity = capacity;
+    return RM_OK;
+}
+
+rm_status rm_account_prompt(rm_run *run, const rm_path *path, rm_error *err)
 {
     uint64_t prompt = rm_hash_bytes(path->tokens, (size_t)path->n_prompt * sizeof *path->tokens);
     uint64_t key = rm_mix(prompt, (uint64_t)path->usage);
-    for (int i = 0; i < run->n_roots; i++)
-        if (run->roots[i] == key)
-            return;
-    if (run->n_roots < RM_MAX_USAGES)
-        run->roots[run->n_roots++] = key;
+    key += !key;
+    if (2 * (run->n_roots + 1) > run->root_capacity) {
+        rm_status status = roots_grow(run, err);
+        if (status)
+            return status;
+    }
+    size_t at = root_at(run->roots, run->root_capacity, key);
+    if (run->roots[at])
+        return RM_OK;
+    run->roots[at] = key;
+    run->n_roots++;
     run->usage[path->usage].prompt_tokens += (uint64_t)path->n_prompt;
+    return RM_OK;
 }
 
 void rm_account_round(rm_run *run)

@@ -4,8 +4,8 @@
 
 #include "engine/run.h"
 
-/* Counts the prompt of a path the model is about to read for the first time. */
-void rm_account_prompt(rm_run *, const rm_path *);
+/* Counts the prompt of a path the model is about to read, unless one like it has been. */
+rm_status rm_account_prompt(rm_run *, const rm_path *, rm_error *);
 
 /* One round is over: every `body` and `output` mark becomes a round's reading. */
 void rm_account_round(rm_run *);

@@ -198,10 +198,14 @@ rm_status rm_model_adopt(rm_engine *engine, rm_weights *weights, rm_model **out,
                           .type = weights->kv_type };
     rm_kv *kv;
     status = engine->ops->kv_new(engine->backend, &shape, &weights->rope, info->n_ctx, &kv, err);
-    if (status)
+    if (status) {
+        rm_fail_within(err, status, "%s", info->file);
         goto done;
+    }
     rm_pool_open(&model->pool, engine->ops, engine->backend, kv, engine->options.page_positions,
                  &engine->budget);
+    size_t page = (size_t)engine->options.page_positions;
+    weights->info.kv_held_bytes = (model->pool.page_bytes + page - 1) / page;
     model->tip_bytes = (size_t)info->n_embd * sizeof(float);
     count_weights(model);
     status = rm_model_buffers_new(model, err);

@@ -8,16 +8,17 @@
  *   rm_eval     hands the engine a set of requests on paths and returns when all are served
  *
  * Ownership.  An engine outlives its models, prefixes and runs; a model outlives the runs that
- * use it. Everything a run hands out (paths, results of requests, rm_run_alloc) belongs to the
+ * use it, and a prefix the runs that name it. A model's file stays mapped and must not shrink while
+ * the model is open. Everything a run hands out (paths, results of requests, rm_run_alloc) belongs to the
  * run and lives until the run ends; paths can be dropped earlier to give pages back.
  *
  * The same bits.  What a run computes depends on model, backend, instruction-set variant,
- * compute and KV type, seed, problem and the requests made; never on batch size, concurrency,
- * threads, page size, the KV limit, or what else runs.
+ * compute and KV type, seed, problem, its own quota and the requests made; never on batch size,
+ * concurrency, threads, page size, the engine's KV limit, or what else runs.
  *
  * Errors.  rm_status and one sentence in rm_error, as base.h says. RM_E_LIMIT (quota, context)
  * and RM_E_BUDGET (time, tokens) are the two a strategy is expected to handle; RM_E_MEMORY is also
- * a cache too small for one problem alone.
+ * a cache too small for one problem alone, RM_E_FORMAT a model whose logits are no numbers.
  *
  * Threads.  An engine and all that belongs to it are used from one thread at a time; the engine
  * runs its own workers underneath. */
@@ -48,7 +49,8 @@ typedef struct rm_engine_options {
     int n_threads;         /* 0: the processors this process may run on */
     int page_positions;    /* KV positions per page: 16 (default), 32 or 64 */
     size_t kv_bytes;       /* limit of all KV pages together; 0: a quarter of physical memory. The
-                              problem in front may pass it by the rounding of its paths to pages */
+                              problem in front may pass it by the rounding of its paths to pages,
+                              and by a row of n_embd floats for each path whose state is kept */
     int max_batch_rows;    /* most rows in one forward pass; 0: 512; at least 16 */
 } rm_engine_options;
 
@@ -107,7 +109,10 @@ typedef struct rm_model_info {
                                   output matrix; a multiply-add counts 2 */
     double flops_output;       /* of the output matrix, for each row whose distribution is wanted */
     double flops_per_position; /* of attention, for each cached position a row looks at */
-    size_t kv_position_bytes;  /* keys and values of one position, all layers */
+    size_t kv_position_bytes;  /* keys and values of one position, all layers: what an account
+                                  counts as read */
+    size_t kv_held_bytes;      /* the same as the backend pads it: what quotas and the engine's
+                                  limit count */
     int32_t bos, eos;          /* -1: none */
     bool add_bos;
     const char *chat_template; /* tokenizer.chat_template, a Jinja2 program; NULL: none */
@@ -184,11 +189,14 @@ typedef struct rm_run_options {
     uint64_t problem;         /* hash that names the problem */
     uint64_t stream;          /* 0, or the cell's hash where cells must not share draws */
     size_t kv_quota_bytes;    /* most this run may hold; 0: no quota. Counted in positions of its own
-                              tree, as if alone, and checked when a request is made, for the most
-                              it could add: pending tokens, and all but the last of those it may
-                              append. More than the quota is RM_E_LIMIT; within it but more than
-                              the engine's limit is RM_E_MEMORY, which ends the problem, since no
-                              result may depend on that limit */
+                              tree, as if alone, kv_held_bytes each, and checked when a request
+                              is made, for the most it could add: pending tokens, and all but the
+                              last of those it may append. More than the quota is RM_E_LIMIT.
+                              A quota above the engine's limit is refused when the run is opened
+                              (RM_E_LIMIT); without one, needing more than that limit is
+                              RM_E_MEMORY, which ends the problem: no result may depend on it */
+    bool kv_overcommit;       /* jobs: the quota is a worst case that few reach. The job is admitted
+                              while there is any room, not only when all of it is free */
     double max_wall_ms;       /* 0: none. Once exceeded rm_eval returns RM_E_BUDGET, also in the
                               middle of a span */
     uint64_t max_generated_tokens; /* 0: none. Spans are cut there (RM_STOP_BUDGET), and a request
@@ -215,14 +223,15 @@ typedef struct rm_job {
  * `done` gets each finished job, in the order of finishing. Both run on the caller's thread
  * between rounds. If `cancel` becomes true, unfinished jobs are unwound: their rm_eval returns
  * RM_E_CANCELLED, `done` sees them with that status, and so does the caller. A job with a KV
- * quota is admitted when that much is free; one without when there is any room, and suspended and
- * recomputed should it need more than there is. */
+ * quota is admitted when that much is free; one without, or with kv_overcommit, when there is any
+ * room, and suspended and recomputed should it need more than there is. */
 RM_API rm_status rm_engine_run(rm_engine *, int concurrency, rm_job *(*next)(void *),
                                void (*done)(void *, rm_job *), void *arg,
                                const volatile bool *cancel, rm_error *);
 
-/* Tokens that many problems begin with, evaluated once and held until closed. Using one changes
- * neither a result nor an account. */
+/* Tokens that many problems begin with, evaluated once and held until closed; a pool that is short
+ * takes their pages too, and they are evaluated again for a later run. Using one changes neither a
+ * result nor an account. A prefix outlives the runs that name it in their options. */
 RM_API rm_status rm_prefix_open(rm_engine *, rm_model *, const int32_t *tokens, int n,
                                 rm_prefix **, rm_error *);
 RM_API void rm_prefix_close(rm_prefix *);
@@ -284,12 +293,12 @@ RM_API uint64_t rm_path_identity(const rm_path *);
  * rules and ties). The off values (defaults) are given. */
 typedef struct rm_sampling {
     bool do_sample;             /* false: the most likely token, ties to the smaller id */
-    double temperature;         /* 1; > 0 */
+    double temperature;         /* 1; > 0, < 1e30 */
     int top_k;                  /* 0 */
     double top_p;               /* 1 */
     double min_p;               /* 0 */
     double typical_p;           /* 1 */
-    double repetition_penalty;  /* 1 */
+    double repetition_penalty;  /* 1; > 0, < 1e30 */
 } rm_sampling;
 
 #define RM_SAMPLING_DEFAULT { true, 1.0, 0, 1.0, 0.0, 1.0, 1.0 }

@@ -23,7 +23,7 @@ rm_status rm_sampling_check(const rm_sampling *s, rm_error *err)
     const char *what = NULL, *range = NULL;
     double value = 0.0;
     if (!(s->temperature > 0.0 && s->temperature < 1e30))
-        what = "temperature", value = s->temperature, range = "greater than 0";
+        what = "temperature", value = s->temperature, range = "greater than 0 and below 1e30";
     else if (s->top_k < 0)
         what = "top_k", value = s->top_k, range = "0 (off) or more";
     else if (!(s->top_p > 0.0 && s->top_p <= 1.0))
@@ -33,7 +33,8 @@ rm_status rm_sampling_check(const rm_sampling *s, rm_error *err)
     else if (!(s->typical_p > 0.0 && s->typical_p <= 1.0))
         what = "typical_p", value = s->typical_p, range = "greater than 0 and at most 1";
     else if (!(s->repetition_penalty > 0.0 && s->repetition_penalty < 1e30))
-        what = "repetition_penalty", value = s->repetition_penalty, range = "greater than 0";
+        what = "repetition_penalty", value = s->repetition_penalty,
+        range = "greater than 0 and below 1e30";
     if (what)
         return rm_fail(err, RM_E_ARGUMENT, "%s is %g; it must be %s", what, value, range);
     return RM_OK;
@@ -41,6 +42,8 @@ rm_status rm_sampling_check(const rm_sampling *s, rm_error *err)
 
 static rm_status check_strings(const char *const *strings, int n, const char *kind, rm_error *err)
 {
+    if (n < 0)
+        return rm_fail(err, RM_E_ARGUMENT, "%d %s strings", n, kind);
     for (int i = 0; i < n; i++)
         if (!strings || !strings[i] || !strings[i][0])
             return rm_fail(err, RM_E_ARGUMENT, "%s string %d is empty", kind, i);
@@ -235,7 +238,7 @@ static rm_status check_quota(const rm_run *run, rm_error *err)
         for (int m = 0; m < run->tasks[i].n_members; m++) {
             const rm_path *path = run->tasks[i].member[m];
             wanted +=
-                most_positions(&run->tasks[i], path) * path->model->weights->info.kv_position_bytes;
+                most_positions(&run->tasks[i], path) * path->model->weights->info.kv_held_bytes;
         }
     if (quota && held + wanted > quota)
         return rm_fail(err, RM_E_LIMIT,
@@ -428,8 +431,8 @@ static rm_status set_up_task(rm_run *run, rm_task *task, rm_error *err)
     return set_up_matchers(run, task, err);
 }
 
-/* Notes where each member stands and takes it into the round's counts. Only rm_path_own_node can
- * fail here, and leaves no more than an empty node. */
+/* Notes where each member stands and takes it into the round's counts. Only memory can run out
+ * here, and leaves no more than an empty node. */
 static rm_status start_task(rm_run *run, rm_task *task, rm_error *err)
 {
     const rm_request *request = task->request;
@@ -440,8 +443,11 @@ static rm_status start_task(rm_run *run, rm_task *task, rm_error *err)
     }
     for (int m = 0; m < task->n_members; m++) {
         rm_path *path = task->member[m];
-        if (!path->evaluated)
-            rm_account_prompt(run, path);
+        if (!path->evaluated) {
+            rm_status status = rm_account_prompt(run, path, err);
+            if (status)
+                return status;
+        }
         if (request->want != RM_WANT_NOTHING || rm_path_pending(path))
             rm_path_claim(path);
         if (rm_path_pending(path) || appends) {

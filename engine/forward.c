@@ -27,9 +27,12 @@ rm_status rm_pass_new(int max_rows, rm_pass **out, rm_error *err)
     pass->max_rows = max_rows;
     pass->max_picks = pass->max_served = 4 * max_rows;
     pass->picks = calloc((size_t)pass->max_picks, sizeof *pass->picks);
+    pass->pick_runs = calloc((size_t)pass->max_picks, sizeof *pass->pick_runs);
+    pass->pick_models = calloc((size_t)pass->max_picks, sizeof *pass->pick_models);
+    pass->no_numbers = calloc((size_t)pass->max_picks, sizeof *pass->no_numbers);
     pass->served = calloc((size_t)pass->max_served, sizeof *pass->served);
     pass->ascending = calloc((size_t)max_rows, sizeof *pass->ascending);
-    if (!pass->picks || !pass->served || !pass->ascending) {
+    if (!pass->picks || !pass->pick_runs || !pass->pick_models || !pass->no_numbers || !pass->served || !pass->ascending) {
         rm_pass_free(pass);
         return rm_fail(err, RM_E_MEMORY, "no memory for batches of %d rows", max_rows);
     }
@@ -44,6 +47,9 @@ void rm_pass_free(rm_pass *pass)
     if (!pass)
         return;
     free(pass->picks);
+    free(pass->pick_runs);
+    free(pass->pick_models);
+    free(pass->no_numbers);
     free(pass->served);
     free(pass->ascending);
     free(pass);
@@ -233,11 +239,16 @@ static task_fit fit_task(const rm_pass *pass, const rm_task *task)
 }
 
 /* One pick for place i of the task; `rows` are its members' rows of logits. */
-static void add_pick(rm_pass *pass, const rm_run *run, rm_task *task, int i, const int *rows)
+static void add_pick(rm_pass *pass, rm_run *run, rm_task *task, int i, const int *rows)
 {
     const rm_request *request = task->request;
     const rm_path *path = task->member[0];
-    rm_pick *pick = &pass->picks[pass->n_picks++];
+    int at = pass->n_picks++;
+    rm_pick *pick = &pass->picks[at];
+    pass->pick_runs[at] = run;
+    pass->pick_models[at] = path->model;
+    pass->no_numbers[at] = false;
+    pick->out_no_numbers = &pass->no_numbers[at];
     pick->want = request->want;
     pick->n_members = task->n_members;
     for (int m = 0; m < task->n_members; m++) {
@@ -264,16 +275,11 @@ static void add_pick(rm_pass *pass, const rm_run *run, rm_task *task, int i, con
         pick->out_lp += task->n_results;
         pick->out_lp_sampling += task->n_results;
     } else if (request->want == RM_WANT_SCORE) {
+        pick->index = (uint32_t)(path->length - request->n_tokens + i);
         pick->tokens += i;
         pick->n_tokens = 1;
         pick->out_lp += i;
     }
-}
-
-/* The state of a path's last token outlives the pass if the path stays there. */
-static bool leaves_tip(const rm_task *task)
-{
-    return task->request->want != RM_WANT_SPAN && task->request->want != RM_WANT_SCORE;
 }
 
 rm_status rm_pass_add(rm_engine *engine, rm_run *run, rm_task *task, rm_error *err)
@@ -281,7 +287,7 @@ rm_status rm_pass_add(rm_engine *engine, rm_run *run, rm_task *task, rm_error *e
     rm_pass *pass = engine->pass;
     task_fit fit = fit_task(pass, task);
     rm_tip *tip[RM_MAX_MEMBERS] = { NULL };
-    if (fit.places && leaves_tip(task))
+    if (fit.places && rm_task_leaves_tip(task))
         for (int m = 0; m < task->n_members; m++)
             if (!fit.tip[m] && !(tip[m] = rm_tip_new(run, task->member[m]->model, err))) {
                 while (m--)
@@ -298,7 +304,7 @@ rm_status rm_pass_add(rm_engine *engine, rm_run *run, rm_task *task, rm_error *e
     }
     bool distribution = task->request->want != RM_WANT_NOTHING;
     for (int i = 0; i < fit.places; i++) {
-        int rows[RM_MAX_MEMBERS];
+        int rows[RM_MAX_MEMBERS] = { 0 };
         for (int m = 0; m < task->n_members; m++) {
             rm_model *model = task->member[m]->model;
             rm_outputs *outputs = &model->outputs;
@@ -413,6 +419,22 @@ static void enqueue_outputs(rm_model *model)
         ops->matmul(backend, model->logits, model->last, weights->output, out->n); /* [., V] */
 }
 
+/* Logits that are no distribution (a damaged file, an overflow) fail the rm_eval that asked for
+ * them, and no other: nothing drawn from them may reach a record. */
+static void doom_without_numbers(const rm_pass *pass)
+{
+    for (int i = 0; i < pass->n_picks; i++) {
+        rm_run *run = pass->pick_runs[i];
+        if (!pass->no_numbers[i] || run->doomed)
+            continue;
+        run->doomed = true;
+        run->status = rm_fail(&run->error, RM_E_FORMAT, "the logits of %s after %u tokens are no "
+                              "numbers (NaN or infinite): its weights are damaged, or its compute "
+                              "type overflows", pass->pick_models[i]->weights->info.name,
+                              (unsigned)pass->picks[i].index);
+    }
+}
+
 rm_status rm_pass_run(rm_engine *engine, rm_error *err)
 {
     for (rm_model *model = engine->models; model; model = model->next) {
@@ -425,7 +447,10 @@ rm_status rm_pass_run(rm_engine *engine, rm_error *err)
     if (engine->pass->n_picks)
         engine->ops->pick(engine->backend, engine->pass->picks, engine->pass->n_picks);
     engine->times.rounds++;
-    return engine->ops->flush(engine->backend, err);
+    rm_status status = engine->ops->flush(engine->backend, err);
+    if (!status)
+        doom_without_numbers(engine->pass);
+    return status;
 }
 
 rm_status rm_path_evaluate_again(rm_path *path, int from, int n, int32_t slot, rm_error *err)

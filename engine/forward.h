@@ -12,6 +12,9 @@ struct rm_pass {
     uint64_t number;
     int max_rows, max_picks, n_picks;
     rm_pick *picks;            /* [max_picks] */
+    rm_run **pick_runs;        /* [max_picks] whose they are */
+    const rm_model **pick_models; /* [max_picks] the first of each */
+    bool *no_numbers;          /* [max_picks] picks from logits that are no distribution */
     struct {
         rm_run *run;
         rm_task *task;

@@ -25,6 +25,7 @@
 #include "engine/num.h"
 
 #include <assert.h>
+#include <math.h> /* INFINITY */
 #include <string.h>
 
 typedef struct scratch {
@@ -61,11 +62,19 @@ static scratch scratch_of(void *memory, int n_vocab)
 
 /* ---- log-probabilities --------------------------------------------------------------------- */
 
-static double row_lse(const float *row, int n, const rm_row_kernels *kernels)
+/* A log-sum-exp that is a number; NaN and +infinity mark the pick. */
+static double checked(const rm_pick *pick, double lse)
+{
+    if (!(lse < (double)INFINITY) && pick->out_no_numbers)
+        *pick->out_no_numbers = true;
+    return lse;
+}
+
+static double row_lse(const rm_pick *pick, const float *row, const rm_row_kernels *kernels)
 {
     double max, sum;
-    kernels->max_sum(row, n, &max, &sum);
-    return max + rm_log(sum);
+    kernels->max_sum(row, pick->n_vocab, &max, &sum);
+    return checked(pick, max + rm_log(sum));
 }
 
 static double double_max(const double *x, int n)
@@ -99,7 +108,7 @@ static void combine(const rm_pick *pick, const float *const *rows, const rm_row_
     for (int m = 0; m < pick->n_members; m++)
         total += pick->member[m].weight;
     for (int m = 0; m < pick->n_members; m++) {
-        double lse = row_lse(rows[m], V, kernels);
+        double lse = row_lse(pick, rows[m], kernels);
         double weight = pick->member[m].weight;
         if (pick->combine == RM_COMBINE_PRODUCT)
             for (int v = 0; v < V; v++)
@@ -109,7 +118,7 @@ static void combine(const rm_pick *pick, const float *const *rows, const rm_row_
                 lp[v] += weight / total * rm_exp((double)rows[m][v] - lse);
     }
     if (pick->combine == RM_COMBINE_PRODUCT) {
-        double lse = double_lse(lp, V);
+        double lse = checked(pick, double_lse(lp, V));
         for (int v = 0; v < V; v++)
             lp[v] -= lse;
     } else {
@@ -342,7 +351,7 @@ static uint64_t double_weights(const double *x, int n, double temperature, uint6
     return total;
 }
 
-/* Draws from w; -1 if nothing has weight (a row of numbers that are none). */
+/* Draws from w; -1 if nothing has weight (a row that is no distribution, see rm_pick). */
 static int32_t draw(const rm_pick *pick, const scratch *s, uint64_t total, double *lp_sampling)
 {
     const uint64_t *w = s->w;
@@ -369,7 +378,7 @@ static void serve_span(const rm_pick *pick, const float *row, const double *comb
     int n = pick->n_vocab;
     int32_t token = -1;
     double lp_sampling = 0.0;
-    double lse = combined ? 0.0 : row_lse(row, n, kernels);
+    double lse = combined ? 0.0 : row_lse(pick, row, kernels);
     if (combined) {
         const double *x = combined;
         if (has_penalty(pick)) {
@@ -469,7 +478,7 @@ void rm_pick_serve(const rm_pick *pick, const float *const *rows, const rm_row_k
         serve_span(pick, rows[0], combined, kernels, &s);
         return;
     }
-    double lse = combined ? 0.0 : row_lse(rows[0], n, kernels);
+    double lse = combined ? 0.0 : row_lse(pick, rows[0], kernels);
     if (pick->want == RM_WANT_LOGPROBS || pick->want == RM_WANT_SCORE) {
         for (int i = 0; i < pick->n_tokens; i++) {
             int32_t v = pick->tokens[i];

@@ -43,6 +43,9 @@ struct rm_pick {
     int32_t *out_tokens;              /* host memory: [1], [k] */
     double *out_lp;                   /* [1], [k], [n_tokens] or [V] */
     double *out_lp_sampling;          /* [1] */
+    bool *out_no_numbers;             /* set where a row has no distribution: a logit is NaN or
+                                         infinite, or every one -infinite. What else is written then
+                                         means nothing. NULL: nobody asks */
 };
 
 /* Passes over one row of logits, n entries. */
@@ -61,7 +64,5 @@ size_t rm_pick_scratch_bytes(int n_vocab);
 
 /* Serves one pick; rows[m] is the logits row of member m. `scratch` is 64-byte aligned. */
 void rm_pick_serve(const rm_pick *, const float *const *rows, const rm_row_kernels *, void *scratch);
-
-/* The engine's own elementary functions (num.c / num.h): double, explicit FMA, no libm. */
 
 #endif

@@ -74,14 +74,25 @@ void rm_arena_free(rm_arena *arena)
 
 /* ---- runs ---------------------------------------------------------------------------------- */
 
+static double mebibytes(size_t bytes)
+{
+    return (double)bytes / 1048576.0;
+}
+
 rm_status rm_run_new(rm_engine *engine, const rm_run_options *options, rm_run **out, rm_error *err)
 {
+    size_t quota = options ? options->kv_quota_bytes : 0, limit = engine->budget.limit_bytes;
+    if (quota > limit)
+        return rm_fail(err, RM_E_LIMIT, "a quota of %.6g MiB of keys and values exceeds the %.6g "
+                       "MiB of the whole engine", mebibytes(quota), mebibytes(limit));
     rm_run *run = calloc(1, sizeof *run);
     if (!run)
         return rm_fail(err, RM_E_MEMORY, "no memory for another run");
     run->engine = engine;
     if (options)
         run->options = *options;
+    if (run->options.prefix)
+        ((rm_prefix *)(uintptr_t)run->options.prefix)->open_runs++;
     run->started_s = rm_now_s();
     run->prev = engine->last_run;
     if (engine->last_run)
@@ -103,6 +114,8 @@ void rm_run_free(rm_run *run)
         rm_path_drop(run->last_path);
     for (int i = 0; i < run->n_usages; i++)
         run->usage[i].model->open_runs--;
+    if (run->options.prefix)
+        ((rm_prefix *)(uintptr_t)run->options.prefix)->open_runs--;
     if (run->prev)
         run->prev->next = run->next;
     else
@@ -145,7 +158,7 @@ uint64_t rm_run_held_bytes(const rm_run *run)
 {
     uint64_t bytes = 0;
     for (int i = 0; i < run->n_usages; i++)
-        bytes += run->usage[i].held * run->usage[i].model->weights->info.kv_position_bytes;
+        bytes += run->usage[i].held * run->usage[i].model->weights->info.kv_held_bytes;
     return bytes;
 }
 

@@ -79,8 +79,9 @@ struct rm_run {
     rm_tip *free_tips;
     rm_arena life, scratch;     /* until the run ends; until the next rm_eval */
     uint64_t prefix_positions;
-    uint64_t roots[RM_MAX_USAGES]; /* (model, prompt) pairs whose prompt has been counted */
-    int n_roots;
+    uint64_t *roots;               /* [root_capacity] (model, prompt) pairs whose prompt has been
+                                      counted; hashed, 0 where empty */
+    size_t n_roots, root_capacity; /* the latter a power of 2, or 0 */
 
     rm_usage usage[RM_MAX_USAGES];
     int n_usages;
@@ -111,7 +112,7 @@ void rm_run_free(rm_run *);
 /* Index of the model's usage; -1 with a sentence when a run uses too many models. */
 int rm_run_usage(rm_run *, rm_model *, rm_error *);
 
-uint64_t rm_run_held_bytes(const rm_run *);  /* of the positions in its tree */
+uint64_t rm_run_held_bytes(const rm_run *);  /* of the positions in its tree, as quotas count */
 
 /* ---- rounds of an rm_eval (eval.c), called by the scheduler ---- */
 
@@ -119,6 +120,12 @@ uint64_t rm_run_held_bytes(const rm_run *);  /* of the positions in its tree */
 static inline int rm_task_rows(const rm_task *task, const rm_path *path)
 {
     return rm_path_pending(path) - (task->request->want == RM_WANT_SCORE);
+}
+
+/* The state of a path's last token outlives the pass if the path stays there. */
+static inline bool rm_task_leaves_tip(const rm_task *task)
+{
+    return task->request->want != RM_WANT_SPAN && task->request->want != RM_WANT_SCORE;
 }
 
 /* Decides which tasks draw in the round that begins. Ends spans whose budget is spent. */

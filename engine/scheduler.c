@@ -175,6 +175,7 @@ static bool page_round(rm_run *run, rm_status *status, rm_error *err)
             }
             bytes += path->model->pool.page_bytes *
                      (size_t)rm_path_pages_needed(path, path->evaluated, rm_task_rows(task, path));
+            bytes += path->tip || !rm_task_leaves_tip(task) ? 0 : path->model->tip_bytes;
         }
     }
     if (bytes && !make_room(run, bytes))
@@ -192,6 +193,29 @@ static bool page_round(rm_run *run, rm_status *status, rm_error *err)
     }
     run->round_paged = true;
     return true;
+}
+
+/* Is the run about to evaluate a prompt from its first token? */
+static bool begins_prompt(const rm_run *run)
+{
+    for (int i = 0; i < run->n_tasks; i++)
+        for (int m = 0; m < run->tasks[i].n_members; m++)
+            if (!run->tasks[i].member[m]->evaluated)
+                return true;
+    return false;
+}
+
+/* Prefixes that gave their pages away come back for a run that would begin with them, where there
+ * is room for them and as much again. Without them the run computes the same by itself, so a
+ * failure here is none. */
+static void restore_prefixes(rm_engine *engine)
+{
+    for (rm_run *run = engine->first_run; run; run = run->next) {
+        rm_run *prefix = run->options.prefix ? run->options.prefix->run : NULL;
+        if (prefix && prefix->suspended && run->active && !run->suspended && begins_prompt(run) &&
+            rm_budget_room(&engine->budget) >= 2 * prefix->restore_bytes)
+            (void)rm_run_restore(prefix, NULL);
+    }
 }
 
 /* Brings suspended runs back, the first admitted first: the first active one at once, others when
@@ -269,18 +293,19 @@ static void settle(rm_engine *engine, rm_status status, const rm_error *error)
     }
 }
 
-/* A run over its time fails where it stands; looked at once a round. */
-static bool out_of_time(rm_run *run, double now)
+/* Runs over their time fail where they stand, also while they wait for pages or are suspended:
+ * between two passes none of their rows is under way. */
+static void abandon_late(rm_engine *engine, double now)
 {
-    double limit = run->options.max_wall_ms;
-    double spent = limit > 0.0 ? 1e3 * (now - run->started_s) : 0.0;
-    if (run->round_open || spent <= limit)
-        return false;
-    rm_error error;
-    rm_fail(&error, RM_E_BUDGET, "%.0f ms have passed of the %.0f this problem may take", spent,
-            limit);
-    rm_eval_abandon(run, RM_E_BUDGET, &error);
-    return true;
+    for (rm_run *run = engine->first_run; run; run = run->next) {
+        double limit = run->options.max_wall_ms, spent = 1e3 * (now - run->started_s);
+        if (!run->active || !(limit > 0.0) || spent <= limit)
+            continue;
+        rm_error error;
+        rm_fail(&error, RM_E_BUDGET, "%.0f ms have passed of the %.0f this problem may take",
+                spent, limit);
+        rm_eval_abandon(run, RM_E_BUDGET, &error);
+    }
 }
 
 /* Takes in what services have drawn. Waits for them only if no run has anything else to do, and not
@@ -289,11 +314,9 @@ static void poll_services(rm_engine *engine)
 {
     enum { WAIT_MS = 100 };
     bool idle = true;
-    for (rm_run *run = engine->first_run; run; run = run->next) {
+    abandon_late(engine, rm_now_s());
+    for (rm_run *run = engine->first_run; run; run = run->next)
         idle = idle && !rm_run_has_rounds(run);
-        if (run->active && run->n_in_flight)
-            out_of_time(run, rm_now_s());
-    }
     rm_served_poll(engine, idle ? WAIT_MS : 0);
 }
 
@@ -304,12 +327,13 @@ void rm_schedule_pass(rm_engine *engine)
     double start = rm_now_s();
     rm_error error;
     rm_status status = RM_OK;
+    abandon_late(engine, start);
     restore_runs(engine);
+    restore_prefixes(engine);
     double restored = rm_now_s();
     rm_pass_begin(engine);
     for (rm_run *run = engine->first_run; run && !rm_pass_full(engine); run = run->next)
-        if (run->active && !run->suspended && !out_of_time(run, restored) &&
-            rm_run_has_rounds(run))
+        if (run->active && !run->suspended && rm_run_has_rounds(run))
             plan_run(run);
     double planned = rm_now_s();
     if (!rm_pass_empty(engine))
@@ -346,11 +370,17 @@ static void work_in_coroutine(void *arg)
     job->status = job->work(run, job->arg, &job->error);
 }
 
-/* A quota is room a run may count on, so quotas of admitted runs are kept free; runs without one
- * are admitted while there is room, and suspended should they need more than there is. */
+/* A quota is room a run may count on, so quotas of admitted runs are kept free; runs without one,
+ * or with one that is a worst case, are admitted while there is room, and suspended should they
+ * need more than there is. */
+static size_t reservation(const rm_run_options *options)
+{
+    return options->kv_overcommit ? 0 : options->kv_quota_bytes;
+}
+
 static bool may_admit(const job_crew *crew, const rm_job *job)
 {
-    size_t reserved = job->options.kv_quota_bytes;
+    size_t reserved = reservation(&job->options);
     if (!crew->n_live)
         return true;
     for (const rm_run *run = crew->engine->first_run; run; run = run->next) {
@@ -358,7 +388,7 @@ static bool may_admit(const job_crew *crew, const rm_job *job)
             continue;
         if (run->suspended || run->waiting)
             return false;
-        size_t quota = run->options.kv_quota_bytes, held = (size_t)rm_run_held_bytes(run);
+        size_t quota = reservation(&run->options), held = (size_t)rm_run_held_bytes(run);
         reserved += quota > held ? quota - held : 0;
     }
     return reserved < rm_budget_room(&crew->engine->budget);
@@ -523,6 +553,7 @@ void rm_prefix_close(rm_prefix *prefix)
 {
     if (!prefix)
         return;
+    assert(!prefix->open_runs && "close the runs that name a prefix first");
     rm_run_free(prefix->run);
     free(prefix);
 }

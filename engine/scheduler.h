@@ -8,6 +8,7 @@
  *   2. else the run waits, unless it is the first active one
  *   3. the first active run takes what cached prefixes hold, and what it still lacks beyond the
  *      limit: rm_eval has checked its needs, so this is no more than the rounding to whole pages
+ *      and the states that its paths keep
  *
  * So the first active run always advances, and nothing a run computes depends on who else holds
  * pages. A suspended run's positions are evaluated again, along its token tree and each once,
@@ -21,6 +22,7 @@
 struct rm_prefix {
     rm_run *run;
     rm_path *path;
+    int open_runs;             /* that name it */
 };
 
 /* One pass over all active runs. A failure of the device fails every rm_eval in progress. */

@@ -400,7 +400,7 @@ rm_status rm_path_fork(rm_path *parent, uint32_t ordinal, rm_path **out, rm_erro
     return RM_OK;
 }
 
-rm_status rm_path_append(rm_path *path, const int32_t *tokens, int n, rm_error *err)
+rm_status rm_path_prepare(rm_path *path, const int32_t *tokens, int n, rm_error *err)
 {
     const rm_model_info *info = &path->model->weights->info;
     if (n < 0)
@@ -412,6 +412,12 @@ rm_status rm_path_append(rm_path *path, const int32_t *tokens, int n, rm_error *
     if (!status && path->length + n > path->capacity)
         status = rm_path_reserve(
             path, path->length + n < info->n_ctx / 2 ? 2 * (path->length + n) : info->n_ctx, err);
+    return status;
+}
+
+rm_status rm_path_append(rm_path *path, const int32_t *tokens, int n, rm_error *err)
+{
+    rm_status status = rm_path_prepare(path, tokens, n, err);
     if (status)
         return status;
     rm_run *run = path->run;

@@ -84,6 +84,9 @@ rm_status rm_path_reserve(rm_path *, int length, rm_error *);
 /* Appends one token; needs room. Releases the tip. */
 void rm_path_push(rm_path *, int32_t token);
 
+/* Checks what rm_path_append would and makes room, so that rm_path_push cannot fail. */
+rm_status rm_path_prepare(rm_path *, const int32_t *tokens, int n, rm_error *);
+
 /* Makes the path's node one it may extend. */
 rm_status rm_path_own_node(rm_path *, rm_error *);
 

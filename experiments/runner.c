@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "experiments/manifest.h"
 #include "experiments/model_files.h"
+#include "experiments/quota.h"
 #include "experiments/runner_private.h"
 
 #include <inttypes.h>
@@ -188,7 +189,7 @@ static rm_status check_recorded(runner *r, const char *key, const char *value, c
 static rm_status open_model(runner *r, int index, rm_error *err)
 {
     const rm_config_model *wanted = &r->config->models[index];
-    char *path = NULL, key[96], value[96];
+    char *path = NULL;
     rm_status status = wanted->remote
                            ? rm_config_model_open(wanted, r->engine, &r->models[index], err)
                            : rm_model_find(wanted->file, r->config->file, &path, err);
@@ -198,10 +199,16 @@ static rm_status open_model(runner *r, int index, rm_error *err)
     if (status)
         return rm_fail_within(err, status, "%s:%zu: model %s", r->config->file, wanted->line,
                               wanted->name);
+    return RM_OK;
+}
+
+static rm_status check_model(runner *r, int index, rm_error *err)
+{
     const rm_model_info *info = rm_model_describe(r->models[index]);
-    snprintf(key, sizeof key, "model %.64s", wanted->name);
+    char key[96], value[96];
+    snprintf(key, sizeof key, "model %.64s", r->config->models[index].name);
     snprintf(value, sizeof value, "%s %s/%s", info->hash, info->compute, info->kv);
-    status = check_recorded(r, key, value, key, err);
+    rm_status status = check_recorded(r, key, value, key, err);
     if (!status && !info->served && strcmp(info->compute, "f32") != 0)
         status = check_recorded(r, "isa", rm_engine_describe(r->engine).isa,
                                 "the instruction-set variant", err);
@@ -227,6 +234,9 @@ static rm_status open_engine(runner *r, rm_error *err)
         status = open_model(r, i, err);
     if (!status)
         status = rm_models_fit(config, r->models, err);
+    if (!status)
+        status = rm_quota_check(config, r->models, o->problems,
+                                rm_engine_describe(r->engine).kv_limit_bytes, err);
     return status ? status : runner_check_chats(r, err);
 }
 
@@ -359,6 +369,21 @@ static void free_job(trial_job *t)
     free(t);
 }
 
+/* A pool is drawn whole, so its quota is that of the cell with the most samples. */
+static size_t quota_of(const runner *r, const rm_plan_unit *unit, int only,
+                       const rm_problem *problem)
+{
+    size_t most = 0;
+    for (int i = 0; i < unit->n_cells; i++) {
+        size_t bytes = only >= 0 && i != only
+                           ? 0
+                           : rm_quota_of(r->config, &r->config->cells[unit->cells[i]], r->models,
+                                         problem);
+        most = bytes > most ? bytes : most;
+    }
+    return most;
+}
+
 static trial_job *new_job(runner *r, const rm_plan_job *plan, int only)
 {
     const rm_plan_unit *unit = &r->plan.units[plan->unit];
@@ -391,7 +416,8 @@ static trial_job *new_job(runner *r, const rm_plan_job *plan, int only)
     }
     t->job.options = (rm_run_options){
         .seed = plan->seed, .problem = item->hash, .stream = cell->independent ? cell->hash : 0,
-        .kv_quota_bytes = r->config->kv_quota_bytes, .max_wall_ms = r->config->max_wall_ms,
+        .kv_quota_bytes = quota_of(r, unit, only, &t->problem),
+        .kv_overcommit = !r->config->kv_quota_bytes, .max_wall_ms = r->config->max_wall_ms,
         .max_generated_tokens = r->config->max_generated_tokens,
         .prefix = r->prefixes[cell->models[0] * r->config->n_tasks + cell->task] };
     return t;
@@ -554,38 +580,75 @@ static rm_status run_phases(runner *r, rm_error *err)
     return status;
 }
 
-rm_status rm_runner_run(const rm_config *config, rm_store *store, const rm_runner_options *options,
-                        rm_runner_summary *summary, rm_error *err)
+rm_status rm_runner_open(const rm_config *config, const rm_runner_options *options,
+                         rm_runner **out, rm_error *err)
 {
-    volatile bool own_cancel = false;
-    runner r = { .config = config, .options = options, .store = store,
-                 .cancel = options->cancel ? options->cancel : &own_cancel };
+    runner *r = calloc(1, sizeof *r);
+    if (!r)
+        return rm_fail(err, RM_E_MEMORY, "no memory for a run");
+    r->config = config;
+    r->options = options;
+    r->cancel = options->cancel ? options->cancel : &r->own_cancel;
+    rm_status status = open_engine(r, err);
+    if (status)
+        rm_runner_close(r);
+    else
+        *out = r;
+    return status;
+}
+
+rm_status rm_runner_execute(rm_runner *r, rm_store *store, rm_runner_summary *summary,
+                            rm_error *err)
+{
+    const rm_runner_options *options = r->options;
     int64_t session = 0;
     double started = rm_now_s();
-    rm_status status = open_engine(&r, err);
+    rm_status status = RM_OK;
+    r->store = store;
+    for (int i = 0; i < r->config->n_models && !status; i++)
+        status = check_model(r, i, err);
     if (!status)
         status = keep_settings(store, options, err);
     if (!status)
-        status = keep_totals(&r, err);
+        status = keep_totals(r, err);
     if (!status)
         status = rm_store_commit(store, err);
     if (!status)
-        status = rm_manifest_begin(store, config, options, r.engine, r.models, &session, err);
+        status = rm_manifest_begin(store, r->config, options, r->engine, r->models, &session, err);
     if (!status) {
         rm_store_log(store, "began: %s", options->command ? options->command : "");
-        status = run_phases(&r, err);
-        r.summary.seconds = rm_now_s() - started;
+        status = run_phases(r, err);
+        r->summary.seconds = rm_now_s() - started;
         const char *ending = !status                    ? "complete"
                              : status == RM_E_CANCELLED ? "interrupted"
                              : err                      ? err->text
                                                         : "failed";
         rm_store_log(store, "%s: %zu of %zu outcomes recorded, %zu failed, in %.1f s", ending,
-                     r.summary.recorded, r.summary.planned, r.summary.failed, r.summary.seconds);
+                     r->summary.recorded, r->summary.planned, r->summary.failed,
+                     r->summary.seconds);
         rm_error ignored; /* on a full disk this too may fail; the first sentence counts */
         rm_manifest_end(store, session, ending, status ? &ignored : err);
     }
-    close_engine(&r);
-    free(r.retries);
-    *summary = r.summary;
+    *summary = r->summary;
+    return status;
+}
+
+void rm_runner_close(rm_runner *r)
+{
+    if (!r)
+        return;
+    close_engine(r);
+    free(r->retries);
+    free(r);
+}
+
+rm_status rm_runner_run(const rm_config *config, rm_store *store, const rm_runner_options *options,
+                        rm_runner_summary *summary, rm_error *err)
+{
+    rm_runner *r = NULL;
+    rm_status status = rm_runner_open(config, options, &r, err);
+    if (!status)
+        status = rm_runner_execute(r, store, summary, err);
+    rm_runner_close(r);
     return status;
 }

@@ -1,7 +1,7 @@
 /* runner.h - executes an experiment into a run directory, or goes on with one.
  *
- * What is recorded depends on the configuration alone (times aside): not on concurrency, threads
- * or batch limits, not on what was finished in an earlier session, and not on whether cells
+ * What is recorded depends on the configuration alone (times aside): not on concurrency, threads,
+ * batch limits or the engine's KV limit, not on what was finished in an earlier session, and not on whether cells
  * shared a pool of samples. */
 #ifndef RM_EXPERIMENTS_RUNNER_H
 #define RM_EXPERIMENTS_RUNNER_H
@@ -39,8 +39,16 @@ typedef struct rm_runner_summary {
     double seconds;
 } rm_runner_summary;
 
-/* The directory must have been created for this configuration (rm_run_create). RM_E_CANCELLED if
- * it was stopped: what was finished is committed. */
+/* A run in three steps, so that what can never work is refused before a directory exists: opens
+ * engine and models and checks them against the plan (vocabularies, quotas of keys and values);
+ * executes into a directory; closes. The configuration and the options outlive it. */
+typedef struct runner rm_runner;
+rm_status rm_runner_open(const rm_config *, const rm_runner_options *, rm_runner **, rm_error *);
+rm_status rm_runner_execute(rm_runner *, rm_store *, rm_runner_summary *, rm_error *);
+void rm_runner_close(rm_runner *);
+
+/* All three on a directory that is there. It must have been created for this configuration
+ * (rm_run_create). RM_E_CANCELLED if it was stopped: what was finished is committed. */
 rm_status rm_runner_run(const rm_config *, rm_store *, const rm_runner_options *,
                         rm_runner_summary *, rm_error *);
 

@@ -36,7 +36,7 @@ struct runner {
     size_t uncommitted;
     uint64_t uncommitted_tokens;
     double committed_s;
-    volatile bool *cancel;
+    volatile bool *cancel, own_cancel;
     rm_status broken;        /* why the whole run must stop; RM_OK: it need not */
     rm_error broken_error;
     rm_runner_summary summary;

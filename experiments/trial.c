@@ -6,7 +6,7 @@
  * A pool of samples serves several cells: the samples are drawn once, each cell chooses among the
  * first n of its own and is charged what these alone would have cost (rm_cost_of_samples). That
  * holds only if the pool came whole and was drawn in one go; the account of the drawing itself is
- * compared with the formula, and where they differ (a KV limit split the drawing, the context
+ * compared with the formula, and where they differ (a quota split the drawing, the context
  * cut it) every cell of the unit is run by itself instead. */
 #include "experiments/runner_private.h"
 

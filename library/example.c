@@ -1,6 +1,7 @@
 /* example.c - eight paths from one prompt that share its cache: ./example MODEL.gguf PROMPT */
 #include <ramify.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define TRY(call) if (call) return fprintf(stderr, "example: %s\n", err.text), 1
@@ -35,6 +36,11 @@ int main(int argc, char **argv)
         rm_text text = { 0 };
         rm_detokenize(model, draw[i].result.tokens, draw[i].result.n, true, &text);
         printf("%3d tokens  %s\n", draw[i].result.n, text.data ? text.data : "");
+        rm_text_free(&text);
     }
-    return 0; /* a longer program closes run, model and engine */
+    free(tokens);
+    rm_run_close(run); /* with all its paths and results */
+    rm_model_close(model);
+    rm_engine_close(engine);
+    return 0;
 }

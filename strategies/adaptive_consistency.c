@@ -142,6 +142,15 @@ static rm_status draw(const ac_params *p, sampler *samples, ballot *votes, rm_ou
     return RM_OK;
 }
 
+/* Paths of one batch are dropped before the next is drawn. */
+static uint64_t ac_positions(const void *params, int n_prompt, int n_ctx)
+{
+    const ac_params *p = params;
+    int batch = p->stop == STOP_WINDOW ? p->window : p->parallel;
+    return paths_positions((uint64_t)(batch < p->n ? batch : p->n), p->max_new_tokens, n_prompt,
+                           n_ctx);
+}
+
 static rm_status ac_run(const rm_trial *trial, const void *params, rm_outcome *out, rm_error *err)
 {
     const ac_params *p = params;
@@ -181,4 +190,5 @@ const rm_strategy rm_adaptive_consistency = {
     .needs = ac_needs,
     .exchangeable = ac_exchangeable,
     .run = ac_run,
+    .positions = ac_positions,
 };

@@ -13,6 +13,7 @@
 #include "strategies/beam_search.h"
 #include "strategies/list.h"
 #include "strategies/params.h"
+#include "strategies/samples.h"
 
 static const rm_param beam_table[] = {
     PARAM_INT(beam_config, num_beams, "num_beams", 4, 1, 1024, "prefixes kept at every step"),
@@ -64,6 +65,14 @@ static rm_status beam_check(const void *params, int n_models, rm_error *err)
     return RM_OK;
 }
 
+/* At most num_beams live prefixes of any length; what they share counts once, so that this is
+ * reached only if they part at once. Ended ones keep no positions. */
+static uint64_t beam_positions(const void *params, int n_prompt, int n_ctx)
+{
+    const beam_config *p = params;
+    return paths_positions((uint64_t)p->num_beams, p->max_new_tokens, n_prompt, n_ctx);
+}
+
 static rm_status beam_run(const rm_trial *trial, const void *params, rm_outcome *out, rm_error *err)
 {
     return beam_search(trial, params, 1, NULL, RM_COMBINE_MIXTURE, out, err);
@@ -82,4 +91,5 @@ const rm_strategy rm_beam = {
     .exchangeable = beam_exchangeable,
     .check = beam_check,
     .run = beam_run,
+    .positions = beam_positions,
 };

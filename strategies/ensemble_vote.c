@@ -101,6 +101,13 @@ static void vote(const ev_params *p, ballot *votes, rm_outcome *out)
     out->chosen = votes->winner;
 }
 
+/* Each model draws its own n. */
+static uint64_t ev_positions(const void *params, int n_prompt, int n_ctx)
+{
+    const ev_params *p = params;
+    return paths_positions((uint64_t)p->n, p->max_new_tokens, n_prompt, n_ctx);
+}
+
 static rm_status ev_run(const rm_trial *trial, const void *params, rm_outcome *out, rm_error *err)
 {
     const ev_params *p = params;
@@ -137,4 +144,5 @@ const rm_strategy rm_ensemble_vote = {
     .exchangeable = ev_exchangeable,
     .check = ev_check,
     .run = ev_run,
+    .positions = ev_positions,
 };

@@ -609,6 +609,18 @@ static rm_status record(search *s, rm_error *err)
     return RM_OK;
 }
 
+/* A simulation adds at most K steps to the tree, each of less than a text's length; beside them a
+ * round holds a rollout for each of its leaves, and the rollout that completes an answer comes
+ * when there is no round. Steps are asked for at the length of a whole text, which is what makes
+ * this bound and not a smaller one. */
+static uint64_t mcts_positions(const void *params, int n_prompt, int n_ctx)
+{
+    const mcts_params *p = params;
+    int rollouts = p->parallel < p->simulations ? p->parallel : p->simulations;
+    uint64_t steps = (uint64_t)p->simulations * (uint64_t)p->expand;
+    return paths_positions(steps + (uint64_t)rollouts, p->max_new_tokens, n_prompt, n_ctx);
+}
+
 static rm_status mcts_run(const rm_trial *trial, const void *params, rm_outcome *out,
                           rm_error *err)
 {
@@ -655,4 +667,5 @@ const rm_strategy rm_mcts = {
     .uses_verifier = mcts_uses_verifier,
     .check = mcts_check,
     .run = mcts_run,
+    .positions = mcts_positions,
 };

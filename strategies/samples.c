@@ -67,6 +67,13 @@ rm_status generation_limit(const rm_path *path, int max_new_tokens, int *limit,
     return RM_OK;
 }
 
+uint64_t paths_positions(uint64_t n, int max_new_tokens, int n_prompt, int n_ctx)
+{
+    int room = n_ctx - n_prompt;
+    int limit = max_new_tokens < room ? max_new_tokens : room;
+    return (uint64_t)n_prompt + (limit > 1 ? n * (uint64_t)(limit - 1) : 0);
+}
+
 double sum_lp(const double *lp, int n)
 {
     double sum = 0;

@@ -19,6 +19,10 @@ rm_stop answer_stop(const rm_trial *, bool steps);
 rm_status generation_limit(const rm_path *, int max_new_tokens, int *limit,
                            rm_stop_reason *reason, rm_error *);
 
+/* Most positions of n paths that grow by up to max_new_tokens behind one evaluated prompt; the
+ * last token of a path is never evaluated. */
+uint64_t paths_positions(uint64_t n, int max_new_tokens, int n_prompt, int n_ctx);
+
 /* Completes a candidate whose tokens, lp, reason and model are set: text (special tokens written
  * out; the stop token and a matched stop string cut off) and answer. */
 rm_status candidate_finish(const rm_trial *, rm_candidate *, rm_error *);

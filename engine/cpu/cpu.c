@@ -189,7 +189,7 @@ static rm_status tensor_new(rm_backend *b, size_t rows, size_t width, rm_tensor 
     t->width = width;
     t->stride = round_up(width, LANES);
     if (!rows || !width || width > SIZE_MAX / 16 / rows ||
-        !(t->data = cpu_aligned_zeroed(rows * t->stride * sizeof(float)))) {
+        !(t->data = cpu_lazy_zeroed(rows * t->stride * sizeof(float)))) {
         free(t);
         return rm_fail(err, RM_E_MEMORY, "no memory for a tensor of %zu by %zu", rows, width);
     }
@@ -202,9 +202,9 @@ static void tensor_free(rm_backend *b, rm_tensor *t)
     (void)b;
     if (!t)
         return;
-    free(t->data);
+    cpu_lazy_free(t->data);
     for (int i = 0; i < INPUT_KINDS; i++)
-        free(t->input[i]);
+        cpu_lazy_free(t->input[i]);
     free(t);
 }
 
@@ -272,7 +272,7 @@ static void need_input(rm_backend *b, rm_tensor *x, input_kind kind, int rows)
     if (kind == INPUT_F32 || x->current[kind] >= rows)
         return;
     if (!x->input[kind]) {
-        x->input[kind] = cpu_aligned_zeroed(x->rows * cpu_input_stride(kind, x->width));
+        x->input[kind] = cpu_lazy_zeroed(x->rows * cpu_input_stride(kind, x->width));
         if (!x->input[kind]) {
             b->status = rm_fail(&b->error, RM_E_MEMORY, "no memory for the inputs of a product");
             return;

@@ -270,9 +270,12 @@ tile_fn tile_embed, tile_norm, tile_convert, tile_product, tile_rope_store, tile
 /* Bytes of scratch the tiles of an operation need. */
 size_t cpu_attention_scratch_bytes(int n_queries, int head_dim, int padded_dim);
 
-/* 64-byte aligned and zeroed; NULL when out of memory. The first is given back by free(), the
- * second, for what is large and read whole, by cpu_arena_free. */
+/* 64-byte aligned and zeroed; NULL when out of memory. The first is given back by free(); the
+ * second is for what may stay unused for the most part, the third for what is large and read
+ * whole. */
 void *cpu_aligned_zeroed(size_t bytes);
+void *cpu_lazy_zeroed(size_t bytes);
+void cpu_lazy_free(void *);
 void *cpu_arena_alloc(rm_backend *, size_t bytes);
 void cpu_arena_free(rm_backend *, void *);
 

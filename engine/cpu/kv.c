@@ -41,6 +41,13 @@ static rm_status rope_new(rm_kv *kv, const rm_rope *rope, int max_positions, rm_
         kv->frequency[i] = rm_pow(rope->theta, -2.0 * i / rope->n_dims);
         if (rope->factors)
             kv->frequency[i] /= (double)rope->factors[i];
+        /* rm_sincos reduces its argument exactly below 2^30; no model comes near. */
+        if (!((double)max_positions * rope->scale * kv->frequency[i] < 0x1p30))
+            return rm_fail(err, RM_E_FORMAT,
+                           "rotary angles of up to %g (%d positions, scale %g, frequency %g); less "
+                           "than 2^30 was expected",
+                           (double)max_positions * rope->scale * kv->frequency[i], max_positions,
+                           rope->scale, kv->frequency[i]);
     }
     return RM_OK;
 }

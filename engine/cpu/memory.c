@@ -47,6 +47,29 @@ void *cpu_aligned_zeroed(size_t bytes)
     return p;
 }
 
+/* Activations are sized for the largest batch, which a file with a wide model may never see: the
+ * system's zeroed pages are not touched before they are used. calloc alone promises that (it
+ * clears only what was used before) but aligns to 16; the address to free lies in front. */
+void *cpu_lazy_zeroed(size_t bytes)
+{
+    if (bytes > SIZE_MAX - 64)
+        return NULL;
+    char *all = calloc(1, bytes + 64);
+    if (!all)
+        return NULL;
+    char *p = all + 64 - (uintptr_t)all % 64;
+    memcpy(p - sizeof all, &all, sizeof all);
+    return p;
+}
+
+void cpu_lazy_free(void *p)
+{
+    char *all = NULL;
+    if (p)
+        memcpy(&all, (char *)p - sizeof all, sizeof all);
+    free(all);
+}
+
 static arena_block *block_new(size_t size)
 {
     arena_block *block = calloc(1, sizeof *block);

@@ -115,6 +115,9 @@ static rm_status read_rope_scaling(const rm_gguf *g, rm_hyper *h, rm_error *err)
 
 static rm_status read_rope(const rm_gguf *g, rm_hyper *h, rm_error *err)
 {
+    if (h->head_dim < 2)
+        return rm_fail(err, RM_E_UNSUPPORTED, "%s: heads of %d dimension; rotary embedding turns "
+                       "pairs and needs 2", rm_gguf_file(g), h->head_dim);
     rm_status st = read_count(g, "rope.dimension_count", 2, h->head_dim, h->head_dim, &h->rope_dims,
                               err);
     if (st)

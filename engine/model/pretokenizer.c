@@ -149,7 +149,8 @@ rm_status rm_pretokenizer_new(const char *name, rm_pretokenizer **out, rm_error 
         if (!c) {
             char why[120] = "";
             pcre2_get_error_message(code, (PCRE2_UCHAR *)why, sizeof why);
-            rm_status st = rm_fail(err, RM_E_UNSUPPORTED,
+            bool memory = code == PCRE2_ERROR_HEAP_FAILED;
+            rm_status st = rm_fail(err, memory ? RM_E_MEMORY : RM_E_UNSUPPORTED,
                                    "pattern %d of pre-tokenizer %s: PCRE2 says at %zu: %s",
                                    p->n_stages, name, (size_t)at, why);
             rm_pretokenizer_free(p);

@@ -30,6 +30,8 @@
 #define _GNU_SOURCE /* madvise */
 #include "engine/model/weights.h"
 
+#include "engine/model/quote.h"
+
 #include "engine/dtype.h"
 #include "engine/model/gguf.h"
 #include "engine/model/hyper.h"
@@ -63,10 +65,10 @@ typedef struct loader {
 
 /* ---- tensors by name ----------------------------------------------------------------------- */
 
-/* The tensor `name` as [n_out, n_in] (n_out 1: a vector) of a type this engine reads. An absent
+/* The tensor `name` as [n_out, n_in], or as a vector of n_in, of a type this engine reads. An absent
  * one is an error if `required`, else *tensor is NULL. */
-static rm_status find_tensor(loader *l, const char *name, size_t n_out, size_t n_in, bool required,
-                             const rm_gguf_tensor **tensor)
+static rm_status find_tensor(loader *l, const char *name, bool vector, size_t n_out, size_t n_in,
+                             bool required, const rm_gguf_tensor **tensor)
 {
     const rm_gguf_tensor *t = rm_gguf_find_tensor(l->gguf, name);
     *tensor = NULL;
@@ -74,7 +76,6 @@ static rm_status find_tensor(loader *l, const char *name, size_t n_out, size_t n
         return RM_OK;
     if (!t)
         return rm_fail(l->err, RM_E_FORMAT, "%s: tensor %s is missing", rm_gguf_file(l->gguf), name);
-    bool vector = n_out == 1;
     char shape[96];
     rm_gguf_shape(t, shape);
     if (t->n_values / t->dims[0] != n_out || t->dims[0] != n_in ||
@@ -96,7 +97,7 @@ static rm_status find_tensor(loader *l, const char *name, size_t n_out, size_t n
 static rm_status find_matrix(loader *l, const char *name, size_t n_out, size_t n_in, rm_matrix *m)
 {
     const rm_gguf_tensor *t;
-    rm_status st = find_tensor(l, name, n_out, n_in, true, &t);
+    rm_status st = find_tensor(l, name, false, n_out, n_in, true, &t);
     if (!st)
         *m = (rm_matrix){ t->type, t->data, n_out, n_in };
     return st;
@@ -113,7 +114,7 @@ static rm_status read_vector(loader *l, const char *name, size_t n, bool require
 {
     const rm_gguf_tensor *t;
     *values = NULL;
-    rm_status st = find_tensor(l, name, 1, n, required, &t);
+    rm_status st = find_tensor(l, name, true, 1, n, required, &t);
     if (st || !t)
         return st;
     *values = malloc(n * sizeof **values);
@@ -323,9 +324,9 @@ static rm_status copy_name(loader *l)
     rm_status st = rm_gguf_text(l->gguf, "general.name", &name, l->err);
     if (st)
         return st;
-    bool fit = name.n >= 1 && name.n <= 256 && rm_utf8_valid_prefix(name.bytes, name.n) == name.n;
-    for (size_t i = 0; fit && i < name.n; i++)
-        fit = (unsigned char)name.bytes[i] >= ' ' && name.bytes[i] != 0x7f;
+    bool fit = name.n >= 1 && name.n <= 256;
+    for (size_t i = 0, n; fit && i < name.n; i += n)
+        fit = (n = rm_printable(name.bytes + i, name.n - i)) > 0;
     l->w->priv->name = fit ? strndup(name.bytes, name.n) : strdup(slash ? slash + 1 : file);
     if (!l->w->priv->name)
         return rm_fail(l->err, RM_E_MEMORY, "%s: no memory for its name", file);

@@ -1,5 +1,6 @@
 /* check.c - ramify check: validates an experiment file and shows its plan. */
 #include "experiments/cli/cli.h"
+#include "experiments/quota.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +9,7 @@
 static rm_status open_models(const rm_config *config, rm_engine **engine, rm_model **models,
                              rm_error *err)
 {
-    rm_engine_options options = { .isa = config->isa };
+    rm_engine_options options = { .isa = config->isa, .kv_bytes = config->kv_bytes };
     rm_status status = rm_engine_open(&options, engine, err);
     for (int i = 0; i < config->n_models && !status; i++) {
         char *path = NULL;
@@ -80,6 +81,9 @@ static rm_status check(const cli_args *args, rm_error *err)
     }
     if (!status)
         status = open_models(config, &engine, models, err);
+    if (!status)
+        status = rm_quota_check(config, models, problems,
+                                rm_engine_describe(engine).kv_limit_bytes, err);
     if (!status)
         status = rm_models_fit(config, models, err);
     if (!status)

@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "experiments/chat/chat.h"
 #include "experiments/cli/cli.h"
+#include "experiments/quota.h"
 
 #include <errno.h>
 #include <math.h>
@@ -383,7 +384,15 @@ static rm_status execute(generation *g, rm_error *err)
         status = cli_real(g->args, "max-wall-ms", 0.001, 1e12, &s.job.options.max_wall_ms, err);
     if (status)
         return status;
-    s.job.options.kv_quota_bytes = rm_engine_describe(g->engine).kv_limit_bytes;
+    double kv_quota_mib = 0;
+    status = cli_real(g->args, "kv-quota-mib", 0, 1e9, &kv_quota_mib, err);
+    if (!status)
+        status = rm_quota_single(g->params, g->models, g->n_models, &g->problem,
+                                 (size_t)(kv_quota_mib * 1048576.0),
+                                 rm_engine_describe(g->engine).kv_limit_bytes,
+                                 &s.job.options.kv_quota_bytes, err);
+    if (status)
+        return status;
     s.job.options.problem = rm_hash_bytes(g->problem.prompt, strlen(g->problem.prompt));
     status = rm_engine_run(g->engine, 1, give_once, ignore_done, &s, cli_catch_signals(), err);
     if (!status && s.job.status)
@@ -476,6 +485,7 @@ static const cli_option options[] = {
     { "seed", 0, "S", "of all random draws (default 0)" },
     { "stop-string", 0, "TEXT", "a text that ends the answer; may be given several times" },
     { "step-end", 0, "TEXT", "a text that ends a reasoning step; may be given several times" },
+    { "kv-quota-mib", 0, "MIB", "most keys and values to hold (default: what the parameters need)" },
     { "max-wall-ms", 0, "MS", "give up after that time; what a search has finished by then stands" },
     { "raw", 0, NULL, "only the text on stdout, without a line end of ours" },
     { "json", 0, NULL, "the whole outcome: candidates, tokens, log-probabilities, cost" },

@@ -35,12 +35,11 @@ static rm_status read_options(const cli_args *args, rm_runner_options *o, rm_err
     return status;
 }
 
-static rm_status execute(const rm_config *config, rm_store *store, const rm_runner_options *o,
-                         bool quiet, rm_error *err)
+static rm_status execute(rm_runner *runner, rm_store *store, bool quiet, rm_error *err)
 {
     rm_runner_summary summary = { 0 };
     const char *dir = rm_store_dir(store);
-    rm_status status = rm_runner_run(config, store, o, &summary, err);
+    rm_status status = rm_runner_execute(runner, store, &summary, err);
     if (!quiet && summary.found)
         fprintf(stderr, "%zu outcomes were recorded before\n", summary.found);
     if (status == RM_E_CANCELLED && cli_signal())
@@ -63,6 +62,7 @@ static rm_status run(const cli_args *args, rm_error *err)
     rm_runner_options o = { 0 };
     rm_config *config = NULL;
     rm_store *store = NULL;
+    rm_runner *runner = NULL;
     const char *out = cli_text(args, "out", NULL);
     if (!out)
         return cli_misuse(args, err, "--out DIR is missing: where should the run go?");
@@ -70,9 +70,12 @@ static rm_status run(const cli_args *args, rm_error *err)
     if (!status)
         status = rm_config_open(args->positional[0], &config, err);
     if (!status)
+        status = rm_runner_open(config, &o, &runner, err); /* before a directory is made */
+    if (!status)
         status = rm_run_create(config, out, &store, err);
     if (!status)
-        status = execute(config, store, &o, cli_flag(args, "quiet"), err);
+        status = execute(runner, store, cli_flag(args, "quiet"), err);
+    rm_runner_close(runner);
     rm_store_close(store);
     rm_config_free(config);
     return status;
@@ -83,6 +86,7 @@ static rm_status resume(const cli_args *args, rm_error *err)
     rm_runner_options o = { 0 };
     rm_config *config = NULL;
     rm_store *store = NULL;
+    rm_runner *runner = NULL;
     rm_status status = read_options(args, &o, err);
     if (!status)
         status = rm_store_open(args->positional[0], true, &store, err);
@@ -91,7 +95,10 @@ static rm_status resume(const cli_args *args, rm_error *err)
     if (!status)
         status = rm_run_settings(store, &o, err);
     if (!status)
-        status = execute(config, store, &o, cli_flag(args, "quiet"), err);
+        status = rm_runner_open(config, &o, &runner, err);
+    if (!status)
+        status = execute(runner, store, cli_flag(args, "quiet"), err);
+    rm_runner_close(runner);
     rm_store_close(store);
     rm_config_free(config);
     return status;
@@ -113,7 +120,13 @@ const cli_command cli_run = {
     .max_positional = 1,
     .details = "A run may be killed at any moment; the same command goes on with it, and the\n"
                "records are those of a run that was never interrupted. Nothing that is recorded\n"
-               "depends on concurrency, threads, --kv-mib or --max-batch-rows.",
+               "depends on concurrency, threads, --kv-mib or --max-batch-rows.\n"
+               "\n"
+               "What one problem may hold in the key/value cache follows from its strategy's\n"
+               "parameters, or is stated (limits.kv_quota_mib, part of the run's identity). What\n"
+               "the engine has in all (engine.kv_mib, a quarter of memory if not stated) changes no\n"
+               "record; a problem's quota must fit into it, which is checked before anything is\n"
+               "written.",
     .example = "ramify run experiments/tradeoff.json --out demo --problems 20",
     .options = run_options,
     .run = run,

@@ -8,6 +8,28 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* A build with sanitizers is the one in which asserts run. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) && defined(NDEBUG)
+#error "the sanitizer build must define no NDEBUG"
+#endif
+#endif
+
+/* Nobody writes to the pipe: opening it must not wait. */
+Test(files, a_pipe_is_no_file, .timeout = 5)
+{
+    char dir[] = "/tmp/ramify-test-XXXXXX", path[64], *data = NULL;
+    size_t n = 0;
+    rm_error err;
+    cr_assert(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/pipe", dir);
+    cr_assert_eq(mkfifo(path, 0600), 0);
+    cr_expect_eq(rm_file_read(path, 100, &data, &n, &err), RM_E_IO);
+    cr_expect(strstr(err.text, "is not a regular file"), "%s", err.text);
+    unlink(path);
+    rmdir(dir);
+}
+
 /* Known answers of the authors' own distribution, Random123 1.14, tests/kat_vectors, the three
  * lines "philox4x32 10". */
 Test(random, philox_known_answers)

@@ -188,8 +188,8 @@ static rm_status quota_work(rm_run *run, void *arg, rm_error *err)
     return RM_OK;
 }
 
-/* The same requests without a quota, or with one above what the engine has: what a strategy would
- * handle is the quota's alone. 101 positions are wanted. */
+/* The same requests without a quota: what a strategy would handle is the quota's alone. 101 positions
+ * are wanted. */
 Test(scheduler, a_cache_too_small_for_one_problem_is_no_quota)
 {
     static const struct {
@@ -199,9 +199,7 @@ Test(scheduler, a_cache_too_small_for_one_problem_is_no_quota)
     } table[] = {
         { 0, 101, RM_OK, "" },
         { 0, 100, RM_E_MEMORY, "more than the 409600 of the whole engine" },
-        { 500, 100, RM_E_MEMORY, "more than the 409600 of the whole engine" },
         { 100, 100, RM_E_LIMIT, "of the quota of 409600" },
-        { 100, 50, RM_E_LIMIT, "of the quota of 409600" },
     };
     for (size_t t = 0; t < sizeof table / sizeof *table; t++) {
         test_bench bench = bench_open((rm_engine_options){ .kv_bytes = table[t].limit * 4096 });
@@ -258,6 +256,44 @@ Test(scheduler, quota_is_the_run_s_own)
             free(loads);
             bench_close(&bench);
         }
+}
+
+/* Neither a lowered quota nor a result that depends on what the engine has: 101 positions are
+ * wanted. */
+Test(scheduler, the_engine_s_limit_is_no_quota)
+{
+    static const struct {
+        size_t quota, limit; /* positions */
+        rm_status opened, first;
+        const char *sentence;
+    } table[] = {
+        { 0, 101, RM_OK, RM_OK, "" },
+        { 0, 100, RM_OK, RM_E_MEMORY, "more than the 409600 of the whole engine" },
+        { 100, 100, RM_OK, RM_E_LIMIT, "of the quota of 409600" },
+        { 101, 100, RM_E_LIMIT, RM_OK,
+          "a quota of 0.394531 MiB of keys and values exceeds the 0.390625 MiB of the whole engine" },
+    };
+    for (size_t t = 0; t < sizeof table / sizeof *table; t++) {
+        test_bench bench = bench_open((rm_engine_options){ .kv_bytes = table[t].limit * 4096 });
+        quota_job job = { .load.model = bench.model };
+        workload load = { .job = { .options = { .kv_quota_bytes = table[t].quota * 4096,
+                                                .seed = 5 },
+                                   .work = quota_work, .arg = &job } };
+        workload_list list = { &load, 1, 0, 0 };
+        rm_error error;
+        rm_run *run = NULL;
+        cr_expect_eq(rm_run_open(bench.engine, &load.job.options, &run, &error), table[t].opened);
+        rm_run_close(run);
+        cr_assert_eq(
+            rm_engine_run(bench.engine, 1, workload_next, workload_done, &list, NULL, &error),
+            RM_OK);
+        cr_expect_eq(load.job.status, table[t].opened, "row %zu", t);
+        cr_expect_eq(job.first, table[t].first, "row %zu: %d", t, (int)job.first);
+        const char *sentence = table[t].opened ? load.job.error.text : job.sentence;
+        if (table[t].sentence[0])
+            cr_expect(strstr(sentence, table[t].sentence), "row %zu: %s", t, sentence);
+        bench_close(&bench);
+    }
 }
 
 /* ---- failures, budgets, cancellation ------------------------------------------------------- */
@@ -383,6 +419,31 @@ Test(scheduler, cancellation_hands_back_the_waiting_job)
     cr_expect_eq(jobs[1].job.status, RM_E_CANCELLED);
     cr_expect_eq(jobs[1].generated, 0);
     bench_close(&bench);
+}
+
+/* A quota that is a worst case keeps nobody waiting. */
+Test(scheduler, an_overcommitted_job_is_admitted_while_there_is_room)
+{
+    for (int overcommit = 0; overcommit < 2; overcommit++) {
+        test_bench bench = bench_open((rm_engine_options){ .kv_bytes = 100 * 4096 });
+        odd_job jobs[4];
+        odd_list list = odd_jobs(&bench, jobs, 4);
+        rm_error error;
+        double load = 0;
+        for (int i = 0; i < 4; i++) {
+            jobs[i].kind = 2;
+            jobs[i].job.options.kv_quota_bytes = 60 * 4096;
+            jobs[i].job.options.kv_overcommit = overcommit;
+        }
+        cr_assert_eq(rm_engine_run(bench.engine, 4, odd_next, odd_done, &list, NULL, &error),
+                     RM_OK);
+        for (int i = 0; i < 4; i++) {
+            cr_expect_eq(jobs[i].job.status, RM_OK, "%s", jobs[i].job.error.text);
+            load += jobs[i].job.cost.load;
+        }
+        cr_expect(overcommit ? load > 0.0 : load == 0.0, "others beside: %g", load);
+        bench_close(&bench);
+    }
 }
 
 Test(scheduler, a_device_failure_reaches_every_job)

@@ -75,6 +75,57 @@ Test(cli, commands)
     }
 }
 
+/* A quota that the engine cannot hold is refused before a directory is made; a smaller one that is
+ * stated is a remedy, a larger pool another. */
+Test(cli, a_quota_must_fit_into_the_engine)
+{
+    static const struct {
+        const char *limits;
+        int kv_mib, status;
+        const char *message;
+    } table[] = {
+        { "", 16, 1, "cell beam 64 may hold up to 25 MiB of keys and values on one problem" },
+        { "", 26, 0, "" },
+        { "\"limits\": { \"kv_quota_mib\": 8 },", 16, 0, "" },
+        { "\"limits\": { \"kv_quota_mib\": 20 },", 16, 1,
+          "limits.kv_quota_mib gives a problem 20 MiB of keys and values, but the engine has 16" },
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        char text[512], dir[16], *out, *message;
+        snprintf(text, sizeof text,
+                 "{ \"models\": [\"thimble-s\"], \"tasks\": [{ \"kind\": \"arithmetic\" }], %s"
+                 "  \"problems\": 1, \"engine\": { \"kv_mib\": %d }, \"strategies\": ["
+                 "  { \"strategy\": \"beam\", \"num_beams\": 64, \"max_new_tokens\": 100 } ] }",
+                 table[i].limits, table[i].kv_mib);
+        snprintf(dir, sizeof dir, "quota%zu", i);
+        const char *config = write_scratch("quota.json", text);
+        cr_assert(run_program(ARGS("check", config), &out, &message) == table[i].status, "%s",
+                  message);
+        cr_expect(strstr(message, table[i].message), "%s", message);
+        free(out);
+        free(message);
+        cr_assert(run_program(ARGS("run", config, "--out", in_scratch(dir)), &out, &message) ==
+                      table[i].status, "%s", message);
+        cr_expect(strstr(message, table[i].message), "%s", message);
+        cr_expect((access(in_scratch(dir), F_OK) == 0) == (table[i].status == 0), "%s", dir);
+        free(out);
+        free(message);
+    }
+    char *out, *message;
+    cr_assert(run_program(ARGS("generate", "-m", "thimble-s", "-p", "1+2=", "-s", "beam",
+                               "--num-beams", "64", "--max-new-tokens", "100", "--kv-mib", "16"),
+                          &out, &message) == 1);
+    cr_expect(strstr(message, "beam may hold up to 25 MiB"), "%s", message);
+    cr_expect(strstr(message, "raise --kv-mib, or state a smaller quota with --kv-quota-mib"));
+    free(out);
+    free(message);
+    cr_assert(run_program(ARGS("generate", "-m", "thimble-s", "-p", "1+2=", "-s", "beam",
+                               "--num-beams", "64", "--max-new-tokens", "100", "--kv-mib", "16",
+                               "--kv-quota-mib", "15"), &out, &message) == 0, "%s", message);
+    free(out);
+    free(message);
+}
+
 Test(cli, every_command_has_help_with_an_example)
 {
     static const char *const names[] = { "run",    "resume", "check",  "generate", "bench",

@@ -209,7 +209,10 @@ Test(cli_slips, a_directory_without_outcomes_is_taken_again)
     char *config = read_scratch("run/config.json");
     cr_expect_str_eq(config, greedy);
     free(config);
-    cr_assert(run_program(ARGS("run", refused, "--out", dir, "-q"), NULL, &message) > 0);
+    const char *other = write_scratch(
+        "other.json", "{ \"models\": [\"thimble-s\"], \"problems\": 5,\n" ARITHMETIC
+                      "\"strategies\": [{ \"strategy\": \"greedy\" }] }");
+    cr_assert(run_program(ARGS("run", other, "--out", dir, "-q"), NULL, &message) > 0);
     cr_expect(strstr(message, "holds a run of another configuration") != NULL, "%s", message);
     free(message);
 }

@@ -187,6 +187,9 @@ static const struct mistake {
 } mistakes[] = {
     { "", "dir/c.json:1:1: expected a value" },
     { "{" ONE "," TASK "," GREEDY ",}", "expected a key in double quotes" },
+    { "{" ONE "," TASK "," GREEDY ",\"engine\": {\"threads\": 1025}}", "threads" },
+    { "{" ONE "," TASK "," GREEDY ",\"engine\": {\"max_batch_rows\": 15}}", "max_batch_rows" },
+    { "{" ONE "," TASK "," GREEDY ",\"engine\": {\"max_batch_rows\": 65537}}", "max_batch_rows" },
     { "[]", "dir/c.json:1:1: expected an object, found a list" },
     { "{\n\"model\": []}", "dir/c.json:2:10: unknown key \"model\"; did you mean \"models\"?" },
     { "{\"xyzzy\": 1}", "unknown key \"xyzzy\"; known are name, description, models" },

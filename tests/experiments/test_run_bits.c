@@ -88,6 +88,42 @@ static const struct variant {
     { "a pool in which problems are suspended", { .concurrency = 64, .threads = 2 }, 12 },
 };
 
+/* A pool that holds one problem's quota (the search's: (60 + 4) paths of 79 positions of 4 KiB, and
+ * the prompt) and far from all of them, and one that holds all. */
+Test(run_bits, records_do_not_depend_on_the_pool)
+{
+    static const char text[] =
+        "{ \"models\": [\"thimble-s\"], \"tasks\": [{ \"kind\": \"arithmetic\" }], \"problems\": 3,"
+        "  \"engine\": { \"kv_mib\": %d }, \"generation\": { \"max_new_tokens\": 80 },"
+        "  \"strategies\": ["
+        "    { \"strategy\": \"self-consistency\", \"num_return_sequences\": 48 },"
+        "    { \"strategy\": \"self-consistency\", \"num_return_sequences\": 32, \"top_k\": 9 },"
+        "    { \"strategy\": \"beam\", \"num_beams\": 24 },"
+        "    { \"strategy\": \"mcts\", \"simulations\": 15 } ] }";
+    char *got[2];
+    for (int i = 0; i < 2; i++) {
+        char config_of_size[1024], dir[16];
+        snprintf(config_of_size, sizeof config_of_size, text, i ? 512 : 21);
+        snprintf(dir, sizeof dir, "pool%d", i);
+        rm_config *config;
+        rm_store *store;
+        rm_runner_summary summary;
+        rm_runner_options options = { .concurrency = 64, .threads = 2 };
+        CHECK(rm_config_parse(in_scratch("config.json"), config_of_size, strlen(config_of_size),
+                              &config, err));
+        CHECK(rm_run_create(config, in_scratch(dir), &store, err));
+        CHECK(rm_runner_run(config, store, &options, &summary, err));
+        cr_assert(summary.failed == 0 && summary.recorded == 12, "%s", summary.first_failure.text);
+        got[i] = export_text(store);
+        rm_store_close(store);
+        rm_config_free(config);
+    }
+    assert_same_text(got[1], got[0], "a small pool");
+    cr_assert(strstr(got[0], "\"kv_bytes\":") && strstr(got[0], "\"rounds\":"));
+    free(got[0]);
+    free(got[1]);
+}
+
 Test(run_bits, records_do_not_depend_on_what_runs_beside_them)
 {
     char *wanted = records_of("reference", (rm_runner_options){ .concurrency = 64, .threads = 2 }, 0);

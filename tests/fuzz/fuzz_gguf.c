@@ -1,5 +1,6 @@
 /* fuzz_gguf.c - any bytes as a model file: the container is parsed, and what parses is opened
- * as a tokenizer and as weights on a backend that reads every byte it is given.
+ * as a tokenizer, as weights on a backend that reads every byte it is given, and as a model of an
+ * engine on the CPU, which evaluates a few tokens of it.
  *
  * A file must be read or refused with one sentence, with memory in proportion to its size (run
  * with -rss_limit_mb and -malloc_limit_mb). */
@@ -118,6 +119,35 @@ static void use_tokenizer(const rm_gguf *g)
     rm_tokenizer_free(t);
 }
 
+/* Three tokens of the file as a model. What they are nobody knows; that they come, or a sentence. */
+static void use_model(const char *path)
+{
+    static rm_engine *engine; /* opened once */
+    static const rm_engine_options options = { .n_threads = 1, .kv_bytes = (size_t)64 << 20 };
+    static const rm_sampling sampling = RM_SAMPLING_DEFAULT;
+    rm_error err = { { 0 } };
+    rm_model *model = NULL;
+    rm_run *run = NULL;
+    rm_path *at = NULL;
+    REQUIRE(engine || rm_engine_open(&options, &engine, &err) == RM_OK);
+    rm_status st = rm_model_open(engine, path, NULL, &model, &err);
+    check_error(st, &err);
+    if (st)
+        return;
+    st = rm_run_open(engine, NULL, &run, &err);
+    if (!st)
+        st = rm_path_new(run, model, &(int32_t){ 0 }, 1, &at, &err);
+    rm_request request = { .want = RM_WANT_SPAN, .path = at, .sampling = &sampling,
+                           .max_new_tokens = 3 };
+    if (!st)
+        st = rm_eval(run, &request, 1, &err);
+    check_error(st, &err);
+    for (int i = 0; !st && i < request.result.n; i++)
+        REQUIRE(request.result.lp[i] <= 0.0 && request.result.lp_sampling[i] <= 0.0);
+    rm_run_close(run);
+    rm_model_close(model);
+}
+
 static void use_weights(const uint8_t *data, size_t size)
 {
     char path[64];
@@ -128,8 +158,10 @@ static void use_weights(const uint8_t *data, size_t size)
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     rm_status st = rm_weights_open(&ops, NULL, path, NULL, &w, &err);
     check_error(st, &err);
-    if (!st)
+    if (!st) {
         rm_weights_close(&ops, NULL, w);
+        use_model(path);
+    }
     close(fd);
 }
 
