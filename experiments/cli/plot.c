@@ -1,6 +1,7 @@
 /* plot.c - ramify plot, ramify report: figures, tables and the page of a run. */
 #include "experiments/cli/cli.h"
 #include "experiments/recorded_tree.h"
+#include "experiments/train/log.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -58,23 +59,41 @@ static rm_status all_figures(const rm_analysis *a, const char *dir, const char *
     return status;
 }
 
+/* Logs of trainings instead of runs? All or none of what was named. */
+static rm_status count_logs(const cli_args *args, int *n, rm_error *err)
+{
+    static const char ending[] = ".jsonl";
+    for (int i = 0; i < args->n_positional; i++) {
+        size_t length = strlen(args->positional[i]);
+        *n += length > strlen(ending) &&
+              !strcmp(args->positional[i] + length - strlen(ending), ending);
+    }
+    return *n == 0 || *n == args->n_positional
+               ? RM_OK
+               : rm_fail(err, RM_E_ARGUMENT, "runs and logs of trainings do not share a figure");
+}
+
 static rm_status plot(const cli_args *args, rm_error *err)
 {
     static const char *const formats[] = { "pdf", "svg", "png", NULL };
-    int format = 0;
+    int format = 0, n_logs = 0;
     cli_analysis a;
     rm_plot_options o = { 0 };
     const char *figure = cli_text(args, "figure", NULL), *out = cli_text(args, "out", NULL);
     if (!out)
         return rm_fail(err, RM_E_ARGUMENT, figure ? "--out FILE is missing (.pdf, .svg or .png)"
                                                   : "--out DIR is missing");
-    rm_status status = cli_choice(args, "format", formats, &format, err);
+    rm_status status = count_logs(args, &n_logs, err);
+    if (!status)
+        status = cli_choice(args, "format", formats, &format, err);
     if (!status)
         status = cli_real(args, "width", 1, 40, &o.width_in, err);
     if (!status)
         status = cli_real(args, "height", 0.5, 40, &o.height_in, err);
     if (!status)
         status = cli_real(args, "dpi", 30, 2400, &o.dpi, err);
+    if (!status && n_logs)
+        return train_log_plot(args->positional, args->n_positional, &o, out, err);
     if (!status)
         status = cli_analyze_dirs(args, args->positional, args->n_positional, &a, err);
     if (status)
@@ -99,10 +118,12 @@ static const cli_option plot_options[] = {
 
 const cli_command cli_plot = {
     .name = "plot",
-    .summary = "figures of a run as PDF, SVG or PNG",
-    .positional = "DIR...",
+    .summary = "figures of a run or a training as PDF, SVG or PNG",
+    .positional = "DIR...|LOG.train.jsonl...",
     .min_positional = 1,
     .max_positional = 64,
+    .details = "The log of a training (up to five in one figure) becomes loss, accuracy, length of\n"
+               "thought, reward, share of groups without signal and entropy over its steps.",
     .example = "ramify plot demo --figure latency --out latency.pdf",
     .options = plot_options,
     .run = plot,

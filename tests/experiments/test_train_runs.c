@@ -64,21 +64,30 @@ static char *log_without_times(const char *name)
     return log;
 }
 
-/* Kills a training again and again until one attempt comes to its end. */
+/* Kills a training again and again until one attempt comes to its end: first when a checkpoint is
+ * there, then anywhere. An attempt that was too quick to be killed is begun anew. */
 static void train_with_kills(const char *kind, const char *file, const char *out,
                              const char *checkpoint, double took_ms)
 {
     int kills = 0, status = 1;
-    for (int round = 0; status != 0 && round < 12; round++) {
-        uint64_t bits = rm_random(11, 0, (uint32_t)round, 0);
+    for (int round = 0; status != 0 && round < 40; round++) {
         pid_t pid = start_training(kind, file, out, round % 2 ? "1" : "2");
-        sleep_ms((long)(took_ms * (0.25 + 0.5 * rm_unit(bits)) * (1 + round / 4)));
+        for (int i = 0; i < 20000 && access(checkpoint, F_OK) != 0 && access(out, F_OK) != 0; i++)
+            sleep_ms(1);
+        if (kills)
+            sleep_ms((long)(took_ms * rm_unit(rm_random(11, 0, (uint32_t)round, 0)) *
+                            (0.2 + 0.1 * round)));
         kill(pid, SIGKILL);
         status = wait_program(pid);
-        if (status == -SIGKILL && access(out, F_OK) == 0 && access(checkpoint, F_OK) != 0)
-            status = 0; /* between its last line and its exit */
         cr_assert(status == 0 || status == -SIGKILL, "%d", status);
         kills += status == -SIGKILL;
+        if (access(out, F_OK) == 0 && access(checkpoint, F_OK) != 0) {
+            status = 0; /* finished, perhaps killed between its last line and its exit */
+            if (!kills) {
+                unlink(out);
+                status = 1;
+            }
+        }
     }
     if (status)
         train(kind, file, out, "2");
@@ -87,12 +96,14 @@ static void train_with_kills(const char *kind, const char *file, const char *out
 
 Test(train_runs, weights_after_SIGKILL_are_those_of_an_uninterrupted_training)
 {
-    const char *file = write_scratch("sft.json", sft);
-    const char *whole = in_scratch("whole.gguf"), *killed = in_scratch("killed.gguf");
+    char file[PATH_MAX + 64], whole[PATH_MAX + 64], killed[PATH_MAX + 64], checkpoint[PATH_MAX + 64];
+    snprintf(file, sizeof file, "%s", write_scratch("sft.json", sft));
+    snprintf(whole, sizeof whole, "%s", in_scratch("whole.gguf"));
+    snprintf(killed, sizeof killed, "%s", in_scratch("killed.gguf"));
+    snprintf(checkpoint, sizeof checkpoint, "%s", in_scratch("killed.checkpoint"));
     double began = rm_now_s();
     train("sft", file, whole, "2");
-    train_with_kills("sft", file, killed, in_scratch("killed.checkpoint"),
-                     1e3 * (rm_now_s() - began));
+    train_with_kills("sft", file, killed, checkpoint, 1e3 * (rm_now_s() - began));
     assert_same_file(whole, killed);
     char *a = log_without_times("whole.train.jsonl"), *b = log_without_times("killed.train.jsonl");
     assert_same_text(a, b, "log");
@@ -135,7 +146,8 @@ static const char *const ways[][2] = {
 /* A model that is right now and then, made once for each test process. */
 static const char *teach(void)
 {
-    const char *out = in_scratch("taught.gguf");
+    static char out[PATH_MAX + 64];
+    snprintf(out, sizeof out, "%s", in_scratch("taught.gguf"));
     const char *file = write_scratch(
         "taught.json", "{ \"name\": \"taught\", \"model\": { \"layers\": 1, \"width\": 48, \"heads\": 2,"
                        " \"head_size\": 32, \"ffn\": 64, \"context\": 256 }, \"tasks\": [ { \"task\": {"
@@ -164,15 +176,16 @@ Test(train_runs, groups_and_rejection_resume_to_the_same_bits)
 {
     const char *taught = teach();
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
-        char text[4096], whole[PATH_MAX + 64], killed[PATH_MAX + 64], name[32];
+        char text[PATH_MAX + 4096], file[PATH_MAX + 64], name[PATH_MAX + 64];
+        char whole[PATH_MAX + 64], killed[PATH_MAX + 64];
         snprintf(text, sizeof text, ways[i][1], taught);
-        const char *file = write_scratch("way.json", text);
-        snprintf(name, sizeof name, "killed%zu.checkpoint", i);
+        snprintf(file, sizeof file, "%s", write_scratch("way.json", text));
+        snprintf(name, sizeof name, "%s%zu.checkpoint", in_scratch("killed"), i);
         snprintf(whole, sizeof whole, "%s%zu.gguf", in_scratch("whole"), i);
         snprintf(killed, sizeof killed, "%s%zu.gguf", in_scratch("killed"), i);
         double began = rm_now_s();
         train(ways[i][0], file, whole, "2");
-        train_with_kills(ways[i][0], file, killed, in_scratch(name), 1e3 * (rm_now_s() - began));
+        train_with_kills(ways[i][0], file, killed, name, 1e3 * (rm_now_s() - began));
         assert_same_file(whole, killed);
     }
 }
@@ -180,7 +193,7 @@ Test(train_runs, groups_and_rejection_resume_to_the_same_bits)
 Test(train_runs, drawing_and_training_agree_and_the_log_says_what_happened)
 {
     const char *taught = teach();
-    char text[4096];
+    char text[PATH_MAX + 4096];
     snprintf(text, sizeof text, ways[0][1], taught);
     train("grpo", write_scratch("way.json", text), in_scratch("g.gguf"), "2");
     char *log = read_log("g.train.jsonl");
@@ -205,6 +218,43 @@ Test(train_runs, drawing_and_training_agree_and_the_log_says_what_happened)
     double kept = number_of(strstr(log, "\"sampled\""), "kept");
     cr_expect(kept > 0 && kept <= 120, "at most two a problem");
     free(log);
+}
+
+/* ---- figures ------------------------------------------------------------------------------------- */
+
+Test(train_runs, logs_become_figures)
+{
+    static const char head[] = "{\"training\":\"grpo\",\"name\":\"a #b\"}\n";
+    static const struct {
+        const char *text, *says; /* NULL: it is drawn */
+    } logs[] = {
+        { "{\"step\":1,\"loss\":2.5,\"entropy\":null}\n{\"step\":2,\"loss\":2.25}\n", NULL },
+        { "{\"step\":1,\"evaluated\":\"x\",\"problems\":9,\"accuracy\":0.5}\n", NULL },
+        { "{\"step\":1,\"reward\":0.1,\"zero_signal\":1,\"length\":9,\"length_wrong\":null}\n", NULL },
+        { "", "there is nothing to draw" },
+        { "{\"step\":1}\n", "there is nothing to draw" },
+        { "{\"loss\":1}\n", "log.jsonl:2:1: this is no line" },
+        { "[]\n", "log.jsonl:2:1" },
+        { "{\"step\":1\n", "expected ',' or" },
+    };
+    const char *out = in_scratch("figure.pdf"), *log = in_scratch("log.jsonl");
+    for (size_t i = 0; i < sizeof logs / sizeof *logs; i++) {
+        char text[512], *message;
+        snprintf(text, sizeof text, "%s%s", head, logs[i].text);
+        write_scratch("log.jsonl", text);
+        unlink(out);
+        int status = run_program(ARGS("plot", log, log, "--out", out), NULL, &message);
+        if (logs[i].says)
+            cr_expect(status == 1 && strstr(message, logs[i].says), "%zu: %s", i, message);
+        else
+            cr_expect(status == 0 && access(out, F_OK) == 0, "%zu: %s", i, message);
+        free(message);
+    }
+    char *message;
+    write_scratch("log.jsonl", "{\"step\":1}\n");
+    cr_expect_eq(run_program(ARGS("plot", log, "--out", out), NULL, &message), 1);
+    cr_expect(strstr(message, "begins with"), "%s", message);
+    free(message);
 }
 
 /* ---- what goes wrong ------------------------------------------------------------------------------ */
