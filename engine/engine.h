@@ -108,6 +108,8 @@ typedef struct rm_model_info {
     double flops_per_position; /* of attention, for each cached position a row looks at */
     size_t kv_position_bytes;  /* keys and values of one position, all layers */
     int32_t bos, eos;          /* -1: none */
+    int32_t value_good, value_bad; /* -1: none. A model that judges texts: after one,
+                                  p(good) / (p(good) + p(bad)) says how probably it ends right */
     bool add_bos;
 } rm_model_info;
 

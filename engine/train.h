@@ -75,13 +75,17 @@ typedef struct rm_document {
     const int32_t *tokens; /* [n] */
     const float *weight;   /* [n]; 0: not part of the loss */
     int n;                 /* from 2 to the context length + 1 */
+    const int32_t *target; /* [n] what is to be predicted in a token's place, or NULL: the tokens */
 } rm_document;
 
 /* What is minimised. Without `slope`: scale * sum of weight * (-lp). With it: any function of the
  * log-probabilities whose derivative by that of token i of document d `slope` returns; it is
- * asked only for tokens whose weight is not 0, in order. */
+ * asked only for tokens whose weight is not 0, in order. With `judge` the distribution is that of
+ * the two tokens of rm_trainer_judge alone, which all targets must be among: lp = log v or
+ * log (1 - v), and the other tokens' logits are left as they are. */
 typedef struct rm_objective {
     double scale;
+    bool judge;
     double (*slope)(void *arg, int document, int token, double lp);
     void *arg;
 } rm_objective;
@@ -113,6 +117,11 @@ typedef struct rm_adamw {
 /* One step. *norm gets the gradient's norm before clipping. A norm that is not a number leaves
  * everything as it was and is RM_E_LIMIT. */
 RM_API rm_status rm_trainer_step(rm_trainer *, const rm_adamw *, double *norm, rm_error *);
+
+/* Makes the model one that judges: after a text, p(good) / (p(good) + p(bad)) of these two tokens is
+ * the probability that it ends right. The file gets the keys ramify.value.good_token_id and
+ * .bad_token_id (rm_model_info has them as value_good and value_bad). */
+RM_API rm_status rm_trainer_judge(rm_trainer *, int32_t good, int32_t bad, rm_error *);
 
 /* ---- files --------------------------------------------------------------------------------- */
 

@@ -139,11 +139,18 @@ static rm_status put_metadata(const rm_trainer *t, rm_gguf_writer *w, const char
     rm_gguf_put_string(w, "general.architecture", "llama");
     rm_gguf_put_string(w, "general.name", name);
     rm_gguf_put_u32(w, "general.file_type", file_type[type]);
+    bool judges = t->good != t->bad;
+    if (judges) {
+        rm_gguf_put_u32(w, "ramify.value.good_token_id", (uint32_t)t->good);
+        rm_gguf_put_u32(w, "ramify.value.bad_token_id", (uint32_t)t->bad);
+    }
     if (t->source) {
         for (uint64_t i = 0; i < rm_gguf_n_entries(t->source); i++) {
             const rm_gguf_entry *e = rm_gguf_entry_at(t->source, i);
             if (!key_is(e, "general.architecture") && !key_is(e, "general.name") &&
-                !key_is(e, "general.file_type") && !key_is(e, "general.alignment"))
+                !key_is(e, "general.file_type") && !key_is(e, "general.alignment") &&
+                !(judges && (key_is(e, "ramify.value.good_token_id") ||
+                             key_is(e, "ramify.value.bad_token_id"))))
                 rm_gguf_put_entry(w, e);
         }
         return RM_OK;

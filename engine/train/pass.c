@@ -77,16 +77,31 @@ static void tile_gate_back(const op *o, worker *w, size_t tile)
         a->t->kernels->swiglu_back(row_at(a->dx, r), row_at(a->x, r), row_at(a->dy, r), a->n_out);
 }
 
-/* lse of each row of logits, by the kernels that picks use. */
+/* lse of each row of logits, by the kernels that picks use; of two of them when judging. */
 static void tile_lse(const op *o, worker *w, size_t tile)
 {
     const train_op *a = args_of(o);
     size_t r, end;
     for (rows_at(a, tile, CHEAP_ROWS, &r, &end); r < end; r++) {
         double max, sum;
+        if (a->t->judging) {
+            a->t->lse[r] = rm_log_add((double)row_at(a->x, r)[a->t->good],
+                                      (double)row_at(a->x, r)[a->t->bad]);
+            continue;
+        }
         w->backend->isa->rows->max_sum(row_at(a->x, r), a->t->shape.n_vocab, &max, &sum);
         a->t->lse[r] = max + rm_log(sum);
     }
+}
+
+/* The gradient of the two logits of a verdict; returns the entropy. */
+static double judge_back(const rm_trainer *t, float *d, const float *logits, size_t r)
+{
+    double lp[2] = { (double)logits[t->good] - t->lse[r], (double)logits[t->bad] - t->lse[r] };
+    double slope = (double)t->slope[r], p = rm_exp(lp[0]), q = rm_exp(lp[1]);
+    d[t->good] = (float)(slope * ((t->target[r] == t->good) - p));
+    d[t->bad] = (float)(slope * ((t->target[r] == t->bad) - q));
+    return -p * lp[0] - q * lp[1];
 }
 
 static void tile_loss_back(const op *o, worker *w, size_t tile)
@@ -97,8 +112,12 @@ static void tile_loss_back(const op *o, worker *w, size_t tile)
     (void)w;
     for (rows_at(a, tile, CHEAP_ROWS, &r, &end); r < end; r++) {
         float *d = row_at(a->dx, r);
-        if (t->target[r] < 0)
+        if (t->target[r] < 0 || t->judging)
             memset(d, 0, a->dx->stride * sizeof *d);
+        if (t->target[r] < 0)
+            continue;
+        if (t->judging)
+            t->entropy[r] = judge_back(t, d, row_at(a->x, r), r);
         else
             t->entropy[r] = t->kernels->softmax_back(d, row_at(a->x, r), t->shape.n_vocab,
                                                      t->lse[r], t->target[r], t->slope[r]);
@@ -334,17 +353,30 @@ static void enqueue_backward(rm_trainer *t)
 static rm_status check_documents(const rm_trainer *t, const rm_document *documents, int n,
                                  rm_error *err)
 {
+    if (t->judging && t->good == t->bad)
+        return rm_fail(err, RM_E_ARGUMENT, "the tokens that stand for good and bad are not chosen");
     for (int d = 0; d < n; d++) {
         const rm_document *doc = &documents[d];
         if (doc->n < 2 || doc->n > t->shape.n_ctx + 1)
             return rm_fail(err, RM_E_ARGUMENT, "document %d has %d tokens, expected 2 to %d", d,
                            doc->n, t->shape.n_ctx + 1);
-        for (int i = 0; i < doc->n; i++)
-            if (doc->tokens[i] < 0 || doc->tokens[i] >= t->shape.n_vocab)
-                return rm_fail(err, RM_E_ARGUMENT, "document %d has token %d at %d, expected 0 to "
-                               "%d", d, doc->tokens[i], i, t->shape.n_vocab - 1);
+        for (int i = 0; i < doc->n; i++) {
+            if (t->judging && doc->weight[i] != 0.0f &&
+                (!doc->target || (doc->target[i] != t->good && doc->target[i] != t->bad)))
+                return rm_fail(err, RM_E_ARGUMENT, "document %d has no verdict at %d", d, i);
+            const int32_t *lists[] = { doc->tokens, doc->target ? doc->target : doc->tokens };
+            for (int k = 0; k < 2; k++)
+                if (lists[k][i] < 0 || lists[k][i] >= t->shape.n_vocab)
+                    return rm_fail(err, RM_E_ARGUMENT, "document %d has token %d at %d, expected 0 "
+                                   "to %d", d, lists[k][i], i, t->shape.n_vocab - 1);
+        }
     }
     return RM_OK;
+}
+
+static int32_t wanted(const rm_document *doc, int i)
+{
+    return doc->target ? doc->target[i] : doc->tokens[i];
 }
 
 /* Rows for as many documents as fit; returns how many. */
@@ -364,7 +396,7 @@ static int fill_batch(rm_trainer *t, const rm_document *documents, int n, size_t
             t->token[rows] = documents[d].tokens[i];
             t->position[rows] = i;
             t->seq[rows] = d;
-            t->target[rows] = documents[d].weight[i + 1] != 0.0f ? documents[d].tokens[i + 1] : -1;
+            t->target[rows] = documents[d].weight[i + 1] != 0.0f ? wanted(&documents[d], i + 1) : -1;
         }
     }
     *n_pages = (size_t)page;
@@ -388,7 +420,7 @@ static void score_batch(rm_trainer *t, const rm_document *documents, int done,
             lp[done + d][0] = 0;
         for (int i = 0; i < t->length[d]; i++) {
             size_t r = (size_t)(t->first[d] + i);
-            double p = logit(t, r, doc->tokens[i + 1]) - t->lse[r], weight = doc->weight[i + 1];
+            double p = logit(t, r, wanted(doc, i + 1)) - t->lse[r], weight = doc->weight[i + 1];
             if (lp)
                 lp[done + d][i + 1] = p;
             if (t->target[r] < 0)
@@ -432,6 +464,7 @@ rm_status rm_trainer_pass(rm_trainer *t, const rm_document *documents, int n,
                           rm_error *err)
 {
     rm_train_sums sums = { 0 };
+    t->judging = objective && objective->judge;
     rm_status st = check_documents(t, documents, n, err);
     int rows = PASS_ROWS;
     for (int d = 0; d < n; d++)

@@ -375,6 +375,17 @@ uint64_t rm_trainer_step_count(const rm_trainer *t)
     return t->step;
 }
 
+rm_status rm_trainer_judge(rm_trainer *t, int32_t good, int32_t bad, rm_error *err)
+{
+    int n = t->shape.n_vocab;
+    if (good < 0 || bad < 0 || good >= n || bad >= n || good == bad)
+        return rm_fail(err, RM_E_ARGUMENT, "tokens %d and %d cannot stand for good and bad; expected "
+                       "two of 0 to %d", good, bad, n - 1);
+    t->good = good;
+    t->bad = bad;
+    return RM_OK;
+}
+
 void rm_trainer_clear(rm_trainer *t)
 {
     memset(t->gradient, 0, t->n_values * sizeof *t->gradient);

@@ -55,6 +55,8 @@ struct rm_trainer {
     char **special;
     char *characters;
 
+    int32_t good, bad;          /* of a model that judges; 0 and 0: none */
+    bool judging;               /* the pass in progress looks at these two only */
     size_t n_values;
     float *values, *gradient, *moment1, *moment2; /* [n_values] */
     size_t embedding, out_norm, output;           /* offsets */

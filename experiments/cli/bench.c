@@ -261,7 +261,7 @@ static int fill_documents(const bench *b, int32_t *tokens, const float *weight,
             length = info->n_ctx;
         if (at + length > most)
             break;
-        documents[n] = (rm_document){ tokens + at, weight, length };
+        documents[n] = (rm_document){ tokens + at, weight, length, NULL };
         for (int i = 0; i < length; i++, at++)
             tokens[at] = (int32_t)rm_scale(rm_random(b->seed, 2, (uint32_t)step, (uint32_t)at),
                                            (uint64_t)info->n_vocab);

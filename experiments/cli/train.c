@@ -14,7 +14,7 @@ static rm_status find_kind(const char *name, train_kind *kind, rm_error *err)
         }
     const char *near = rm_nearest_word(name, train_kind_names, TRAIN_KINDS);
     return rm_fail(err, RM_E_ARGUMENT, "there is no training \"%.40s\"%s%s%s", name,
-                   near ? "; did you mean " : "; there are sft, reject and grpo", near ? near : "",
+                   near ? "; did you mean " : "; there are sft, reject, grpo and reward", near ? near : "",
                    near ? "?" : "");
 }
 
@@ -58,13 +58,14 @@ static const cli_option options[] = {
 
 const cli_command cli_train = {
     .name = "train",
-    .summary = "make a model: sft, reject or grpo",
-    .positional = "sft|reject|grpo CONFIG [--out FILE.gguf]",
+    .summary = "make a model: sft, reject, grpo or reward",
+    .positional = "sft|reject|grpo|reward CONFIG [--out FILE.gguf]",
     .min_positional = 2,
     .max_positional = 2,
     .details = "sft     supervised: problems of the generated tasks with chains of thought\n"
                "reject  rejection sampling: a model's own right samples, and training on them\n"
-               "grpo    reinforcement learning on groups of samples: GRPO, Dr. GRPO or DAPO\n\n"
+               "grpo    reinforcement learning on groups of samples: GRPO, Dr. GRPO or DAPO\n"
+               "reward  a model that judges texts: how probably one that begins so ends right\n\n"
                "A training may be killed at any moment; the same command goes on from the last\n"
                "checkpoint, FILE.checkpoint, and ends in the same bits as one that was never\n"
                "interrupted. FILE.train.jsonl is its log. Keys: experiments/train/README.md.",

@@ -11,7 +11,9 @@
 
 /* ---- lists ------------------------------------------------------------------------------------- */
 
-rm_status document_add(document_list *list, const int32_t *tokens, int n, int n_prompt, rm_error *err)
+/* One block of memory a document, the tokens first. */
+rm_status document_add_targets(document_list *list, const int32_t *tokens, const int32_t *target,
+                               const float *weight, int n, rm_error *err)
 {
     if (list->n == list->capacity) {
         int capacity = list->capacity ? 2 * list->capacity : 64;
@@ -21,16 +23,29 @@ rm_status document_add(document_list *list, const int32_t *tokens, int n, int n_
         list->items = items;
         list->capacity = capacity;
     }
-    int32_t *copy = malloc((size_t)n * (sizeof *copy + sizeof(float)));
+    size_t bytes = (size_t)n * sizeof *tokens;
+    int32_t *copy = malloc(2 * bytes + (size_t)n * sizeof *weight);
     if (!copy)
         return rm_fail(err, RM_E_MEMORY, "no memory for a document of %d tokens", n);
-    float *weight = (float *)(copy + n);
-    memcpy(copy, tokens, (size_t)n * sizeof *copy);
-    for (int i = 0; i < n; i++)
-        weight[i] = i < n_prompt ? 0.0f : 1.0f;
-    list->items[list->n++] = (rm_document){ copy, weight, n };
+    float *weights = (float *)(copy + 2 * n);
+    memcpy(copy, tokens, bytes);
+    memcpy(copy + n, target, bytes);
+    memcpy(weights, weight, (size_t)n * sizeof *weight);
+    list->items[list->n++] = (rm_document){ copy, weights, n, copy + n };
     list->tokens += (size_t)n;
     return RM_OK;
+}
+
+rm_status document_add(document_list *list, const int32_t *tokens, int n, int n_prompt, rm_error *err)
+{
+    float *weight = malloc((size_t)n * sizeof *weight);
+    if (!weight)
+        return rm_fail(err, RM_E_MEMORY, "no memory for a document of %d tokens", n);
+    for (int i = 0; i < n; i++)
+        weight[i] = i < n_prompt ? 0.0f : 1.0f;
+    rm_status st = document_add_targets(list, tokens, tokens, weight, n, err);
+    free(weight);
+    return st;
 }
 
 void documents_clear(document_list *list)

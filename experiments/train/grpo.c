@@ -205,7 +205,7 @@ static rm_status make_update(const train_recipe *r, const step_samples *s, int f
             u->advantage[u->n] = s->sample[i].advantage;
             u->weight[u->n] = token_weight((group_objective)r->objective, o->n - o->n_prompt,
                                            n_samples, tokens, constant);
-            u->documents[u->n++] = (rm_document){ o->tokens, weight, o->n };
+            u->documents[u->n++] = (rm_document){ o->tokens, weight, o->n, NULL };
         }
     return RM_OK;
 }

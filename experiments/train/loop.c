@@ -302,6 +302,7 @@ static const struct {
 } ways[TRAIN_KINDS] = {
     [TRAIN_SFT] = { NULL, train_sft_step, NULL },
     [TRAIN_REJECT] = { train_reject_open, train_reject_step, train_reject_close },
+    [TRAIN_REWARD] = { train_reject_open, train_reject_step, train_reject_close },
     [TRAIN_GRPO] = { train_grpo_open, train_grpo_step, train_grpo_close },
 };
 

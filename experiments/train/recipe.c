@@ -22,7 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const train_kind_names[] = { "sft", "reject", "grpo", NULL };
+const char *const train_kind_names[] = { "sft", "reject", "grpo", "reward", NULL };
 static const char *const objective_names[] = { "grpo", "dr-grpo", "dapo", NULL };
 
 /* ---- the tables of keys ---------------------------------------------------------------------- */
@@ -59,6 +59,10 @@ static const rm_key part_keys[TRAIN_KINDS][6] = {
       { "optimizer", RM_KEY_ANY, T(optimizer), 0, 0, NULL, "" },
       { "evaluate", RM_KEY_ANY, T(evaluate), 0, 0, NULL, "" },
       { "grpo", RM_KEY_ANY, T(part), 0, 0, NULL, "" } },
+    { { "model", RM_KEY_ANY, T(model), 0, 0, NULL, "" },
+      { "tasks", RM_KEY_ANY, T(tasks), 0, 0, NULL, "" },
+      { "optimizer", RM_KEY_ANY, T(optimizer), 0, 0, NULL, "" },
+      { "reward", RM_KEY_ANY, T(part), 0, 0, NULL, "" } },
 };
 
 static const rm_key optimizer_keys[] = {
@@ -83,6 +87,15 @@ static const rm_key evaluate_keys[] = {
 static const rm_key reject_keys[] = {
     { "samples", RM_KEY_INT, R(samples), 1, 4096, NULL, "" },
     { "keep", RM_KEY_INT, R(keep), 1, 4096, NULL, "" },
+    { "problems", RM_KEY_INT, R(problems), 1, 1000000, NULL, "" },
+    { "epochs", RM_KEY_INT, R(epochs), 1, 1000, NULL, "" },
+    { "temperature", RM_KEY_REAL, R(temperature), 0.01, 10, NULL, "" },
+    { "max_new_tokens", RM_KEY_INT, R(max_new_tokens), 1, 1000000, NULL, "" },
+    { 0 },
+};
+
+static const rm_key reward_keys[] = {
+    { "samples", RM_KEY_INT, R(samples), 1, 4096, NULL, "" },
     { "problems", RM_KEY_INT, R(problems), 1, 1000000, NULL, "" },
     { "epochs", RM_KEY_INT, R(epochs), 1, 1000, NULL, "" },
     { "temperature", RM_KEY_REAL, R(temperature), 0.01, 10, NULL, "" },
@@ -252,7 +265,7 @@ static rm_status read_sources(train_recipe *r, const rm_json *json, const cJSON 
 
 static rm_status read_part(train_recipe *r, const top *t, const rm_json *json, rm_error *err)
 {
-    static const rm_key *const keys[] = { NULL, reject_keys, grpo_keys };
+    static const rm_key *const keys[] = { NULL, reject_keys, grpo_keys, reward_keys };
     const char *name = train_kind_names[r->kind];
     if (!t->part)
         return RM_OK;
@@ -269,9 +282,9 @@ static void set_defaults(train_recipe *r)
     r->seed = 1;
     r->tokens_per_step = 8192;
     r->checkpoint_every = r->kind == TRAIN_GRPO ? 5 : 200;
-    r->adam = (rm_adamw){ r->kind == TRAIN_SFT ? 3e-3 : r->kind == TRAIN_REJECT ? 3e-4 : 2e-5, 0.9,
+    r->adam = (rm_adamw){ r->kind == TRAIN_SFT ? 3e-3 : r->kind == TRAIN_GRPO ? 2e-5 : 3e-4, 0.9,
                           0.95, 1e-8, r->kind == TRAIN_GRPO ? 0 : 0.1, 1 };
-    r->warmup = r->kind == TRAIN_SFT ? 100 : r->kind == TRAIN_REJECT ? 10 : 0;
+    r->warmup = r->kind == TRAIN_SFT ? 100 : r->kind == TRAIN_GRPO ? 0 : 10;
     r->flat = r->kind == TRAIN_GRPO ? 1 : 0.7;
     r->last = r->kind == TRAIN_GRPO ? 1 : 0.03;
     r->samples = 32;
@@ -313,7 +326,7 @@ static rm_status read_recipe(train_recipe *r, const rm_json *json, const char *f
         st = rm_keys_read(json, t.evaluate, "evaluate", evaluate_keys, r, NULL, NULL, err);
     if (!st)
         st = read_part(r, &t, json, err);
-    if (!st && !r->steps && r->kind != TRAIN_REJECT)
+    if (!st && !r->steps && (r->kind == TRAIN_SFT || r->kind == TRAIN_GRPO))
         st = rm_json_fail(err, RM_E_ARGUMENT, json, root, "steps: how many is missing");
     if (!st)
         st = read_sources(r, json, t.tasks, folder, err);

@@ -1,6 +1,8 @@
 /* reject.c - rejection sampling: draw K samples of each problem, keep those that are right and well
  * formed, each text once and at most `keep` a problem, and train on what is left.
  *
+ * A reward model (reward.c) is trained by the same steps on all samples, with their verdicts.
+ *
  * The samples come from the model the training begins with. A training that is gone on with draws
  * them again, from the same weights: the same samples. Every epoch shuffles the kept ones. */
 #include "experiments/train/train.h"
@@ -19,10 +21,10 @@ static bool same(const rollout *a, const rollout *b)
     return a->n == b->n && memcmp(a->tokens, b->tokens, (size_t)a->n * sizeof *a->tokens) == 0;
 }
 
-/* Adds the accepted samples of one problem. */
-static rm_status keep_some(const train_recipe *r, const rollout *group, int n, document_list *kept,
-                           rm_error *err)
+rm_status reject_keep(train_loop *loop, const rollout *group, int n, document_list *kept,
+                      rm_error *err)
 {
+    const train_recipe *r = loop->recipe;
     int taken[4096], n_taken = 0;
     rm_status st = RM_OK;
     for (int i = 0; i < n && n_taken < r->keep && !st; i++) {
@@ -60,7 +62,8 @@ static rm_status draw_source(train_loop *loop, int index, reject_state *s, rm_er
         request.sampling.temperature = r->temperature;
         st = rollouts_draw(&request, 0, &list, err);
         for (int i = 0; i < request.n_problems && !st; i++)
-            st = keep_some(r, list.items + i * r->samples, r->samples, &s->kept, err);
+            st = (r->kind == TRAIN_REWARD ? reward_keep : reject_keep)(
+                loop, list.items + i * r->samples, r->samples, &s->kept, err);
         for (int i = 0; i < list.n && !st; i++)
             right += list.items[i].correct;
         drawn += (uint64_t)list.n;
@@ -87,6 +90,8 @@ rm_status train_reject_open(train_loop *loop, void **state, rm_error *err)
     reject_state *s = calloc(1, sizeof *s);
     rm_status st = s ? RM_OK : rm_fail(err, RM_E_MEMORY, "no memory for samples");
     *state = s;
+    if (!st && r->kind == TRAIN_REWARD)
+        st = reward_prepare(loop, err);
     rm_progress_begin(&loop->bar, loop->options->progress, "drawing",
                       (size_t)r->problems * (size_t)r->n_sources);
     for (int i = 0; i < r->n_sources && !st; i++)
@@ -149,7 +154,7 @@ rm_status train_reject_step(train_loop *loop, void *state, rm_error *err)
         for (int k = 1; k < batch[n].n; k++)
             weight += (double)batch[n].weight[k];
     }
-    rm_objective objective = { .scale = 1 / weight };
+    rm_objective objective = { .scale = 1 / weight, .judge = r->kind == TRAIN_REWARD };
     rm_status st = loop_update(loop, batch, n, &objective, NULL, &norm, &sums, err);
     if (!st)
         st = loop_report(loop, &sums, norm, tokens, started, err);

@@ -6,7 +6,7 @@
  *   rollout.c     groups of samples, drawn by the inference engine and graded
  *   objective.c   GRPO, Dr. GRPO and DAPO: rewards to advantages to slopes
  *   loop.c        what all trainings share: log, checkpoints, progress, evaluation
- *   sft.c, reject.c, grpo.c   one file a way of training
+ *   sft.c, reject.c, reward.c, grpo.c   one file a way of training
  *
  * A training is a function of its configuration and the model it begins with: all it draws is
  * Philox under the configuration's seed, numbered by step and document, so that a training gone on
@@ -22,8 +22,8 @@
 
 /* ---- recipes ------------------------------------------------------------------------------- */
 
-typedef enum train_kind { TRAIN_SFT, TRAIN_REJECT, TRAIN_GRPO, TRAIN_KINDS } train_kind;
-extern const char *const train_kind_names[]; /* "sft", "reject", "grpo" */
+typedef enum train_kind { TRAIN_SFT, TRAIN_REJECT, TRAIN_GRPO, TRAIN_REWARD, TRAIN_KINDS } train_kind;
+extern const char *const train_kind_names[]; /* "sft", "reject", "grpo", "reward" */
 
 enum { MAX_FAILURES = 8, MAX_SOURCES = 16 };
 
@@ -61,7 +61,7 @@ typedef struct train_recipe {
     int evaluate_every, evaluate_problems;
 
     int samples, keep, problems, epochs;  /* reject: of each problem, kept, per source, over them */
-    double temperature;                   /* reject */
+    double temperature;                   /* reject; reward has these too, all but keep */
 
     int group, problems_per_step, updates, max_new_tokens; /* grpo */
     int objective;                        /* group_objective */
@@ -97,6 +97,10 @@ void documents_free(document_list *);
 /* Document `index` of the endless corpus of a recipe's sources. */
 rm_status corpus_document(const train_recipe *, const rm_model *, uint64_t index, document_list *,
                           rm_error *);
+
+/* The same with targets and weights of its own. */
+rm_status document_add_targets(document_list *, const int32_t *tokens, const int32_t *target,
+                               const float *weight, int n, rm_error *);
 
 /* ---- rollouts ---------------------------------------------------------------------------------- */
 
@@ -171,6 +175,7 @@ typedef struct train_loop {
     uint64_t steps;      /* planned */
     uint64_t model_step; /* step whose weights `model` has, + 1; 0: those it was opened with */
     uint64_t first_hash; /* of the model it began with */
+    int32_t good, bad;   /* reward: the tokens of its verdicts */
     uint64_t saved;      /* step of the last checkpoint; 0: none */
     rm_progress bar;
 } train_loop;
@@ -192,6 +197,10 @@ rm_status loop_log(train_loop *, rm_text *line, rm_error *);
 rm_status train_sft_step(train_loop *, void *, rm_error *);
 rm_status train_reject_step(train_loop *, void *, rm_error *);
 rm_status train_grpo_step(train_loop *, void *, rm_error *);
+/* reject: keeps the samples of one problem that are right; reward: all, with their verdicts. */
+rm_status reject_keep(train_loop *, const rollout *group, int n, document_list *, rm_error *);
+rm_status reward_keep(train_loop *, const rollout *group, int n, document_list *, rm_error *);
+rm_status reward_prepare(train_loop *, rm_error *);
 rm_status train_reject_open(train_loop *, void **state, rm_error *);
 void train_reject_close(void *state);
 rm_status train_grpo_open(train_loop *, void **state, rm_error *);

@@ -78,7 +78,7 @@ static void fill_docs(golden_docs *g)
             g->tokens[d][i] = (i * i + 3 * i + 5 * d) % 21;
             g->weight[d][i] = i < prompt[d] ? 0.0f : 1.0f + (float)(i % 3) / 2;
         }
-        g->doc[d] = (rm_document){ g->tokens[d], g->weight[d], length[d] };
+        g->doc[d] = (rm_document){ g->tokens[d], g->weight[d], length[d], NULL };
     }
 }
 
@@ -209,7 +209,7 @@ Test(train_pass, sampling_and_training_agree_in_every_bit)
     for (int i = 0; i < MOST + 40; i++)
         weight[i] = 1;
     for (int i = 0; i < SAMPLES; i++) {
-        docs[i] = (rm_document){ rm_path_tokens(path[i]), weight, rm_path_length(path[i]) };
+        docs[i] = (rm_document){ rm_path_tokens(path[i]), weight, rm_path_length(path[i]), NULL };
         lp[i] = lp_space[i];
     }
     OK(rm_trainer_pass(t, docs, SAMPLES, NULL, lp, NULL, &error));
@@ -223,6 +223,68 @@ Test(train_pass, sampling_and_training_agree_in_every_bit)
     rm_run_close(run);
     rm_trainer_free(t);
     rm_model_close(model);
+    rm_engine_close(engine);
+}
+
+/* ---- verdicts ----------------------------------------------------------------------------------- */
+
+/* The loss of verdicts follows from two log-probabilities of an ordinary pass; its gradient from
+ * differences along the gradient itself: L(w + h g) - L(w - h g) = 2 h |g|^2. In f32, with h such
+ * that the loss moves by a thousandth, some 1e-3 of that is rounding and curvature. */
+Test(train_pass, verdicts_and_their_gradient)
+{
+    enum { GOOD = 19, BAD = 20, N = 9 };
+    rm_error error = { "" };
+    rm_engine *engine = open_engine(NULL, 1);
+    rm_trainer *t = golden_trainer(engine, true);
+    int32_t tokens[N], verdict[N], good[N], bad[N];
+    float weight[N];
+    double lp_good[N], lp_bad[N], lp[N], *all = lp, *first = lp_good, *second = lp_bad;
+    for (int i = 0; i < N; i++) {
+        tokens[i] = (3 * i + 1) % 19;
+        verdict[i] = i % 3 ? GOOD : BAD;
+        weight[i] = i < 2 ? 0 : 1;
+        good[i] = GOOD;
+        bad[i] = BAD;
+    }
+    rm_document doc = { tokens, weight, N, verdict };
+    rm_objective judge = { .scale = 1, .judge = true };
+    cr_expect_eq(rm_trainer_pass(t, &doc, 1, &judge, NULL, NULL, &error), RM_E_ARGUMENT);
+    cr_expect_eq(rm_trainer_judge(t, GOOD, GOOD, &error), RM_E_ARGUMENT);
+    cr_expect_eq(rm_trainer_judge(t, GOOD, 21, &error), RM_E_ARGUMENT);
+    OK(rm_trainer_judge(t, GOOD, BAD, &error));
+    OK(rm_trainer_pass(t, &(rm_document){ tokens, weight, N, good }, 1, NULL, &first, NULL, &error));
+    OK(rm_trainer_pass(t, &(rm_document){ tokens, weight, N, bad }, 1, NULL, &second, NULL, &error));
+    rm_train_sums sums;
+    rm_trainer_clear(t);
+    OK(rm_trainer_pass(t, &doc, 1, &judge, &all, &sums, &error));
+    double loss = 0, squares = 0, side[2], h;
+    for (int i = 2; i < N; i++) {
+        double v = 1 / (1 + exp(lp_bad[i] - lp_good[i])), p = verdict[i] == GOOD ? v : 1 - v;
+        cr_expect(fabs(lp[i] - log(p)) < 1e-12, "%d: %g, expected %g", i, lp[i], log(p));
+        loss -= log(p);
+    }
+    cr_expect(fabs(sums.loss - loss) < 1e-11);
+    size_t n = rm_shape_parameters(rm_trainer_shape(t));
+    float *g = malloc(n * sizeof *g), *w = malloc(n * sizeof *w);
+    memcpy(g, rm_trainer_gradient(t), n * sizeof *g);
+    memcpy(w, rm_trainer_values(t), n * sizeof *w);
+    for (size_t i = 0; i < n; i++)
+        squares += (double)g[i] * (double)g[i];
+    h = 1e-3 * loss / squares;
+    for (int k = 0; k < 2; k++) {
+        for (size_t i = 0; i < n; i++)
+            rm_trainer_values(t)[i] = w[i] + (float)(k ? -h : h) * g[i];
+        OK(rm_trainer_pass(t, &doc, 1, &judge, NULL, &sums, &error));
+        side[k] = sums.loss;
+    }
+    cr_expect(fabs((side[0] - side[1]) / (2 * h * squares) - 1) < 5e-3, "%g",
+              (side[0] - side[1]) / (2 * h * squares));
+    doc.target = tokens;
+    cr_expect_eq(rm_trainer_pass(t, &doc, 1, &judge, NULL, NULL, &error), RM_E_ARGUMENT);
+    free(g);
+    free(w);
+    rm_trainer_free(t);
     rm_engine_close(engine);
 }
 
@@ -460,9 +522,9 @@ Test(train_pass, impossible_shapes_and_documents_are_named)
     static const int32_t outside[] = { 1, 21 }, good[] = { 1, 2 };
     static const float weight[200] = { 0, 1 };
     static const int32_t longer[200];
-    const rm_document documents[] = { { outside, weight, 2 }, { good, weight, 1 },
-                                      { longer, weight, 98 } };
-    for (int i = 0; i < 3; i++)
+    const rm_document documents[] = { { outside, weight, 2, NULL }, { good, weight, 1, NULL },
+                                      { longer, weight, 98, NULL }, { good, weight, 2, outside } };
+    for (int i = 0; i < 4; i++)
         cr_expect_eq(rm_trainer_pass(t, &documents[i], 1, &plain, NULL, NULL, &error),
                      RM_E_ARGUMENT);
     rm_trainer_free(t);
