@@ -141,6 +141,9 @@ static const char *const ways[][2] = {
                 " \"checkpoint_every\": 1, \"tokens_per_step\": 256, \"weight_type\": \"f32\","
                 " \"reject\": { \"samples\": 12, \"keep\": 2, \"problems\": 60,"
                 " \"max_new_tokens\": 60 } }" },
+    { "reward", "{ \"name\": \"v\", \"model\": \"%s\"," TASKS " \"steps\": 6,"
+                " \"checkpoint_every\": 1, \"tokens_per_step\": 256, \"weight_type\": \"f32\","
+                " \"reward\": { \"samples\": 4, \"problems\": 20, \"max_new_tokens\": 40 } }" },
 };
 
 /* A model that is right now and then, made once for each test process. */
