@@ -118,8 +118,8 @@ typedef struct rm_adamw {
  * everything as it was and is RM_E_LIMIT. */
 RM_API rm_status rm_trainer_step(rm_trainer *, const rm_adamw *, double *norm, rm_error *);
 
-/* Makes the model one that judges: after a text, p(good) / (p(good) + p(bad)) of these two tokens is
- * the probability that it ends right. The file gets the keys ramify.value.good_token_id and
+/* Makes the model one that judges: after a text, p(good) / (p(good) + p(bad)) of these two tokens
+ * is the probability that it ends right. The file gets the keys ramify.value.good_token_id and
  * .bad_token_id (rm_model_info has them as value_good and value_bad). */
 RM_API rm_status rm_trainer_judge(rm_trainer *, int32_t good, int32_t bad, rm_error *);
 

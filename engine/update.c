@@ -62,7 +62,8 @@ static void identify(rm_model *model, const float *values, size_t n)
     w->info.weight_type = "f32";
 }
 
-rm_status rm_model_update(rm_model *model, const rm_shape *shape, const float *values, rm_error *err)
+rm_status rm_model_update(rm_model *model, const rm_shape *shape, const float *values,
+                          rm_error *err)
 {
     const rm_ops *ops = model->engine->ops;
     rm_backend *backend = model->engine->backend;

@@ -42,7 +42,8 @@ static void running_mean(const rm_training_curve *c, size_t half, double *out)
 }
 
 /* The curve's name in the panel, whatever characters it holds. */
-static void name_curve(fig_panel *panel, const rm_training_curve *c, const fig_style *style, int owner)
+static void name_curve(fig_panel *panel, const rm_training_curve *c, const fig_style *style,
+                       int owner)
 {
     rm_text name = { 0 };
     fig_text_plain(&name, c->name, 40);
@@ -51,7 +52,8 @@ static void name_curve(fig_panel *panel, const rm_training_curve *c, const fig_s
     rm_text_free(&name);
 }
 
-static void draw_steps(fig_panel *panel, const rm_training_curve *c, const fig_style *style, int owner)
+static void draw_steps(fig_panel *panel, const rm_training_curve *c, const fig_style *style,
+                       int owner)
 {
     double *mean = malloc((c->n + 1) * sizeof *mean);
     size_t half = c->n / MEAN_PARTS / 2;
@@ -59,15 +61,18 @@ static void draw_steps(fig_panel *panel, const rm_training_curve *c, const fig_s
         return; /* a figure without its means; the page's own memory errors are reported */
     running_mean(c, half, mean);
     if (half)
-        fig_panel_line(panel, c->step, c->value, c->n, 0.5, FIG_SOLID, fig_fade(style->color, 0.3), -1);
+        fig_panel_line(panel, c->step, c->value, c->n, 0.5, FIG_SOLID, fig_fade(style->color, 0.3),
+                       -1);
     fig_panel_line(panel, c->step, mean, c->n, 1.3, style->dash, style->color, owner);
     name_curve(panel, c, style, owner);
     for (size_t i = 0; i < c->n; i += 1 + c->n / 40)
-        fig_panel_anchor(panel, c->step[i], mean[i], 2.5, 0.02 * (double)(c->n - 1 - i) / (double)c->n);
+        fig_panel_anchor(panel, c->step[i], mean[i], 2.5,
+                         0.02 * (double)(c->n - 1 - i) / (double)c->n);
     free(mean);
 }
 
-static void draw_points(fig_panel *panel, const rm_training_curve *c, const fig_style *style, int owner)
+static void draw_points(fig_panel *panel, const rm_training_curve *c, const fig_style *style,
+                        int owner)
 {
     fig_panel_band(panel, c->step, c->low, c->high, c->n, fig_fade(style->color, 0.13));
     fig_panel_line(panel, c->step, c->value, c->n, 1.3, style->dash, style->color, owner);
@@ -166,14 +171,16 @@ rm_status rm_training_render(const rm_training_panel *panels, size_t n, const ch
     rm_text line = { 0 };
     fig_canvas *canvas = NULL;
     if (!(width >= 100 && height >= 50))
-        return rm_fail(err, RM_E_ARGUMENT, "A figure of %g x %g inches is too small; at least 1.4 x "
-                       "0.7 are needed.", width / 72, height / 72);
+        return rm_fail(err, RM_E_ARGUMENT,
+                       "A figure of %g x %g inches is too small; at least 1.4 x "
+                       "0.7 are needed.",
+                       width / 72, height / 72);
     if (note)
         fig_text_plain(&line, note, 200);
-    rm_status st = line.failed ? rm_fail(err, RM_E_MEMORY, "There is no memory for a note.")
-                               : fig_canvas_open(format, width, height + below,
-                                                 o && o->dpi > 0 ? o->dpi : 300, "Training", &canvas,
-                                                 err);
+    rm_status st = line.failed
+                       ? rm_fail(err, RM_E_MEMORY, "There is no memory for a note.")
+                       : fig_canvas_open(format, width, height + below,
+                                         o && o->dpi > 0 ? o->dpi : 300, "Training", &canvas, err);
     if (!st)
         st = draw_page(panels, n, line.data, canvas, below, err);
     if (!st) {

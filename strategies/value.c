@@ -2,8 +2,8 @@
  *
  *     v(text) = p(good) / (p(good) + p(bad)) = 1 / (1 + exp(lp(bad) - lp(good)))
  *
- * of the model's two tokens after prompt and text (engine.h, value_good and value_bad). The texts are
- * read as prompts of their own, so that an account counts them as read and not as generated. */
+ * of the model's two tokens after prompt and text (engine.h, value_good and value_bad). The texts
+ * are read as prompts of their own, so that an account counts them as read and not as generated. */
 #include "strategies/value.h"
 
 #include "strategies/samples.h"
@@ -16,8 +16,10 @@ rm_status value_check(const rm_trial *trial, const char *parameter, rm_error *er
 {
     const rm_model *scorer = trial->models[trial->n_models - 1];
     if (trial->n_models < 2 || rm_model_describe(scorer)->value_good < 0)
-        return rm_fail(err, RM_E_ARGUMENT, "%s needs a reward model as the last of the models; %s is "
-                       "none", parameter, rm_model_describe(scorer)->name);
+        return rm_fail(err, RM_E_ARGUMENT,
+                       "%s needs a reward model as the last of the models; %s is "
+                       "none",
+                       parameter, rm_model_describe(scorer)->name);
     return rm_model_same_vocabulary(trial->models[0], scorer, err);
 }
 
@@ -31,7 +33,8 @@ static rm_status text_path(const rm_trial *trial, const int32_t *prompt, int n_p
         return status;
     memcpy(all, prompt, (size_t)n_prompt * sizeof *all);
     memcpy(all + n_prompt, tokens, (size_t)n * sizeof *all);
-    return rm_path_new(trial->run, trial->models[trial->n_models - 1], all, n_prompt + n, path, err);
+    return rm_path_new(trial->run, trial->models[trial->n_models - 1], all, n_prompt + n, path,
+                       err);
 }
 
 rm_status value_of_texts(const rm_trial *trial, const int32_t *const *tokens, const int *n_tokens,

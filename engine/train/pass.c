@@ -128,7 +128,8 @@ static void tile_loss_back(const op *o, worker *w, size_t tile)
 static void tile_input_gradient(const op *o, worker *w, size_t tile)
 {
     const train_op *a = args_of(o);
-    size_t row_tiles = tiles_of((size_t)a->rows, TILE_ROWS), column = tile / row_tiles * GROUP, r, end;
+    size_t row_tiles = tiles_of((size_t)a->rows, TILE_ROWS), column = tile / row_tiles * GROUP, r,
+           end;
     (void)w;
     rows_at(a, tile % row_tiles, TILE_ROWS, &r, &end);
     multiply_args m = { .n_rows = end - r,
@@ -236,7 +237,7 @@ static void tile_embedding_gradient(const op *o, worker *w, size_t tile)
     }
 }
 
-/* ---- enqueueing --------------------------------------------------------------------------------- */
+/* ---- enqueueing ------------------------------------------------------------------------------ */
 
 static void add(rm_trainer *t, tile_fn *tile, size_t n_tiles, train_op a)
 {
@@ -275,7 +276,8 @@ static void enqueue_forward(rm_trainer *t)
         ops->matmul_add(b, y->middle, y->attended, w->attn_out, R);
         ops->rms_norm(b, y->norm2, y->middle, w->ffn_norm, eps, R);
         ops->matmul(b, y->gate_up, y->norm2, w->gate_up, R);
-        add_rows(t, tile_gate, (train_op){ .dx = y->hidden, .x = y->gate_up, .n_out = (size_t)s->n_ff });
+        add_rows(t, tile_gate,
+                 (train_op){ .dx = y->hidden, .x = y->gate_up, .n_out = (size_t)s->n_ff });
         ops->copy_rows(b, next, t->ascending, y->middle, t->ascending, R);
         ops->matmul_add(b, next, y->hidden, w->down, R);
     }
@@ -348,7 +350,7 @@ static void enqueue_backward(rm_trainer *t)
         (train_op){ .dy = t->dx, .dw = t->gradient + t->embedding, .n_in = D });
 }
 
-/* ---- documents ------------------------------------------------------------------------------------ */
+/* ---- documents ------------------------------------------------------------------------------- */
 
 static rm_status check_documents(const rm_trainer *t, const rm_document *documents, int n,
                                  rm_error *err)
@@ -396,7 +398,8 @@ static int fill_batch(rm_trainer *t, const rm_document *documents, int n, size_t
             t->token[rows] = documents[d].tokens[i];
             t->position[rows] = i;
             t->seq[rows] = d;
-            t->target[rows] = documents[d].weight[i + 1] != 0.0f ? wanted(&documents[d], i + 1) : -1;
+            t->target[rows] =
+                documents[d].weight[i + 1] != 0.0f ? wanted(&documents[d], i + 1) : -1;
         }
     }
     *n_pages = (size_t)page;

@@ -44,7 +44,7 @@ rm_status rm_shape_check(const rm_shape *s, rm_error *err)
     return RM_OK;
 }
 
-/* ---- the order of parameters ------------------------------------------------------------------ */
+/* ---- the order of parameters ----------------------------------------------------------------- */
 
 typedef struct part {
     const char *name;

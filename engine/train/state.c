@@ -49,7 +49,8 @@ rm_status rm_trainer_restore(rm_trainer *t, const void *data, size_t n, rm_error
     uint64_t counts[2], hash;
     state_shape(&t->shape, shape);
     if (n < sizeof magic || memcmp(bytes, magic, sizeof magic))
-        return rm_fail(err, RM_E_FORMAT, "a training state begins with \"RMTRAIN1\", this does not");
+        return rm_fail(err, RM_E_FORMAT,
+                       "a training state begins with \"RMTRAIN1\", this does not");
     if (n < HEADER || memcmp(bytes + sizeof magic, shape, sizeof shape))
         return rm_fail(err, RM_E_ARGUMENT, "the training state is of a model of another shape");
     memcpy(counts, bytes + sizeof magic + sizeof shape, sizeof counts);

@@ -56,8 +56,10 @@ rm_status trainer_alloc(rm_engine *engine, const rm_shape *shape, rm_trainer **o
     if (st)
         return st;
     if (engine->ops != &rm_cpu_ops)
-        return rm_fail(err, RM_E_UNSUPPORTED, "training runs on backend \"cpu\" only, this engine's "
-                       "is \"%s\"", engine->ops->name);
+        return rm_fail(err, RM_E_UNSUPPORTED,
+                       "training runs on backend \"cpu\" only, this engine's "
+                       "is \"%s\"",
+                       engine->ops->name);
     rm_trainer *t = calloc(1, sizeof *t);
     if (!t)
         return rm_fail(err, RM_E_MEMORY, "no memory for a trainer");
@@ -92,7 +94,8 @@ rm_status trainer_alloc(rm_engine *engine, const rm_shape *shape, rm_trainer **o
 /* Standard normal (Box & Muller 1958) from 128 random bits. */
 static double normal(uint64_t seed, uint64_t stream, uint32_t index)
 {
-    double u = rm_unit(rm_random(seed, stream, index, 0)), v = rm_unit(rm_random(seed, stream, index, 1));
+    double u = rm_unit(rm_random(seed, stream, index, 0)),
+           v = rm_unit(rm_random(seed, stream, index, 1));
     double sine, cosine;
     rm_sincos(6.283185307179586 * v, &sine, &cosine);
     return __builtin_sqrt(-2.0 * rm_log(u)) * cosine;
@@ -201,8 +204,9 @@ static rm_status new_tensors(rm_trainer *t, size_t R, rm_error *err)
         const struct {
             rm_tensor **tensor;
             size_t width;
-        } all[] = { { &y->x, D },      { &y->norm, D },  { &y->qkv, stacked },  { &y->attended, q },
-                    { &y->middle, D }, { &y->norm2, D }, { &y->gate_up, 2 * F }, { &y->hidden, F } };
+        } all[] = { { &y->x, D },           { &y->norm, D },   { &y->qkv, stacked },
+                    { &y->attended, q },    { &y->middle, D }, { &y->norm2, D },
+                    { &y->gate_up, 2 * F }, { &y->hidden, F } };
         for (size_t i = 0; !st && i < sizeof all / sizeof *all; i++)
             st = t->ops->tensor_new(t->backend, R, all[i].width, all[i].tensor, err);
     }
@@ -235,7 +239,8 @@ rm_status trainer_need_rows(rm_trainer *t, int rows, rm_error *err)
     good &= (t->r = calloc(R, sizeof *t->r)) != NULL;
     good &= (t->lse = calloc(R, sizeof *t->lse)) != NULL;
     good &= (t->entropy = calloc(R, sizeof *t->entropy)) != NULL;
-    st = good ? new_tensors(t, R, err) : rm_fail(err, RM_E_MEMORY, "no memory to train on %d rows", rows);
+    st = good ? new_tensors(t, R, err)
+              : rm_fail(err, RM_E_MEMORY, "no memory to train on %d rows", rows);
     if (st) {
         free_tensors(t);
         return st;
@@ -246,7 +251,7 @@ rm_status trainer_need_rows(rm_trainer *t, int rows, rm_error *err)
     return RM_OK;
 }
 
-/* ---- packed weights --------------------------------------------------------------------------- */
+/* ---- packed weights -------------------------------------------------------------------------- */
 
 void free_packed(const rm_ops *ops, rm_backend *b, int n_layers, rm_layer *layers, rm_weight *table,
                  rm_weight *out_norm, rm_weight *output)
@@ -321,7 +326,7 @@ rm_status trainer_pack(rm_trainer *t, rm_error *err)
     return st;
 }
 
-/* ---- the rest ----------------------------------------------------------------------------------- */
+/* ---- the rest -------------------------------------------------------------------------------- */
 
 void rm_trainer_free(rm_trainer *t)
 {
@@ -379,8 +384,10 @@ rm_status rm_trainer_judge(rm_trainer *t, int32_t good, int32_t bad, rm_error *e
 {
     int n = t->shape.n_vocab;
     if (good < 0 || bad < 0 || good >= n || bad >= n || good == bad)
-        return rm_fail(err, RM_E_ARGUMENT, "tokens %d and %d cannot stand for good and bad; expected "
-                       "two of 0 to %d", good, bad, n - 1);
+        return rm_fail(err, RM_E_ARGUMENT,
+                       "tokens %d and %d cannot stand for good and bad; expected "
+                       "two of 0 to %d",
+                       good, bad, n - 1);
     t->good = good;
     t->bad = bad;
     return RM_OK;

@@ -14,8 +14,8 @@ static rm_status find_kind(const char *name, train_kind *kind, rm_error *err)
         }
     const char *near = rm_nearest_word(name, train_kind_names, TRAIN_KINDS);
     return rm_fail(err, RM_E_ARGUMENT, "there is no training \"%.40s\"%s%s%s", name,
-                   near ? "; did you mean " : "; there are sft, reject, grpo and reward", near ? near : "",
-                   near ? "?" : "");
+                   near ? "; did you mean " : "; there are sft, reject, grpo and reward",
+                   near ? near : "", near ? "?" : "");
 }
 
 static rm_status run(const cli_args *args, rm_error *err)

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- lists ------------------------------------------------------------------------------------- */
+/* ---- lists ----------------------------------------------------------------------------------- */
 
 /* One block of memory a document, the tokens first. */
 rm_status document_add_targets(document_list *list, const int32_t *tokens, const int32_t *target,
@@ -36,7 +36,8 @@ rm_status document_add_targets(document_list *list, const int32_t *tokens, const
     return RM_OK;
 }
 
-rm_status document_add(document_list *list, const int32_t *tokens, int n, int n_prompt, rm_error *err)
+rm_status document_add(document_list *list, const int32_t *tokens, int n, int n_prompt,
+                       rm_error *err)
 {
     float *weight = malloc((size_t)n * sizeof *weight);
     if (!weight)
@@ -63,7 +64,7 @@ void documents_free(document_list *list)
     *list = (document_list){ 0 };
 }
 
-/* ---- documents ----------------------------------------------------------------------------------- */
+/* ---- documents ------------------------------------------------------------------------------- */
 
 static const train_source *draw_source(const train_recipe *r, rm_draws *draws)
 {
@@ -115,9 +116,9 @@ static rm_status add_text(const rm_model *model, const rm_text *text, size_t pro
         all = longer;
         all[n++] = rm_model_describe(model)->eos;
         if (n > rm_model_describe(model)->n_ctx)
-            st = rm_fail(err, RM_E_LIMIT, "a document has %d tokens, the context of %s %d: \"%.60s\"",
-                         n, rm_model_describe(model)->name, rm_model_describe(model)->n_ctx,
-                         text->data);
+            st = rm_fail(
+                err, RM_E_LIMIT, "a document has %d tokens, the context of %s %d: \"%.60s\"", n,
+                rm_model_describe(model)->name, rm_model_describe(model)->n_ctx, text->data);
     }
     if (!st)
         st = document_add(list, all, n, n_prompt, err);

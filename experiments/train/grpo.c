@@ -1,9 +1,9 @@
 /* grpo.c - reinforcement learning from groups of samples (objective.c has the definitions).
  *
- * A step draws `group` samples of each of `problems_per_step` problems from the weights as they are,
- * rewards them (reward_correct if right, reward_format if well formed), and makes `updates` updates,
- * each from an equal part of the problems. Under DAPO problems without signal are replaced by
- * others, in up to `resample` further rounds.
+ * A step draws `group` samples of each of `problems_per_step` problems from the weights as they
+ * are, rewards them (reward_correct if right, reward_format if well formed), and makes `updates`
+ * updates, each from an equal part of the problems. Under DAPO problems without signal are replaced
+ * by others, in up to `resample` further rounds.
  *
  * The log-probabilities of drawing are those of training, bit for bit: the first update's ratios
  * are exactly 1, and the largest difference is logged ("logprob_difference": 0). */
@@ -42,7 +42,8 @@ rm_status train_grpo_open(train_loop *loop, void **state, rm_error *err)
         return rm_fail(err, RM_E_MEMORY, "out of memory");
     *state = s;
     return r->beta > 0 && r->objective != OBJECTIVE_DAPO
-               ? rm_trainer_open(loop->engine, rm_model_describe(loop->model)->file, &s->reference, err)
+               ? rm_trainer_open(loop->engine, rm_model_describe(loop->model)->file, &s->reference,
+                                 err)
                : RM_OK;
 }
 
@@ -55,7 +56,7 @@ void train_grpo_close(void *state)
     free(s);
 }
 
-/* ---- drawing ------------------------------------------------------------------------------------ */
+/* ---- drawing --------------------------------------------------------------------------------- */
 
 static int most_tokens(const train_recipe *r, const rm_task *task)
 {
@@ -141,7 +142,7 @@ static rm_status draw_samples(train_loop *loop, step_samples *s, rm_error *err)
     return st;
 }
 
-/* ---- updates --------------------------------------------------------------------------------------- */
+/* ---- updates --------------------------------------------------------------------------------- */
 
 /* The documents of one update, and what the slope of each needs. */
 typedef struct update {
@@ -262,7 +263,7 @@ static rm_status one_update(train_loop *loop, grpo_state *state, const step_samp
     return st;
 }
 
-/* ---- the step ---------------------------------------------------------------------------------------- */
+/* ---- the step -------------------------------------------------------------------------------- */
 
 /* Mean of what is not empty; NaN (null in the log) of nothing. */
 static double mean(double sum, int n)

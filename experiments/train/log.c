@@ -172,7 +172,8 @@ static void board_free(board *b)
     free(b);
 }
 
-static rm_status draw(const board *b, const rm_plot_options *options, const char *out, rm_error *err)
+static rm_status draw(const board *b, const rm_plot_options *options, const char *out,
+                      rm_error *err)
 {
     rm_training_curve curves[N_KINDS][MOST_CURVES];
     rm_training_panel panels[N_KINDS];
@@ -194,8 +195,10 @@ static rm_status draw(const board *b, const rm_plot_options *options, const char
     }
     if (!n)
         return rm_fail(err, RM_E_ARGUMENT, "the log has no step yet; there is nothing to draw");
-    return rm_training_write(panels, n, "Bands: 95% Wilson intervals of greedy answers to tuning "
-                             "problems. Thin: single steps; thick: running means.", options, out, err);
+    return rm_training_write(panels, n,
+                             "Bands: 95% Wilson intervals of greedy answers to tuning "
+                             "problems. Thin: single steps; thick: running means.",
+                             options, out, err);
 }
 
 rm_status train_log_plot(const char *const *files, int n, const rm_plot_options *options,

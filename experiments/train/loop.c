@@ -26,7 +26,8 @@ enum { CHECK_WORDS = 5, CHECK_BYTES = 8 + CHECK_WORDS * 8 };
 
 /* ---- rates, updates -------------------------------------------------------------------------- */
 
-/* Rises over `warmup` steps, stays, and falls in a straight line over the last 1 - flat to `last`. */
+/* Rises over `warmup` steps, stays, and falls in a straight line over the last 1 - flat to `last`.
+ */
 double loop_rate(const train_loop *loop)
 {
     const train_recipe *r = loop->recipe;
@@ -59,7 +60,7 @@ rm_status loop_model(train_loop *loop, rm_error *err)
     return st;
 }
 
-/* ---- the log ------------------------------------------------------------------------------------ */
+/* ---- the log --------------------------------------------------------------------------------- */
 
 rm_status loop_log(train_loop *loop, rm_text *line, rm_error *err)
 {
@@ -102,7 +103,7 @@ rm_status loop_report(train_loop *loop, const rm_train_sums *sums, double norm, 
     return st;
 }
 
-/* ---- checkpoints --------------------------------------------------------------------------------- */
+/* ---- checkpoints ----------------------------------------------------------------------------- */
 
 static rm_status save_checkpoint(train_loop *loop, rm_error *err)
 {
@@ -140,7 +141,8 @@ static rm_status load_checkpoint(train_loop *loop, rm_error *err)
     }
     memcpy(words, bytes + sizeof magic, sizeof words);
     if (words[0] != (loop->recipe->hash ^ loop->first_hash))
-        st = rm_fail(err, RM_E_ARGUMENT, "%s belongs to another configuration or first model; go on "
+        st = rm_fail(err, RM_E_ARGUMENT,
+                     "%s belongs to another configuration or first model; go on "
                      "with that one, remove the checkpoint, or name another --out",
                      loop->checkpoint_file);
     else if (fstat(loop->log, &log) || (uint64_t)log.st_size < words[4])
@@ -159,7 +161,7 @@ static rm_status load_checkpoint(train_loop *loop, rm_error *err)
     return RM_OK;
 }
 
-/* ---- evaluation ------------------------------------------------------------------------------------ */
+/* ---- evaluation ------------------------------------------------------------------------------ */
 
 /* Greedy answers to the first problems of the split "tune". */
 static rm_status evaluate(train_loop *loop, const train_source *source, rm_error *err)
@@ -198,7 +200,8 @@ static rm_status evaluate(train_loop *loop, const train_source *source, rm_error
 static rm_status evaluate_all(train_loop *loop, rm_error *err)
 {
     const train_recipe *r = loop->recipe;
-    if (!r->evaluate_every || (loop->step % (uint64_t)r->evaluate_every && loop->step != loop->steps))
+    if (!r->evaluate_every ||
+        (loop->step % (uint64_t)r->evaluate_every && loop->step != loop->steps))
         return RM_OK;
     rm_status st = loop_model(loop, err);
     for (int i = 0; i < r->n_sources && !st; i++)
@@ -206,7 +209,7 @@ static rm_status evaluate_all(train_loop *loop, rm_error *err)
     return st;
 }
 
-/* ---- opening ---------------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static char *beside(const char *out, const char *suffix)
 {
@@ -267,7 +270,8 @@ static rm_status open_files(train_loop *loop, bool *going_on, rm_error *err)
     if (!*going_on && access(out, F_OK) == 0)
         return rm_fail(err, RM_E_ARGUMENT, "%s exists already; remove it to train again, or name "
                        "another --out", out);
-    loop->log = open(loop->log_file, O_WRONLY | O_CREAT | O_APPEND | (*going_on ? 0 : O_TRUNC), 0666);
+    loop->log =
+        open(loop->log_file, O_WRONLY | O_CREAT | O_APPEND | (*going_on ? 0 : O_TRUNC), 0666);
     if (loop->log < 0)
         return rm_fail(err, RM_E_IO, "%s: cannot open: %s", loop->log_file, strerror(errno));
     return RM_OK;
@@ -293,7 +297,7 @@ static rm_status log_head(train_loop *loop, rm_error *err)
     return st;
 }
 
-/* ---- the steps ----------------------------------------------------------------------------------------- */
+/* ---- the steps ------------------------------------------------------------------------------- */
 
 static const struct {
     rm_status (*open)(train_loop *, void **, rm_error *);
@@ -318,9 +322,11 @@ static rm_status all_steps(train_loop *loop, void *state, rm_error *err)
     while (loop->step < loop->steps) {
         if (cancelled(loop)) {
             st = save_checkpoint(loop, err);
-            return st ? st : rm_fail(err, RM_E_CANCELLED, "stopped after step %llu of %llu; the same "
-                                     "command goes on", (unsigned long long)loop->step,
-                                     (unsigned long long)loop->steps);
+            return st ? st
+                      : rm_fail(err, RM_E_CANCELLED,
+                                "stopped after step %llu of %llu; the same "
+                                "command goes on",
+                                (unsigned long long)loop->step, (unsigned long long)loop->steps);
         }
         st = ways[r->kind].step(loop, state, err);
         if (!st) {
@@ -330,9 +336,11 @@ static rm_status all_steps(train_loop *loop, void *state, rm_error *err)
         if (!st && loop->step % (uint64_t)r->checkpoint_every == 0)
             st = save_checkpoint(loop, err);
         if (st == RM_E_CANCELLED)
-            return rm_fail(err, st, "stopped after step %llu of %llu; the same command goes on with "
-                           "step %llu", (unsigned long long)loop->step,
-                           (unsigned long long)loop->steps, (unsigned long long)loop->saved + 1);
+            return rm_fail(err, st,
+                           "stopped after step %llu of %llu; the same command goes on with "
+                           "step %llu",
+                           (unsigned long long)loop->step, (unsigned long long)loop->steps,
+                           (unsigned long long)loop->saved + 1);
         if (st && loop->saved)
             return rm_fail_within(err, st, "step %llu (the checkpoint after step %llu is kept)",
                                   (unsigned long long)loop->step + 1,

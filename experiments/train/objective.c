@@ -4,7 +4,8 @@
  * token's probability to that under the policy it was drawn from (temperature 1), a token's
  * objective is
  *
- *     s = min(rho A, clip(rho, 1 - clip_low, 1 + clip_high) A) - beta (e^d - d - 1),  d = lp_ref - lp
+ *     s = min(rho A, clip(rho, 1 - clip_low, 1 + clip_high) A) - beta (e^d - d - 1),  d = lp_ref -
+ * lp
  *
  * (the second part is the k3 estimator of the divergence from the reference; Schulman 2020), and
  * what is maximised is the sum of weight * s.

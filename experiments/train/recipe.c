@@ -151,7 +151,7 @@ static const rm_key source_keys[] = {
     { 0 },
 };
 
-/* ---- parts -------------------------------------------------------------------------------------- */
+/* ---- parts ----------------------------------------------------------------------------------- */
 
 static rm_status read_shape(train_recipe *r, const rm_json *json, const cJSON *item, rm_error *err)
 {
@@ -176,7 +176,8 @@ static rm_status read_model(train_recipe *r, const rm_json *json, const cJSON *i
     if (!cJSON_IsString(item))
         return rm_json_fail(err, RM_E_ARGUMENT, json, item ? item : rm_json_root(json),
                             "model: expected the name or file of a model to begin with%s",
-                            r->kind == TRAIN_SFT ? ", or an object with the shape of a new one" : "");
+                            r->kind == TRAIN_SFT ? ", or an object with the shape of a new one"
+                                                 : "");
     r->model = strdup(item->valuestring);
     return r->model ? RM_OK : rm_fail(err, RM_E_MEMORY, "out of memory");
 }
@@ -302,9 +303,10 @@ static void set_defaults(train_recipe *r)
     r->resample = 4;
 }
 
-/* ---- the whole -------------------------------------------------------------------------------- */
+/* ---- the whole ------------------------------------------------------------------------------- */
 
-static rm_status read_recipe(train_recipe *r, const rm_json *json, const char *folder, rm_error *err)
+static rm_status read_recipe(train_recipe *r, const rm_json *json, const char *folder,
+                             rm_error *err)
 {
     top t = { .r = r };
     const cJSON *root = rm_json_root(json);

@@ -120,7 +120,8 @@ static void job_done(void *arg, rm_job *job)
     }
 }
 
-static rm_status make_jobs(const rollout_request *r, rollout_crew *crew, rollout *out, rm_error *err)
+static rm_status make_jobs(const rollout_request *r, rollout_crew *crew, rollout *out,
+                           rm_error *err)
 {
     rm_status st = RM_OK;
     for (int i = 0; i < r->n_problems && !st; i++) {
@@ -138,7 +139,8 @@ static rm_status make_jobs(const rollout_request *r, rollout_crew *crew, rollout
     return st;
 }
 
-rm_status rollouts_draw(const rollout_request *request, int number, rollout_list *list, rm_error *err)
+rm_status rollouts_draw(const rollout_request *request, int number, rollout_list *list,
+                        rm_error *err)
 {
     size_t more = (size_t)request->n_problems * (size_t)request->n_samples;
     rollout_crew crew = { .n = request->n_problems };

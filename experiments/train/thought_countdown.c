@@ -120,8 +120,8 @@ static void print_attempt(const state *start, const step *path, int target, rm_t
             rm_text_printf(out, "%s%d", i ? " " : "", sorted[i]);
         rm_text_puts(out, ")");
         bool last = next.n == 1;
-        int used = snprintf(joined, NAME, "%s%.40s%c%.40s%s", last ? "" : "(", names[p->left], p->op,
-                            names[p->right], last ? "" : ")");
+        int used = snprintf(joined, NAME, "%s%.40s%c%.40s%s", last ? "" : "(", names[p->left],
+                            p->op, names[p->right], last ? "" : ")");
         (void)used;
         for (int i = 0; i < s.n; i++)
             if (i != p->left && i != p->right)
@@ -175,8 +175,8 @@ rm_status thought_countdown(const char *question, const thought_recipe *recipe, 
         return st;
     explore(&find, &start, 0);
     if (!find.found)
-        return rm_fail(err, RM_E_ARGUMENT, "\"%.80s\" has no solution with steps up to %d", question,
-                       find.max_value);
+        return rm_fail(err, RM_E_ARGUMENT, "\"%.80s\" has no solution with steps up to %d",
+                       question, find.max_value);
     int failures = draw_failures(recipe, draws), done = 0;
     for (int tries = 0; done < failures && tries < 1000; tries++) {
         if (!walk(&start, &find, draws, path))

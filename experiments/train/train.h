@@ -22,7 +22,13 @@
 
 /* ---- recipes ------------------------------------------------------------------------------- */
 
-typedef enum train_kind { TRAIN_SFT, TRAIN_REJECT, TRAIN_GRPO, TRAIN_REWARD, TRAIN_KINDS } train_kind;
+typedef enum train_kind {
+    TRAIN_SFT,
+    TRAIN_REJECT,
+    TRAIN_GRPO,
+    TRAIN_REWARD,
+    TRAIN_KINDS
+} train_kind;
 extern const char *const train_kind_names[]; /* "sft", "reject", "grpo", "reward" */
 
 enum { MAX_FAILURES = 8, MAX_SOURCES = 16 };
@@ -80,7 +86,7 @@ rm_status thought_arithmetic(const char *question, const thought_recipe *, rm_dr
 rm_status thought_countdown(const char *question, const thought_recipe *, rm_draws *,
                             rm_text *thought, rm_text *answer, rm_error *);
 
-/* ---- documents --------------------------------------------------------------------------------- */
+/* ---- documents ------------------------------------------------------------------------------- */
 
 /* A growing list of documents over one store of tokens. Zero-initialise. */
 typedef struct document_list {
@@ -102,14 +108,15 @@ rm_status corpus_document(const train_recipe *, const rm_model *, uint64_t index
 rm_status document_add_targets(document_list *, const int32_t *tokens, const int32_t *target,
                                const float *weight, int n, rm_error *);
 
-/* ---- rollouts ---------------------------------------------------------------------------------- */
+/* ---- rollouts -------------------------------------------------------------------------------- */
 
 typedef struct rollout {
     int problem;         /* index into those asked for */
     int32_t *tokens;     /* [n] prompt and what was drawn, a stop token included */
     double *lp;          /* [n] of the raw model; 0 for the prompt */
     int n, n_prompt;
-    bool correct, formed, truncated; /* formed: it ended by itself, with one thought and an answer */
+    bool correct, formed,
+        truncated; /* formed: it ended by itself, with one thought and an answer */
 } rollout;
 
 typedef struct rollout_list {
@@ -135,7 +142,7 @@ typedef struct rollout_request {
 rm_status rollouts_draw(const rollout_request *, int number, rollout_list *, rm_error *);
 void rollouts_free(rollout_list *);
 
-/* ---- objectives --------------------------------------------------------------------------------- */
+/* ---- objectives ------------------------------------------------------------------------------ */
 
 /* What one sample contributes; objective.c has the definitions. */
 typedef struct group_sample {
@@ -153,7 +160,7 @@ double token_weight(group_objective, int n_tokens, int n_samples, double tokens,
 double token_slope(const train_recipe *, double weight, double advantage, double lp, double lp_old,
                    double lp_reference);
 
-/* ---- the loop -------------------------------------------------------------------------------------- */
+/* ---- the loop -------------------------------------------------------------------------------- */
 
 typedef struct train_options {
     const char *out;     /* FILE.gguf */

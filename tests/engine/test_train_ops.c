@@ -65,7 +65,8 @@ static void check(const char *what, function *f, const void *arg, const float *x
     }
     for (size_t i = 0; i < n; i += step)
         cr_expect(fabs((double)got[i] - expected[i]) <= 3e-6 * most + 3e-6,
-                  "%s, input %zu: got %g, differences give %g", what, i, (double)got[i], expected[i]);
+                  "%s, input %zu: got %g, differences give %g", what, i, (double)got[i],
+                  expected[i]);
 }
 
 /* The first variant that ran sets what the others must equal. */
@@ -149,7 +150,7 @@ Test(train_ops, products_of_every_tile_shape)
             }
 }
 
-/* ---- the gate ---------------------------------------------------------------------------------- */
+/* ---- the gate -------------------------------------------------------------------------------- */
 
 enum { GATE_N = 48 };
 static void gate_f(const double *x, double *out, const void *arg)
@@ -182,7 +183,7 @@ Test(train_ops, gate)
     }
 }
 
-/* ---- the norm ---------------------------------------------------------------------------------- */
+/* ---- the norm -------------------------------------------------------------------------------- */
 
 enum { NORM_N = 64, NORM_ROWS = 3 };
 static void norm_f(const double *xw, double *out, const void *arg)
@@ -213,13 +214,14 @@ Test(train_ops, norm)
         for (size_t i = 0; i < NORM_ROWS; i++)
             r[i] = variants[v]->norm_back(got + i * NORM_N, y + i * NORM_N, xw + i * NORM_N, w,
                                           1e-3f, NORM_N);
-        variants[v]->norm_weight_back(got + NORM_ROWS * NORM_N, y, xw, NORM_N, r, NORM_ROWS, NORM_N);
+        variants[v]->norm_weight_back(got + NORM_ROWS * NORM_N, y, xw, NORM_N, r, NORM_ROWS,
+                                      NORM_N);
         check("norm", norm_f, NULL, xw, N, y, NORM_ROWS * NORM_N, got);
         same_bits("norm", variants[v], got, first, N);
     }
 }
 
-/* ---- attention ----------------------------------------------------------------------------------- */
+/* ---- attention ------------------------------------------------------------------------------- */
 
 /* Rows of q (two heads), k, v; T of them. */
 enum { HEAD = 16, QUERIES = 2, WIDTH = (QUERIES + 2) * HEAD, LONGEST = 53 };
@@ -287,7 +289,7 @@ Test(train_ops, attention)
         attention_of(lengths[i]);
 }
 
-/* ---- the loss ------------------------------------------------------------------------------------ */
+/* ---- the loss -------------------------------------------------------------------------------- */
 
 static void loss_f(const double *x, double *out, const void *arg)
 {
@@ -326,7 +328,7 @@ Test(train_ops, loss)
     }
 }
 
-/* ---- the optimizer's passes ------------------------------------------------------------------------ */
+/* ---- the optimizer's passes ------------------------------------------------------------------ */
 
 Test(train_ops, squares)
 {

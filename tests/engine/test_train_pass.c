@@ -84,7 +84,7 @@ static void fill_docs(golden_docs *g)
 
 static const rm_objective plain = { .scale = 1 };
 
-/* ---- against PyTorch --------------------------------------------------------------------------- */
+/* ---- against PyTorch ------------------------------------------------------------------------- */
 
 /* f32 against double over some hundred operations: a relative 2e-5 is ten times what is seen. */
 static void close_to(double got, double expected, double size, const char *what)
@@ -126,7 +126,7 @@ Test(train_pass, loss_and_gradients_agree_with_pytorch)
     rm_engine_close(engine);
 }
 
-/* ---- equal bits -------------------------------------------------------------------------------- */
+/* ---- equal bits ------------------------------------------------------------------------------ */
 
 /* Some steps of training; the hash of the weights reached. The documents are repeated so that
  * they do not fit into one batch of rows. */
@@ -226,7 +226,7 @@ Test(train_pass, sampling_and_training_agree_in_every_bit)
     rm_engine_close(engine);
 }
 
-/* ---- verdicts ----------------------------------------------------------------------------------- */
+/* ---- verdicts -------------------------------------------------------------------------------- */
 
 /* The loss of verdicts follows from two log-probabilities of an ordinary pass; its gradient from
  * differences along the gradient itself: L(w + h g) - L(w - h g) = 2 h |g|^2. In f32, with h such
@@ -253,8 +253,10 @@ Test(train_pass, verdicts_and_their_gradient)
     cr_expect_eq(rm_trainer_judge(t, GOOD, GOOD, &error), RM_E_ARGUMENT);
     cr_expect_eq(rm_trainer_judge(t, GOOD, 21, &error), RM_E_ARGUMENT);
     OK(rm_trainer_judge(t, GOOD, BAD, &error));
-    OK(rm_trainer_pass(t, &(rm_document){ tokens, weight, N, good }, 1, NULL, &first, NULL, &error));
-    OK(rm_trainer_pass(t, &(rm_document){ tokens, weight, N, bad }, 1, NULL, &second, NULL, &error));
+    OK(rm_trainer_pass(t, &(rm_document){ tokens, weight, N, good }, 1, NULL, &first, NULL,
+                       &error));
+    OK(rm_trainer_pass(t, &(rm_document){ tokens, weight, N, bad }, 1, NULL, &second, NULL,
+                       &error));
     rm_train_sums sums;
     rm_trainer_clear(t);
     OK(rm_trainer_pass(t, &doc, 1, &judge, &all, &sums, &error));
@@ -288,7 +290,7 @@ Test(train_pass, verdicts_and_their_gradient)
     rm_engine_close(engine);
 }
 
-/* ---- the optimizer ----------------------------------------------------------------------------- */
+/* ---- the optimizer --------------------------------------------------------------------------- */
 
 Test(train_pass, adamw_follows_its_formula)
 {
@@ -319,7 +321,8 @@ Test(train_pass, adamw_follows_its_formula)
             v[i] = 0.95 * v[i] + 0.05 * d * d;
             double step = m[i] / (1 - pow(0.9, s)) / (sqrt(v[i] / (1 - pow(0.95, s))) + 1e-8);
             w[i] -= (vector ? 0 : 0.003 * 0.1 * w[i]) + 0.003 * step;
-            if (i < (V + 1) * D) /* f32 moments; where |g| is near eps the quotient is ill-conditioned */
+            if (i < (V + 1) *
+                        D) /* f32 moments; where |g| is near eps the quotient is ill-conditioned */
                 cr_expect(fabs((double)rm_trainer_values(t)[i] - w[i]) < 2e-6, "step %d, value %zu",
                           s, i);
             w[i] = (double)rm_trainer_values(t)[i];
@@ -352,7 +355,7 @@ Test(train_pass, a_gradient_that_is_no_number_leaves_everything)
     rm_engine_close(engine);
 }
 
-/* ---- states and files -------------------------------------------------------------------------- */
+/* ---- states and files ------------------------------------------------------------------------ */
 
 static void one_step(rm_trainer *t, const golden_docs *docs)
 {
@@ -388,7 +391,8 @@ Test(train_pass, a_restored_state_goes_on_to_the_same_bits)
     state.data[state.length / 2] ^= 1;
     cr_expect_eq(rm_trainer_restore(u, state.data, state.length, &error), RM_E_FORMAT);
     cr_expect(strstr(error.text, "damaged"), "%s", error.text);
-    cr_expect_eq(memcmp(rm_trainer_values(t), rm_trainer_values(u), bytes), 0, "changed by failure");
+    cr_expect_eq(memcmp(rm_trainer_values(t), rm_trainer_values(u), bytes), 0,
+                 "changed by failure");
     rm_text_free(&state);
     rm_trainer_free(t);
     rm_trainer_free(u);
@@ -419,7 +423,8 @@ Test(train_pass, files_hold_what_was_trained)
         int32_t *tokens;
         int n;
         OK(rm_tokenize(model, "9*8=", 4, true, &tokens, &n, &error));
-        cr_expect(n == 5 && tokens[0] == 0 && tokens[1] == 11 && tokens[2] == 14 && tokens[4] == 16);
+        cr_expect(n == 5 && tokens[0] == 0 && tokens[1] == 11 && tokens[2] == 14 &&
+                  tokens[4] == 16);
         free(tokens);
         rm_model_close(model);
         OK(rm_trainer_open(engine, file, &u, &error));
@@ -444,7 +449,7 @@ Test(train_pass, files_hold_what_was_trained)
     rm_engine_close(engine);
 }
 
-/* ---- new weights for a loaded model -------------------------------------------------------------- */
+/* ---- new weights for a loaded model ---------------------------------------------------------- */
 
 Test(train_pass, an_update_ends_older_paths_and_changes_what_follows)
 {
@@ -492,7 +497,7 @@ Test(train_pass, an_update_ends_older_paths_and_changes_what_follows)
     rm_engine_close(engine);
 }
 
-/* ---- bad input ------------------------------------------------------------------------------------ */
+/* ---- bad input ------------------------------------------------------------------------------- */
 
 Test(train_pass, impossible_shapes_and_documents_are_named)
 {

@@ -1,5 +1,6 @@
 /* test_train_runs.c - ramify train as a program: trainings that are killed end in the same bits,
- * what goes wrong is one sentence and leaves the last checkpoint, and drawing and training agree. */
+ * what goes wrong is one sentence and leaves the last checkpoint, and drawing and training agree.
+ */
 #include "run_support.h"
 
 #include "engine/train.h"
@@ -11,7 +12,8 @@
 
 TestSuite(train_runs, .init = make_scratch, .fini = remove_scratch);
 
-#define SHAPE "\"model\": { \"layers\": 1, \"width\": 32, \"heads\": 2, \"ffn\": 64, \"context\": 256 },"
+#define SHAPE \
+    "\"model\": { \"layers\": 1, \"width\": 32, \"heads\": 2, \"ffn\": 64, \"context\": 256 },"
 #define TASKS                                                                                      \
     "\"tasks\": [ { \"task\": { \"kind\": \"arithmetic\", \"operations\": [1, 2] } },"             \
     "             { \"task\": { \"kind\": \"countdown\" }, \"failures\": [1, 1] } ],"
@@ -26,7 +28,8 @@ static void sleep_ms(long ms)
     nanosleep(&t, NULL);
 }
 
-static pid_t start_training(const char *kind, const char *file, const char *out, const char *threads)
+static pid_t start_training(const char *kind, const char *file, const char *out,
+                            const char *threads)
 {
     return start_program(ARGS("train", kind, file, "--out", out, "--quiet", "--threads", threads),
                          in_scratch("stdout"), in_scratch("stderr"));
@@ -96,7 +99,8 @@ static void train_with_kills(const char *kind, const char *file, const char *out
 
 Test(train_runs, weights_after_SIGKILL_are_those_of_an_uninterrupted_training)
 {
-    char file[PATH_MAX + 64], whole[PATH_MAX + 64], killed[PATH_MAX + 64], checkpoint[PATH_MAX + 64];
+    char file[PATH_MAX + 64], whole[PATH_MAX + 64], killed[PATH_MAX + 64],
+        checkpoint[PATH_MAX + 64];
     snprintf(file, sizeof file, "%s", write_scratch("sft.json", sft));
     snprintf(whole, sizeof whole, "%s", in_scratch("whole.gguf"));
     snprintf(killed, sizeof killed, "%s", in_scratch("killed.gguf"));
@@ -110,7 +114,8 @@ Test(train_runs, weights_after_SIGKILL_are_those_of_an_uninterrupted_training)
     cr_expect(strstr(a, "\"evaluated\":\"countdown\""));
     free(a);
     free(b);
-    cr_expect_neq(access(in_scratch("killed.checkpoint"), F_OK), 0, "a finished training keeps none");
+    cr_expect_neq(access(in_scratch("killed.checkpoint"), F_OK), 0,
+                  "a finished training keeps none");
 }
 
 Test(train_runs, weights_do_not_depend_on_threads)
@@ -125,7 +130,7 @@ Test(train_runs, weights_do_not_depend_on_threads)
     }
 }
 
-/* ---- reinforcement learning, rejection sampling ------------------------------------------------ */
+/* ---- reinforcement learning, rejection sampling ---------------------------------------------- */
 
 #define GRPO(objective, more)                                                                      \
     "{ \"name\": \"g\", \"model\": \"%s\"," TASKS " \"steps\": 4, \"checkpoint_every\": 1,"        \
@@ -152,10 +157,11 @@ static const char *teach(void)
     static char out[PATH_MAX + 64];
     snprintf(out, sizeof out, "%s", in_scratch("taught.gguf"));
     const char *file = write_scratch(
-        "taught.json", "{ \"name\": \"taught\", \"model\": { \"layers\": 1, \"width\": 48, \"heads\": 2,"
-                       " \"head_size\": 32, \"ffn\": 64, \"context\": 256 }, \"tasks\": [ { \"task\": {"
-                       " \"kind\": \"arithmetic\", \"operations\": 1, \"leaves\": [1, 4] } } ],"
-                       " \"steps\": 150, \"tokens_per_step\": 512, \"optimizer\": { \"rate\": 0.01 } }");
+        "taught.json",
+        "{ \"name\": \"taught\", \"model\": { \"layers\": 1, \"width\": 48, \"heads\": 2,"
+        " \"head_size\": 32, \"ffn\": 64, \"context\": 256 }, \"tasks\": [ { \"task\": {"
+        " \"kind\": \"arithmetic\", \"operations\": 1, \"leaves\": [1, 4] } } ],"
+        " \"steps\": 150, \"tokens_per_step\": 512, \"optimizer\": { \"rate\": 0.01 } }");
     train("sft", file, out, "2");
     return out;
 }
@@ -223,7 +229,7 @@ Test(train_runs, drawing_and_training_agree_and_the_log_says_what_happened)
     free(log);
 }
 
-/* ---- figures ------------------------------------------------------------------------------------- */
+/* ---- figures --------------------------------------------------------------------------------- */
 
 Test(train_runs, logs_become_figures)
 {
@@ -233,7 +239,8 @@ Test(train_runs, logs_become_figures)
     } logs[] = {
         { "{\"step\":1,\"loss\":2.5,\"entropy\":null}\n{\"step\":2,\"loss\":2.25}\n", NULL },
         { "{\"step\":1,\"evaluated\":\"x\",\"problems\":9,\"accuracy\":0.5}\n", NULL },
-        { "{\"step\":1,\"reward\":0.1,\"zero_signal\":1,\"length\":9,\"length_wrong\":null}\n", NULL },
+        { "{\"step\":1,\"reward\":0.1,\"zero_signal\":1,\"length\":9,\"length_wrong\":null}\n",
+          NULL },
         { "", "there is nothing to draw" },
         { "{\"step\":1}\n", "there is nothing to draw" },
         { "{\"loss\":1}\n", "log.jsonl:2:1: this is no line" },
@@ -260,7 +267,7 @@ Test(train_runs, logs_become_figures)
     free(message);
 }
 
-/* ---- what goes wrong ------------------------------------------------------------------------------ */
+/* ---- what goes wrong ------------------------------------------------------------------------- */
 
 static void fails(const char *kind, const char *text, const char *says)
 {
@@ -278,26 +285,36 @@ static const struct {
 } bad[] = {
     { "stf", sft, "did you mean sft?" },
     { "sft", "{", "bad.json:1:2" },
-    { "sft", "{\n \"stpes\": 3 }", "bad.json:2:11: unknown key \"stpes\"; did you mean \"steps\"?" },
+    { "sft", "{\n \"stpes\": 3 }",
+      "bad.json:2:11: unknown key \"stpes\"; did you mean \"steps\"?" },
     { "sft", "{ \"grpo\": {} }", "unknown key" },
     { "sft", "{ \"steps\": 0 }", "steps: expected 1 to" },
     { "sft", "{ \"model\": \"thimble\", " TASKS " \"seed\": 1 }", "steps: how many is missing" },
     { "grpo", "{ " SHAPE TASKS " \"steps\": 1 }", "expected the name or file of a model" },
-    { "sft", "{ \"model\": { \"layers\": 1, \"width\": 30, \"heads\": 2, \"ffn\": 64 }, \"steps\": 1 }",
+    { "sft",
+      "{ \"model\": { \"layers\": 1, \"width\": 30, \"heads\": 2, \"ffn\": 64 }, \"steps\": 1 }",
       "n_embd is 30, expected a multiple of 16" },
     { "sft", "{ " SHAPE " \"steps\": 1, \"tasks\": [] }", "tasks: expected a list of 1" },
-    { "sft", "{ " SHAPE " \"steps\": 1, \"tasks\": [ { \"task\": { \"kind\": \"countdown\", \"split\":"
-      " \"test\" } } ] }", "split \"train\" only" },
-    { "sft", "{ " SHAPE " \"steps\": 1, \"tasks\": [ { \"task\": { \"kind\": \"countdown\", \"numbers\":"
-      " 2, \"range\": [1, 2], \"target\": [90, 100] } } ] }", "no problem found whose target" },
-    { "sft", "{ " SHAPE " \"steps\": 1, \"tasks\": [ { \"task\": { \"kind\": \"arithmetic\" },"
-      " \"failures\": [0] } ] }", "failures: expected" },
+    { "sft",
+      "{ " SHAPE " \"steps\": 1, \"tasks\": [ { \"task\": { \"kind\": \"countdown\", \"split\":"
+      " \"test\" } } ] }",
+      "split \"train\" only" },
+    { "sft",
+      "{ " SHAPE " \"steps\": 1, \"tasks\": [ { \"task\": { \"kind\": \"countdown\", \"numbers\":"
+      " 2, \"range\": [1, 2], \"target\": [90, 100] } } ] }",
+      "no problem found whose target" },
+    { "sft",
+      "{ " SHAPE " \"steps\": 1, \"tasks\": [ { \"task\": { \"kind\": \"arithmetic\" },"
+      " \"failures\": [0] } ] }",
+      "failures: expected" },
     { "sft", "{ " SHAPE TASKS " \"steps\": 1, \"weight_type\": \"q4\" }", "weight type \"q4\"" },
     { "grpo", "{ \"model\": \"thimbel\"," TASKS " \"steps\": 1 }", "did you mean thimble?" },
     { "grpo", "{ \"model\": \"thimble\"," TASKS " \"steps\": 1, \"grpo\": { \"group\": 1 } }",
       "grpo.group: expected 2 to" },
-    { "grpo", "{ \"model\": \"thimble\"," TASKS " \"steps\": 1, \"grpo\": { \"updates\": 2,"
-      " \"problems_per_step\": 1 } }", "an update takes at least one problem" },
+    { "grpo",
+      "{ \"model\": \"thimble\"," TASKS " \"steps\": 1, \"grpo\": { \"updates\": 2,"
+      " \"problems_per_step\": 1 } }",
+      "an update takes at least one problem" },
 };
 
 Test(train_runs, impossible_configurations_are_one_sentence)
@@ -315,7 +332,8 @@ static void begin(const char *file, const char *out, const char *checkpoint)
     kill(pid, SIGINT);
     int status = wait_program(pid);
     char *message = read_scratch("stderr");
-    cr_assert(status == 130 && strstr(message, "the same command goes on"), "%d %s", status, message);
+    cr_assert(status == 130 && strstr(message, "the same command goes on"), "%d %s", status,
+              message);
     free(message);
 }
 
@@ -357,8 +375,8 @@ Test(train_runs, a_full_disk_leaves_the_last_checkpoint)
     setrlimit(RLIMIT_FSIZE, &old);
     int status = wait_program(pid);
     char *message = read_scratch("stderr");
-    cr_expect(status == 1 && strstr(message, "is kept") && count_lines(message) == 1, "%d %s", status,
-              message);
+    cr_expect(status == 1 && strstr(message, "is kept") && count_lines(message) == 1, "%d %s",
+              status, message);
     free(message);
     CHECK(rm_file_read(checkpoint, 64 << 20, &now, &m, err));
     cr_expect(n == m && memcmp(kept, now, n) == 0);
@@ -383,8 +401,8 @@ Test(train_runs, a_loss_that_is_no_number_is_one_sentence)
     rm_trainer_free(t);
     rm_engine_close(engine);
     char text[PATH_MAX + 512];
-    snprintf(text, sizeof text, "{ \"model\": \"%s\"," TASKS " \"steps\": 3, \"tokens_per_step\": 256 }",
-             model);
+    snprintf(text, sizeof text,
+             "{ \"model\": \"%s\"," TASKS " \"steps\": 3, \"tokens_per_step\": 256 }", model);
     fails("sft", text, "step 1: the gradient of step 1 is not finite");
 }
 

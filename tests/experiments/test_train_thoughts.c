@@ -15,7 +15,7 @@ static rm_draws draws_at(uint64_t i)
     return (rm_draws){ .seed = 7, .stream = rm_mix(i, 1) };
 }
 
-/* ---- arithmetic ------------------------------------------------------------------------------- */
+/* ---- arithmetic ------------------------------------------------------------------------------ */
 
 static const struct {
     const char *question, *answer;
@@ -59,7 +59,8 @@ Test(train_thoughts, arithmetic_takes_every_order_and_no_wrong_one)
         for (int k = 0; k < 4 && sums[s].thoughts[k]; k++)
             cr_expect(seen[k], "%s never became %s", sums[s].question, sums[s].thoughts[k]);
     }
-    static const char *const bad[] = { "", "1+", "a", "(1", "1 2", "99999999999*99999999999*9999999999" };
+    static const char *const bad[] = { "",   "1+",  "a",
+                                       "(1", "1 2", "99999999999*99999999999*9999999999" };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         rm_text thought = { 0 }, answer = { 0 };
         rm_draws draws = draws_at(1);
@@ -70,7 +71,7 @@ Test(train_thoughts, arithmetic_takes_every_order_and_no_wrong_one)
     }
 }
 
-/* ---- countdown --------------------------------------------------------------------------------- */
+/* ---- countdown ------------------------------------------------------------------------------- */
 
 /* Checks one attempt "25-7=18(4 8 18)...": every step, and what it says is left. Returns what was
  * reached and moves *at behind the mark. */
@@ -83,7 +84,12 @@ static int follow(const char **at, const int *numbers, int n, char *mark)
         char op;
         cr_assert_eq(sscanf(*at, "%d%c%d=%d(%n", &a, &op, &b, &r, &used), 4, "%s", *at);
         *at += used;
-        cr_expect_eq(r, op == '+' ? a + b : op == '-' ? a - b : op == '*' ? a * b : a / b, "%s", *at);
+        cr_expect_eq(r,
+                     op == '+'   ? a + b
+                     : op == '-' ? a - b
+                     : op == '*' ? a * b
+                                 : a / b,
+                     "%s", *at);
         cr_expect(a >= b && r > 0 && (op != '/' || a % b == 0));
         for (int k = 0; k < 2; k++) {
             int take = k ? b : a, i = 0;
@@ -171,16 +177,18 @@ Test(train_thoughts, countdown_answers_are_the_expressions_of_the_thought)
     cr_expect_eq(sscanf(answer.data, "(%d*%d)*%d", &a, &b, &c) == 3 ||
                      sscanf(answer.data, "%d*(%d*%d)", &b, &c, &d) == 3, 1, "%s", answer.data);
     cr_expect_eq(thought.data[thought.length - 1], '!');
-    cr_expect_eq(thought_countdown("1 1>9", &sure, &draws, &thought, &answer, &error), RM_E_ARGUMENT);
+    cr_expect_eq(thought_countdown("1 1>9", &sure, &draws, &thought, &answer, &error),
+                 RM_E_ARGUMENT);
     cr_expect(strstr(error.text, "no solution"), "%s", error.text);
     cr_expect_eq(thought_countdown("1 2 3 4 5 6>9", &sure, &draws, &thought, &answer, &error),
                  RM_E_ARGUMENT);
-    cr_expect_eq(thought_countdown("hello", &sure, &draws, &thought, &answer, &error), RM_E_ARGUMENT);
+    cr_expect_eq(thought_countdown("hello", &sure, &draws, &thought, &answer, &error),
+                 RM_E_ARGUMENT);
     rm_text_free(&thought);
     rm_text_free(&answer);
 }
 
-/* ---- splits -------------------------------------------------------------------------------------- */
+/* ---- splits ---------------------------------------------------------------------------------- */
 
 Test(train_thoughts, training_and_test_problems_are_disjoint)
 {
@@ -194,7 +202,8 @@ Test(train_thoughts, training_and_test_problems_are_disjoint)
     for (int side = 0; side < 2; side++) {
         rm_json *tree;
         rm_task *task;
-        cr_assert_eq(rm_json_parse(texts[side], strlen(texts[side]), "x", 1, 0, &tree, &error), RM_OK);
+        cr_assert_eq(rm_json_parse(texts[side], strlen(texts[side]), "x", 1, 0, &tree, &error),
+                     RM_OK);
         cr_assert_eq(rm_task_new(tree, rm_json_root(tree), ".", "t", &task, &error), RM_OK, "%s",
                      error.text);
         for (size_t i = 0; i < 2000; i++) {

@@ -120,7 +120,8 @@ Test(value, the_search_is_led_by_it)
     for (int w = 0; w < 3; w++) {
         char words[128];
         rm_trial trial = trial_open(&f, &problem, 2, NULL);
-        snprintf(words, sizeof words, "score=value simulations=6 max_new_tokens=60 evaluate=%s", ways[w]);
+        snprintf(words, sizeof words, "score=value simulations=6 max_new_tokens=60 evaluate=%s",
+                 ways[w]);
         rm_outcome out = outcome_of(&trial, "mcts", words);
         cr_assert_geq(out.chosen, 0);
         for (int i = 0; i < out.n_candidates; i++) {
