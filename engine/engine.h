@@ -16,7 +16,8 @@
  * threads, page size, the KV limit, or what else runs.
  *
  * Errors.  rm_status and one sentence in rm_error, as base.h says. RM_E_LIMIT (quota, context)
- * and RM_E_BUDGET (time, tokens) are the two a strategy is expected to handle.
+ * and RM_E_BUDGET (time, tokens) are the two a strategy is expected to handle; RM_E_MEMORY is also
+ * a cache too small for one problem alone.
  *
  * Threads.  An engine and all that belongs to it are used from one thread at a time; the engine
  * runs its own workers underneath. */
@@ -111,6 +112,8 @@ typedef struct rm_model_info {
     int32_t value_good, value_bad; /* -1: none. A model that judges texts: after one,
                                   p(good) / (p(good) + p(bad)) says how probably it ends right */
     bool add_bos;
+    const char *chat_template; /* tokenizer.chat_template, a Jinja2 program; NULL: none */
+    bool served;               /* elsewhere (rm_service): sizes, types and FLOPs above are unknown, 0 */
 } rm_model_info;
 
 RM_API rm_status rm_model_open(rm_engine *, const char *file, const rm_model_options *,
@@ -128,6 +131,12 @@ RM_API const int32_t *rm_model_stop_tokens(const rm_model *, int *n);
  * it). *tokens is malloc'd. */
 RM_API rm_status rm_tokenize(const rm_model *, const char *text, size_t n_bytes, bool special,
                              int32_t **tokens, int *n_tokens, rm_error *);
+
+/* A rendered chat prompt to tokens. Special tokens written out become their ids, except where
+ * plain[i] ([n_bytes], or NULL: nowhere) says that byte i is mere text; no BOS is put in front:
+ * chat templates write it themselves. Errors and *tokens as above. */
+RM_API rm_status rm_tokenize_rendered(const rm_model *, const char *text, const char *plain,
+                                      size_t n_bytes, int32_t **tokens, int *n_tokens, rm_error *);
 
 /* Appends the text of tokens to `text`. Special tokens are written out if `special`, else
  * dropped. Every byte sequence round-trips: rm_detokenize(rm_tokenize(s)) == s for valid UTF-8,
@@ -164,6 +173,7 @@ typedef struct rm_random_model {
     double rope_theta;         /* 0: 10000 */
     const char *weight_type;   /* "f32", "f16", "bf16" or "q8_0" */
     uint64_t seed;
+    const char *chat_template; /* written into the file; NULL: none */
 } rm_random_model;
 
 /* Writes it to `file` as GGUF, replacing the file only when all is written. */
@@ -175,10 +185,12 @@ typedef struct rm_run_options {
     uint64_t seed;            /* the run's seed: key of every random draw */
     uint64_t problem;         /* hash that names the problem */
     uint64_t stream;          /* 0, or the cell's hash where cells must not share draws */
-    size_t kv_quota_bytes;    /* most this run may hold; 0: the engine's limit. Counted in positions
-                              of its own tree, as if alone, and checked when a request is made,
-                              for the most it could add: pending tokens, and all but the last
-                              of those it may append */
+    size_t kv_quota_bytes;    /* most this run may hold; 0: no quota. Counted in positions of its own
+                              tree, as if alone, and checked when a request is made, for the most
+                              it could add: pending tokens, and all but the last of those it may
+                              append. More than the quota is RM_E_LIMIT; within it but more than
+                              the engine's limit is RM_E_MEMORY, which ends the problem, since no
+                              result may depend on that limit */
     double max_wall_ms;       /* 0: none. Once exceeded rm_eval returns RM_E_BUDGET, also in the
                               middle of a span */
     uint64_t max_generated_tokens; /* 0: none. Spans are cut there (RM_STOP_BUDGET), and a request
@@ -370,16 +382,72 @@ RM_API rm_status rm_members_append(const rm_member *, int n_members, const int32
  * how much was asked and how much the quota has left. */
 RM_API rm_status rm_eval(rm_run *, rm_request *, int n, rm_error *);
 
+/* ---- models served elsewhere ---------------------------------------------------------------
+ *
+ * A model may be a service: something outside of this engine, a server reached by HTTP for instance,
+ * that continues texts. Its paths hold pieces of text for tokens: a prompt is one piece, and what was
+ * generated is as many as the service told apart. Spans are handed to it while the run's coroutine
+ * waits; forks continue from text. Nothing else is served (tokens' probabilities, mixtures), and such a
+ * request is RM_E_ARGUMENT. What a service returns is outside the promise of equal bits, and the
+ * account holds what it tells: tokens of prompt and answer, wall time; everything else is not
+ * counted. */
+
+/* What a model can be asked for; bits with the values of a strategy's needs (strategy.h). */
+enum { RM_SERVES_SAMPLES = 1, RM_SERVES_FORK = 16, RM_SERVES_LOGPROBS = 256 };
+
+/* One span to draw. All of it is valid during `submit` only. */
+typedef struct rm_service_span {
+    const char *prompt;            /* [n_prompt] bytes, the path's whole text */
+    size_t n_prompt;
+    const rm_sampling *sampling;
+    int max_new_tokens;
+    const char *const *stops;      /* [n_stops] strings that end it, of answers and of steps */
+    int n_stops;
+    uint64_t seed;                 /* names the draw: problem, sampling parameters, path */
+} rm_service_span;
+
+typedef struct rm_service_piece {
+    const char *text;
+    size_t n;
+} rm_service_piece;
+
+/* What came back, valid during `done` only. */
+typedef struct rm_service_result {
+    const rm_service_piece *pieces;/* [n_pieces] tokens, or the text in one where they are not told */
+    int n_pieces;
+    const double *lp;              /* [n_pieces] natural log, as the service reports them; or NULL */
+    bool has_end;                  /* the last piece is the end token */
+    int64_t prompt_tokens, generated_tokens; /* -1: not told */
+    rm_stop_reason reason;         /* TOKEN, STRING or LENGTH */
+    int stop;                      /* STRING: which of `stops`; -1: not told */
+} rm_service_result;
+
+typedef void rm_service_done(void *arg, uint64_t ticket, rm_status, const rm_service_result *,
+                             const rm_error *);
+
+/* `submit` only queues. `poll` waits at most wait_ms until something has finished and calls `done` for
+ * each span that has; it may be called at any time. A cancelled ticket is never done. */
+typedef struct rm_service {
+    void *self;
+    rm_status (*submit)(void *self, uint64_t ticket, const rm_service_span *, rm_error *);
+    void (*cancel)(void *self, uint64_t ticket);
+    void (*poll)(void *self, int wait_ms, rm_service_done *, void *arg);
+    void (*close)(void *self);
+} rm_service;
+
+/* A model that a service computes. `name` says which model it is and enters hash and id, so that it
+ * draws the same wherever it is served; `address` is for people. Takes the service over, also on
+ * failure. */
+RM_API rm_status rm_model_open_service(rm_engine *, const char *name, const char *address,
+                                       const rm_service *, rm_model **, rm_error *);
+
 /* ---- elementary functions ----------------------------------------------------------------- */
 
 /* For whatever reaches a record: the same bits on every machine and under every C library
  * (math.c over num.h; at most 2 units in the last place from the exact value, pow 2 + |y log x|).
  * sqrt of <math.h> is exactly rounded everywhere and needs no replacement. */
 RM_API double rm_math_exp(double);
-RM_API double rm_math_expm1(double);      /* exp(x) - 1 */
 RM_API double rm_math_log(double);        /* natural; -infinity at 0, NaN below */
-RM_API double rm_math_log1p(double);      /* log(1 + x) */
-RM_API double rm_math_log1mexp(double);   /* log(1 - exp(x)), x < 0 */
 RM_API double rm_math_pow(double x, double y); /* x > 0 */
 
 #ifdef __cplusplus

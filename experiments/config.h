@@ -6,12 +6,28 @@
 #ifndef RM_EXPERIMENTS_CONFIG_H
 #define RM_EXPERIMENTS_CONFIG_H
 
+#include "analysis/analysis.h"
 #include "experiments/task.h"
+#include "engine/remote/remote.h"
 #include "strategies/strategy.h"
+
+/* Values of `engine.isa` and --isa; NULL-terminated. Which of them a processor has, the engine
+ * knows. */
+extern const char *const rm_isa_names[];
+
+/* A model behind a server (engine/remote/remote.h says what the keys mean). */
+typedef struct rm_config_remote {
+    char *url, *model, *api_key_env;
+    int concurrency, retries, choices;
+    double timeout_s, backoff_s;
+    bool logprobs;
+} rm_config_remote;
 
 typedef struct rm_config_model {
     char *name;                  /* how cells refer to it */
-    char *file;                  /* path or the name of an embedded model, as written */
+    size_t line;                 /* of the configuration */
+    char *file;                  /* path or the name of an embedded model, as written; an address */
+    rm_config_remote *remote;    /* NULL: it is computed here */
     rm_model_options options;    /* strings owned by the configuration */
 } rm_config_model;
 
@@ -52,13 +68,15 @@ typedef struct rm_config {
     uint64_t max_generated_tokens;
     size_t kv_bytes, kv_quota_bytes;
     int concurrency, threads, max_batch_rows; /* 0: the default */
+    const char *isa;             /* static; NULL: the best there is */
     char *primary_metric;        /* "accuracy", so far the only one with paired tests */
     double margin;               /* delta of the comparison; NaN if none */
+    rm_direction direction;      /* what is claimed of each cell against its baseline */
     char *baseline;              /* label of the cell the family is compared with, or NULL */
     rm_config_pair *pairs;       /* [n_pairs] */
     int n_pairs;
     uint64_t hash;               /* of everything that changes a record: not threads, concurrency,
-                                    batch rows or names of files */
+                                    batch rows, kv_bytes or names of files */
 } rm_config;
 
 /* Names of files in a configuration are relative to its own directory. rm_config_parse takes the
@@ -68,11 +86,18 @@ rm_status rm_config_parse(const char *file_name, const char *text, size_t n, rm_
                           rm_error *);
 void rm_config_free(rm_config *);
 
+/* Opens a model behind a server (`remote`), which must be there. */
+rm_status rm_config_model_open(const rm_config_model *, rm_engine *, rm_model **, rm_error *);
+
 /* The plan for `ramify check`, as text or as JSON: models, tasks with the first rendered prompt
  * and its hash, cells, outcomes, and estimates of generated tokens and (where `models`, [n_models], is not NULL) of
  * FLOPs. Estimates take a task's typical length for every path and no sharing of samples: an upper
  * bound in most cases. `problems` 0: as the configuration says. */
 rm_status rm_config_describe(const rm_config *, const rm_model_info *const *models, int problems,
                              bool json, rm_text *out, rm_error *);
+/* The same with the models themselves (NULL: none is open): where prompts go through chat templates
+ * they are shown as each model reads them. */
+rm_status rm_config_describe_open(const rm_config *, rm_model *const *models, int problems, bool json,
+                                  rm_text *out, rm_error *);
 
 #endif

@@ -56,6 +56,10 @@ static estimate estimate_cell(const rm_config *config, const rm_plan_cell *cell,
 /* 1234567 as "1.2 M". */
 static void add_amount(rm_text *out, double v)
 {
+    if (isnan(v)) { /* a server does not tell */
+        rm_text_puts(out, "-");
+        return;
+    }
     static const char *const units[] = { "", " k", " M", " G", " T", " P", " E" };
     size_t u = 0;
     while (v >= 999.5 && u + 1 < sizeof units / sizeof *units) {
@@ -119,19 +123,86 @@ static estimate add_cells(const rm_config *config, const rm_model_info *const *m
     return total;
 }
 
+/* Combinations that run but throw away what they could have. */
+static void add_warnings(const rm_config *config, rm_text *out)
+{
+    for (int i = 0; i < config->n_cells; i++) {
+        rm_text score = { 0 }, answer = { 0 };
+        const rm_plan_cell *cell = &config->cells[i];
+        if (strcmp(rm_params_strategy(cell->params)->name, "mcts") == 0 &&
+            rm_params_get(cell->params, "score", &score) &&
+            rm_params_get(cell->params, "answer", &answer) &&
+            strcmp(score.data, "verifier") == 0 && strcmp(answer.data, "visits") == 0)
+            rm_text_printf(out, "\nwarning: %s follows visits to its answer, which may leave one "
+                           "that the verifier has accepted; \"answer\": \"value\" takes it\n",
+                           cell->label);
+        rm_text_free(&score);
+        rm_text_free(&answer);
+    }
+}
+
+/* What cells are compared with if nothing is stated (analysis.h): a greedy cell, if there is one. */
+static const char *usual_baseline(const rm_config *config)
+{
+    for (int i = 0; i < config->n_cells; i++)
+        if (strcmp(rm_params_strategy(config->cells[i].params)->name, "greedy") == 0)
+            return "its model's greedy cell";
+    return "the task's first cell";
+}
+
 /* What the experiment states before the run. */
 static void add_analysis(const rm_config *config, rm_text *out)
 {
     rm_text_printf(out, "\nanalysis\n  %s", config->primary_metric);
+    if (config->direction)
+        rm_text_printf(out, ", claimed to be %s", rm_direction_names[config->direction]);
     if (isfinite(config->margin))
-        rm_text_printf(out, ", equal within %g", config->margin);
+        rm_text_printf(out, ", margin %g", config->margin);
     rm_text_printf(out, "; every cell against %s\n",
-                   config->baseline ? config->baseline : "its model's greedy cell");
+                   config->baseline ? config->baseline : usual_baseline(config));
     for (int i = 0; i < config->n_pairs; i++)
         rm_text_printf(out, "  %s vs %s\n", config->pairs[i].a, config->pairs[i].b);
 }
 
+/* The first prompt of a task as its models read it, to `out` or to `w`. */
+static rm_status add_chats(const rm_config *config, int task, const rm_item *item,
+                           rm_model *const *opened, rm_text *out, rm_json_writer *w, rm_error *err)
+{
+    rm_status st = RM_OK;
+    for (int m = 0; m < config->n_models && !st; m++) {
+        bool used = false;
+        rm_text prompt = { 0 }, plain = { 0 };
+        char hash[17];
+        for (int c = 0; c < config->n_cells; c++)
+            for (int k = 0; k < config->cells[c].n_models; k++)
+                used = used || (config->cells[c].task == task && config->cells[c].models[k] == m);
+        if (!used || !opened[m]) /* a server is asked nothing before a run */
+            continue;
+        st = rm_task_prompt(config->tasks[task], item, opened[m], &prompt, &plain, err);
+        const char *origin = rm_task_chat_origin(config->tasks[task], opened[m]);
+        snprintf(hash, sizeof hash, "%016" PRIx64, rm_hash_bytes(prompt.data, prompt.length));
+        if (st)
+            rm_fail_within(err, st, "model %s", config->models[m].name);
+        else if (w) {
+            rm_json_object(w, NULL);
+            rm_json_string(w, "model", config->models[m].name);
+            rm_json_string(w, "chat_template", origin);
+            rm_json_string(w, "prompt", prompt.data);
+            rm_json_string(w, "prompt_hash", hash);
+            rm_json_end(w);
+        } else {
+            rm_text_printf(out, "    as %s reads it, hash %s (chat template: %s):\n",
+                           config->models[m].name, hash, origin);
+            add_indented(out, prompt.data);
+        }
+        rm_text_free(&prompt);
+        rm_text_free(&plain);
+    }
+    return st;
+}
+
 static rm_status describe_text(const rm_config *config, const rm_model_info *const *models,
+                               rm_model *const *opened,
                                int problems, rm_text *out, rm_error *err)
 {
     rm_text_printf(out, "experiment %s\n", config->name);
@@ -141,7 +212,8 @@ static rm_status describe_text(const rm_config *config, const rm_model_info *con
     for (int i = 0; i < config->n_models; i++) {
         const rm_config_model *m = &config->models[i];
         rm_text_printf(out, "  %s (%s%s%s)\n", m->name, m->file, m->options.compute ? ", " : "",
-                       m->options.compute ? m->options.compute : "");
+                       m->options.compute ? m->options.compute
+                       : m->remote ? ", a server: records depend on it" : "");
     }
     rm_text_puts(out, "\ntasks\n");
     for (int i = 0; i < config->n_tasks; i++) {
@@ -150,33 +222,40 @@ static rm_status describe_text(const rm_config *config, const rm_model_info *con
         rm_status st = rm_task_item(task, 0, &item, err);
         if (st)
             return st;
-        rm_text_printf(out, "  %s (%s, %s grader%s), %d problems; the first prompt, hash "
+        int n = n_problems(config, i, problems);
+        rm_text_printf(out, "  %s (%s, %s grader%s), %d problem%s; the first prompt, hash "
                        "%016" PRIx64 ":\n", rm_task_name(task), rm_task_kind(task),
                        rm_task_grader(task),
-                       rm_task_has_verifier(task) ? ", exact verifier" : "",
-                       n_problems(config, i, problems), item->prompt_hash);
+                       rm_task_has_verifier(task) ? ", exact verifier" : "", n,
+                       n == 1 ? "" : "s", item->prompt_hash);
         add_indented(out, item->seen.prompt);
+        if (opened && rm_task_is_chat(task) && (st = add_chats(config, i, item, opened, out, NULL, err)))
+            return st;
         rm_text_printf(out, "      reference %s\n", item->reference);
     }
     estimate total = add_cells(config, models, problems, out);
-    rm_text_printf(out, "\n%d cells, %.0f outcomes, about ", config->n_cells, total.outcomes);
+    rm_text_printf(out, "\n%d cell%s, %.0f outcome%s, about ", config->n_cells,
+                   config->n_cells == 1 ? "" : "s", total.outcomes,
+                   total.outcomes == 1 ? "" : "s");
     add_amount(out, total.tokens);
     rm_text_puts(out, " generated tokens");
-    if (models) {
+    if (models && !isnan(total.flops)) {
         rm_text_puts(out, ", ");
         add_amount(out, total.flops);
         rm_text_puts(out, "FLOP");
     }
     if (config->latency_problems)
-        rm_text_printf(out, "; latency of %d problems, %d repeats each", config->latency_problems,
+        rm_text_printf(out, "; latency of %d problem%s, %d repeats each",
+                       config->latency_problems, config->latency_problems == 1 ? "" : "s",
                        config->latency_repeats);
     rm_text_puts(out, "\n");
     add_analysis(config, out);
+    add_warnings(config, out);
     return RM_OK;
 }
 
-static rm_status describe_tasks(const rm_config *config, int problems, rm_json_writer *w,
-                                rm_error *err)
+static rm_status describe_tasks(const rm_config *config, rm_model *const *opened, int problems,
+                                rm_json_writer *w, rm_error *err)
 {
     rm_json_array(w, "tasks");
     for (int i = 0; i < config->n_tasks; i++) {
@@ -196,6 +275,13 @@ static rm_status describe_tasks(const rm_config *config, int problems, rm_json_w
         rm_json_string(w, "prompt", item->seen.prompt);
         rm_json_string(w, "prompt_hash", hash);
         rm_json_string(w, "reference", item->reference);
+        if (opened && rm_task_is_chat(task)) {
+            rm_json_array(w, "chats");
+            st = add_chats(config, i, item, opened, NULL, w, err);
+            rm_json_end(w);
+            if (st)
+                return st;
+        }
         rm_json_end(w);
     }
     rm_json_end(w);
@@ -207,6 +293,7 @@ static void describe_analysis(const rm_config *config, rm_json_writer *w)
     rm_json_object(w, "analysis");
     rm_json_string(w, "primary_metric", config->primary_metric);
     rm_json_real(w, "margin", config->margin);
+    rm_json_string(w, "direction", rm_direction_names[config->direction]);
     rm_json_string(w, "baseline", config->baseline);
     rm_json_array(w, "comparisons");
     for (int i = 0; i < config->n_pairs; i++) {
@@ -220,6 +307,7 @@ static void describe_analysis(const rm_config *config, rm_json_writer *w)
 }
 
 static rm_status describe_json(const rm_config *config, const rm_model_info *const *models,
+                               rm_model *const *opened,
                                int problems, rm_text *out, rm_error *err)
 {
     rm_json_writer w = { .out = out, .pretty = true };
@@ -237,7 +325,7 @@ static rm_status describe_json(const rm_config *config, const rm_model_info *con
         rm_json_end(&w);
     }
     rm_json_end(&w);
-    rm_status st = describe_tasks(config, problems, &w, err);
+    rm_status st = describe_tasks(config, opened, problems, &w, err);
     if (st)
         return st;
     rm_json_array(&w, "seeds");
@@ -282,12 +370,32 @@ static rm_status describe_json(const rm_config *config, const rm_model_info *con
     return RM_OK;
 }
 
+static rm_status describe(const rm_config *config, const rm_model_info *const *models,
+                          rm_model *const *opened, int problems, bool json, rm_text *out,
+                          rm_error *err)
+{
+    rm_status st = json ? describe_json(config, models, opened, problems, out, err)
+                        : describe_text(config, models, opened, problems, out, err);
+    if (!st && out->failed)
+        st = rm_fail(err, RM_E_MEMORY, "out of memory for the plan");
+    return st;
+}
+
 rm_status rm_config_describe(const rm_config *config, const rm_model_info *const *models,
                              int problems, bool json, rm_text *out, rm_error *err)
 {
-    rm_status st = json ? describe_json(config, models, problems, out, err)
-                        : describe_text(config, models, problems, out, err);
-    if (!st && out->failed)
-        st = rm_fail(err, RM_E_MEMORY, "out of memory for the plan");
+    return describe(config, models, NULL, problems, json, out, err);
+}
+
+rm_status rm_config_describe_open(const rm_config *config, rm_model *const *models, int problems,
+                                  bool json, rm_text *out, rm_error *err)
+{
+    const rm_model_info **infos = calloc((size_t)config->n_models + 1, sizeof *infos);
+    if (!infos)
+        return rm_fail(err, RM_E_MEMORY, "out of memory for the plan");
+    for (int i = 0; models && i < config->n_models; i++)
+        infos[i] = models[i] ? rm_model_describe(models[i]) : NULL; /* behind a server: not opened */
+    rm_status st = describe(config, models ? infos : NULL, models, problems, json, out, err);
+    free(infos);
     return st;
 }

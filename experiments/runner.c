@@ -40,6 +40,8 @@ static rm_status keep_analysis(const rm_config *config, rm_store *store, rm_erro
         snprintf(margin, sizeof margin, "%.17g", config->margin);
         status = rm_store_set_meta(store, "margin", margin, err);
     }
+    if (!status && config->direction)
+        status = rm_store_set_meta(store, "direction", rm_direction_names[config->direction], err);
     if (status || !config->n_pairs)
         return status;
     rm_text pairs = { 0 };
@@ -105,6 +107,13 @@ rm_status rm_run_config(rm_store *store, rm_config **config, rm_error *err)
     return status;
 }
 
+int rm_run_concurrency(const rm_config *config, const rm_runner_options *options)
+{
+    return options->concurrency  ? options->concurrency
+           : config->concurrency ? config->concurrency
+                                 : DEFAULT_CONCURRENCY;
+}
+
 rm_status rm_run_settings(rm_store *store, rm_runner_options *options, rm_error *err)
 {
     rm_text text = { 0 };
@@ -130,6 +139,33 @@ static rm_status keep_settings(rm_store *store, const rm_runner_options *options
     return rm_store_set_meta(store, "settings", text, err);
 }
 
+/* Which phases the mode has, in their order. */
+static bool has_phase(const runner *r, rm_timing timing)
+{
+    rm_mode mode = r->options->mode;
+    if (timing == RM_TIMING_THROUGHPUT)
+        return mode != RM_MODE_LATENCY;
+    return mode == RM_MODE_LATENCY || (mode == RM_MODE_ALL && r->config->latency_problems > 0);
+}
+
+/* The size of each phase stands in the records before the first outcome, so that records of a run
+ * that was stopped can be told from whole ones (records.c). */
+static rm_status keep_totals(const runner *r, rm_error *err)
+{
+    rm_status status = RM_OK;
+    for (int t = 0; t < 2 && !status; t++) {
+        rm_timing timing = t ? RM_TIMING_LATENCY : RM_TIMING_THROUGHPUT;
+        char key[32], value[24];
+        if (!has_phase(r, timing))
+            continue;
+        snprintf(key, sizeof key, "planned %s", rm_timing_name(timing));
+        snprintf(value, sizeof value, "%zu",
+                 rm_plan_total(r->config, timing, r->options->problems));
+        status = rm_store_set_meta(r->store, key, value, err);
+    }
+    return status;
+}
+
 /* ---- engine and models ---------------------------------------------------------------------------- */
 
 /* A run must go on with the models it began with, and where the arithmetic depends on the
@@ -149,39 +185,24 @@ static rm_status check_recorded(runner *r, const char *key, const char *value, c
     return status;
 }
 
-/* Refuses a cell of several models that need one vocabulary before anything is spent. */
-static rm_status check_vocabularies(const runner *r, const rm_plan_cell *cell, rm_error *err)
-{
-    const rm_strategy *strategy = rm_params_strategy(cell->params);
-    if (!(strategy->needs(rm_params_values(cell->params)) & RM_NEEDS_ONE_VOCABULARY))
-        return RM_OK;
-    int first = cell->models[0];
-    for (int m = 1; m < cell->n_models; m++) {
-        int other = cell->models[m];
-        rm_status status = rm_model_same_vocabulary(r->models[first], r->models[other], err);
-        if (status)
-            return rm_fail_within(err, status, "cell %s: %s needs models of one vocabulary, but %s "
-                                  "and %s differ", cell->label, strategy->name,
-                                  r->config->models[first].name, r->config->models[other].name);
-    }
-    return RM_OK;
-}
-
 static rm_status open_model(runner *r, int index, rm_error *err)
 {
     const rm_config_model *wanted = &r->config->models[index];
     char *path = NULL, key[96], value[96];
-    rm_status status = rm_model_find(wanted->file, r->config->file, &path, err);
-    if (!status)
+    rm_status status = wanted->remote
+                           ? rm_config_model_open(wanted, r->engine, &r->models[index], err)
+                           : rm_model_find(wanted->file, r->config->file, &path, err);
+    if (!status && path)
         status = rm_model_open(r->engine, path, &wanted->options, &r->models[index], err);
     free(path);
     if (status)
-        return rm_fail_within(err, status, "model %s", wanted->name);
+        return rm_fail_within(err, status, "%s:%zu: model %s", r->config->file, wanted->line,
+                              wanted->name);
     const rm_model_info *info = rm_model_describe(r->models[index]);
     snprintf(key, sizeof key, "model %.64s", wanted->name);
     snprintf(value, sizeof value, "%s %s/%s", info->hash, info->compute, info->kv);
     status = check_recorded(r, key, value, key, err);
-    if (!status && strcmp(info->compute, "f32") != 0)
+    if (!status && !info->served && strcmp(info->compute, "f32") != 0)
         status = check_recorded(r, "isa", rm_engine_describe(r->engine).isa,
                                 "the instruction-set variant", err);
     return status;
@@ -191,9 +212,9 @@ static rm_status open_engine(runner *r, rm_error *err)
 {
     const rm_config *config = r->config;
     const rm_runner_options *o = r->options;
-    rm_engine_options engine = { .isa = o->isa,
+    rm_engine_options engine = { .isa = o->isa ? o->isa : config->isa,
                                  .n_threads = o->threads ? o->threads : config->threads,
-                                 .kv_bytes = config->kv_bytes,
+                                 .kv_bytes = o->kv_bytes ? o->kv_bytes : config->kv_bytes,
                                  .max_batch_rows = o->max_batch_rows ? o->max_batch_rows
                                                                      : config->max_batch_rows };
     rm_status status = rm_engine_open(&engine, &r->engine, err);
@@ -204,19 +225,39 @@ static rm_status open_engine(runner *r, rm_error *err)
         status = rm_fail(err, RM_E_MEMORY, "no memory for the models of the run");
     for (int i = 0; i < config->n_models && !status; i++)
         status = open_model(r, i, err);
-    for (int i = 0; i < config->n_cells && !status; i++)
-        status = check_vocabularies(r, &config->cells[i], err);
-    return status;
+    if (!status)
+        status = rm_models_fit(config, r->models, err);
+    return status ? status : runner_check_chats(r, err);
 }
 
 /* ---- prefixes ------------------------------------------------------------------------------------- */
 
 enum { PREFIX_MIN = 32, PREFIX_PROBLEMS = 8 };
 
+static rm_status prompt_tokens(const runner *r, const rm_plan_cell *cell, const rm_item *item,
+                               const rm_model *model, int32_t **tokens, int *n)
+{
+    rm_problem problem = item->seen;
+    rm_text prompt = { 0 }, plain = { 0 };
+    rm_status status = RM_OK;
+    if (rm_task_is_chat(r->config->tasks[cell->task])
+        && !(status = runner_prompt(r, cell, item, &prompt, &plain, NULL))) {
+        problem.prompt = prompt.data;
+        problem.prompt_plain = plain.data;
+    }
+    if (!status)
+        status = rm_problem_tokenize(&problem, model, tokens, n, NULL);
+    rm_text_free(&prompt);
+    rm_text_free(&plain);
+    return status;
+}
+
 /* Tokens that the first prompts of a task begin with, all of them; *n 0 if they are few. */
-static rm_status common_prefix(const runner *r, int model, int task, int32_t **tokens, int *n,
+static rm_status common_prefix(const runner *r, const rm_plan_cell *cell, int32_t **tokens, int *n,
                                rm_error *err)
 {
+    int task = cell->task;
+    const rm_model *model = r->models[cell->models[0]];
     int problems = r->plan.n_problems[task];
     *n = 0;
     rm_status status = RM_OK;
@@ -226,8 +267,7 @@ static rm_status common_prefix(const runner *r, int model, int task, int32_t **t
         int n_other = 0;
         status = rm_task_item(r->config->tasks[task], (size_t)i, &item, err);
         /* A prompt that this vocabulary cannot spell is the trial's failure, not the run's. */
-        if (status || rm_tokenize(r->models[model], item->seen.prompt, strlen(item->seen.prompt),
-                                  true, &other, &n_other, NULL))
+        if (status || prompt_tokens(r, cell, item, model, &other, &n_other))
             break;
         if (!*tokens) {
             *tokens = other;
@@ -243,8 +283,49 @@ static rm_status common_prefix(const runner *r, int model, int task, int32_t **t
     return status;
 }
 
-/* Opens the prefixes of all single-model cells of the plan; a pool of KV pages too small for one
- * only means that there is none. */
+/* What the manifest tells of a prefix: its prefill is in no outcome's time, though in every
+ * outcome's account. */
+static rm_status keep_prefix(runner *r, const char *model, const char *task, int n, rm_error *err)
+{
+    rm_text key = { 0 }, value = { 0 };
+    rm_json_writer w = { .out = &value };
+    rm_text_printf(&key, "prefix %s/%s", model, task);
+    rm_json_object(&w, NULL);
+    rm_json_string(&w, "model", model);
+    rm_json_string(&w, "task", task);
+    rm_json_int(&w, "tokens", n);
+    rm_json_end(&w);
+    rm_status status = key.failed || value.failed
+                           ? rm_fail(err, RM_E_MEMORY, "no memory for a shared prefix")
+                           : rm_store_set_meta(r->store, key.data, value.data, err);
+    rm_text_free(&key);
+    rm_text_free(&value);
+    return status;
+}
+
+static rm_status open_prefix(runner *r, const rm_plan_cell *cell, rm_prefix **slot,
+                             rm_error *err)
+{
+    int32_t *tokens = NULL;
+    int n = 0;
+    const char *task = rm_task_name(r->config->tasks[cell->task]);
+    rm_status status = common_prefix(r, cell, &tokens, &n, err);
+    if (!status && n >= PREFIX_MIN) {
+        rm_error why;
+        if (rm_prefix_open(r->engine, r->models[cell->models[0]], tokens, n, slot, &why)) {
+            rm_store_log(r->store, "no shared prefix for task %s: %s", task, why.text);
+        } else {
+            rm_store_log(r->store, "task %s: the %d tokens that its prompts begin with are "
+                         "computed once", task, n);
+            status = keep_prefix(r, r->config->models[cell->models[0]].name, task, n, err);
+        }
+    }
+    free(tokens);
+    return status;
+}
+
+/* Opens the prefixes of the plan's cells, of their first models; a pool of KV pages too small for
+ * one only means that there is none. */
 static rm_status open_prefixes(runner *r, rm_error *err)
 {
     rm_status status = RM_OK;
@@ -252,21 +333,8 @@ static rm_status open_prefixes(runner *r, rm_error *err)
         const rm_plan_cell *cell = &r->config->cells[c];
         rm_prefix **slot =
             &r->prefixes[cell->models[0] * r->config->n_tasks + cell->task];
-        int32_t *tokens = NULL;
-        int n = 0;
-        if (*slot || r->plan.n_problems[cell->task] < 2)
-            continue;
-        status = common_prefix(r, cell->models[0], cell->task, &tokens, &n, err);
-        if (!status && n >= PREFIX_MIN) {
-            rm_error why;
-            const char *task = rm_task_name(r->config->tasks[cell->task]);
-            if (rm_prefix_open(r->engine, r->models[cell->models[0]], tokens, n, slot, &why))
-                rm_store_log(r->store, "no shared prefix for task %s: %s", task, why.text);
-            else
-                rm_store_log(r->store, "task %s: the %d tokens that its prompts begin with are "
-                             "computed once", task, n);
-        }
-        free(tokens);
+        if (!*slot && r->plan.n_problems[cell->task] >= 2)
+            status = open_prefix(r, cell, slot, err);
     }
     return status;
 }
@@ -283,6 +351,13 @@ static void close_engine(runner *r)
 }
 
 /* ---- jobs ------------------------------------------------------------------------------------------- */
+
+static void free_job(trial_job *t)
+{
+    rm_text_free(&t->prompt);
+    rm_text_free(&t->plain);
+    free(t);
+}
 
 static trial_job *new_job(runner *r, const rm_plan_job *plan, int only)
 {
@@ -304,6 +379,16 @@ static trial_job *new_job(runner *r, const rm_plan_job *plan, int only)
     t->only = only;
     t->job.work = trial_work;
     t->job.arg = t;
+    t->problem = item->seen;
+    if (rm_task_is_chat(r->config->tasks[cell->task])) {
+        if ((status = runner_prompt(r, cell, item, &t->prompt, &t->plain, &err))) {
+            free_job(t);
+            runner_break(r, status, &err);
+            return NULL;
+        }
+        t->problem.prompt = t->prompt.data;
+        t->problem.prompt_plain = t->plain.data;
+    }
     t->job.options = (rm_run_options){
         .seed = plan->seed, .problem = item->hash, .stream = cell->independent ? cell->hash : 0,
         .kv_quota_bytes = r->config->kv_quota_bytes, .max_wall_ms = r->config->max_wall_ms,
@@ -409,7 +494,7 @@ static void job_done(void *arg, rm_job *job)
     r->uncommitted += (size_t)t->recorded;
     r->uncommitted_tokens += t->tokens;
     r->summary.failed += (size_t)t->failed;
-    free(t);
+    free_job(t);
     if (!r->broken &&
         (r->uncommitted >= COMMIT_OUTCOMES || rm_now_s() - r->committed_s > commit_every_s))
         commit(r);
@@ -421,11 +506,11 @@ static rm_status run_phase(runner *r, rm_timing timing, rm_error *err)
 {
     const rm_runner_options *o = r->options;
     bool latency = timing == RM_TIMING_LATENCY;
-    int concurrency = o->concurrency         ? o->concurrency
-                      : r->config->concurrency ? r->config->concurrency
-                                               : DEFAULT_CONCURRENCY;
+    int concurrency = latency ? 1 : rm_run_concurrency(r->config, o);
     rm_status status = rm_plan_make(r->config, timing, o->problems, !o->no_sharing, r->store,
                                     &r->plan, err);
+    if (!status)
+        status = runner_record_prompts(r, err);
     if (!status)
         status = rm_store_commit(r->store, err);
     if (!status)
@@ -439,7 +524,7 @@ static rm_status run_phase(runner *r, rm_timing timing, rm_error *err)
     if (r->plan.n_outcomes) {
         rm_progress_begin(&r->progress, o->progress, rm_timing_name(timing), r->plan.n_outcomes);
         do
-            status = rm_engine_run(r->engine, latency ? 1 : concurrency, next_job, job_done, r,
+            status = rm_engine_run(r->engine, concurrency, next_job, job_done, r,
                                    r->cancel, err);
         while (!status && !*r->cancel && r->n_retries);
         if (!r->broken)
@@ -447,7 +532,7 @@ static rm_status run_phase(runner *r, rm_timing timing, rm_error *err)
         rm_progress_end(&r->progress);
     }
     while (r->n_retries)
-        free(r->retries[--r->n_retries]);
+        free_job(r->retries[--r->n_retries]);
     rm_plan_free(&r->plan);
     if (r->broken) {
         if (err)
@@ -461,12 +546,10 @@ static rm_status run_phase(runner *r, rm_timing timing, rm_error *err)
 
 static rm_status run_phases(runner *r, rm_error *err)
 {
-    const rm_runner_options *o = r->options;
     rm_status status = RM_OK;
-    if (o->mode != RM_MODE_LATENCY)
+    if (has_phase(r, RM_TIMING_THROUGHPUT))
         status = run_phase(r, RM_TIMING_THROUGHPUT, err);
-    if (!status && (o->mode == RM_MODE_LATENCY ||
-                    (o->mode == RM_MODE_ALL && r->config->latency_problems > 0)))
+    if (!status && has_phase(r, RM_TIMING_LATENCY))
         status = run_phase(r, RM_TIMING_LATENCY, err);
     return status;
 }
@@ -482,6 +565,8 @@ rm_status rm_runner_run(const rm_config *config, rm_store *store, const rm_runne
     rm_status status = open_engine(&r, err);
     if (!status)
         status = keep_settings(store, options, err);
+    if (!status)
+        status = keep_totals(&r, err);
     if (!status)
         status = rm_store_commit(store, err);
     if (!status)

@@ -22,6 +22,8 @@ typedef struct rm_runner_options {
     int problems;            /* the first n of each task */
     int concurrency;         /* problems in flight; default 64 */
     int threads, max_batch_rows;
+    size_t kv_bytes;         /* limit of the key/value cache; too small for one problem alone, and
+                                the run ends with a sentence */
     const char *isa;
     rm_mode mode;
     bool no_sharing;         /* draw every cell's samples for itself: slower, the same records */
@@ -48,6 +50,9 @@ rm_status rm_run_create(const rm_config *, const char *dir, rm_store **, rm_erro
 /* Reads the configuration back from a run directory. Paths in it are relative to where the file
  * was when the run began. */
 rm_status rm_run_config(rm_store *, rm_config **, rm_error *);
+
+/* Problems in flight in the throughput phase. */
+int rm_run_concurrency(const rm_config *, const rm_runner_options *);
 
 /* Fills in the problems and the mode of the last session where the options leave them open. */
 rm_status rm_run_settings(rm_store *, rm_runner_options *, rm_error *);

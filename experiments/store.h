@@ -23,8 +23,8 @@ enum { RM_SCHEMA_VERSION = 1 };
 
 typedef struct rm_store rm_store;
 
-/* Creates the run directory `dir`, or opens it if it was made by the same configuration:
- * `identity` is a text that equal configurations share (32 characters at most are shown). A
+/* Creates the run directory `dir`, or opens it if it was made by the same configuration or holds
+ * no outcome yet (then it starts again): `identity` is a text that equal configurations share (32 characters at most are shown). A
  * directory of another one, one that holds other files, one in use by another process or one that
  * cannot be written is refused with nothing touched. `config` (NULL: none) becomes config.json. */
 rm_status rm_store_create(const char *dir, const char *identity, const char *config,
@@ -68,6 +68,11 @@ typedef struct rm_problem_row {
 /* *problem is the row's number. Writing the same problem again changes nothing; another problem
  * under the same task and index is RM_E_ARGUMENT. */
 rm_status rm_store_put_problem(rm_store *, const rm_problem_row *, int64_t *problem, rm_error *);
+
+/* What the model (or models, as the cell names them) of some cells read of a problem, where that
+ * depends on the model. Writing it again changes nothing; another prompt there is RM_E_ARGUMENT. */
+rm_status rm_store_put_prompt(rm_store *, int64_t problem, const char *model, const char *prompt,
+                              rm_error *);
 
 typedef struct rm_outcome_row {
     int cell;

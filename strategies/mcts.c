@@ -87,8 +87,9 @@ static const rm_param mcts_table[] = {
 static unsigned mcts_needs(const void *params)
 {
     const mcts_params *p = params;
-    return RM_NEEDS_SAMPLES | RM_NEEDS_FORK | RM_NEEDS_STEPS |
-           (p->score == SCORE_VERIFIER ? RM_NEEDS_VERIFIER : 0u);
+    return RM_NEEDS_SAMPLES | RM_NEEDS_FORK | RM_NEEDS_STEPS | RM_NEEDS_LOGPROBS |
+           (p->score == SCORE_VERIFIER ? RM_NEEDS_VERIFIER : 0u) |
+           (p->score == SCORE_VALUE ? RM_NEEDS_SCORING | RM_NEEDS_ONE_VOCABULARY : 0u);
 }
 
 static bool mcts_exchangeable(const void *params)

@@ -37,8 +37,12 @@ static const rm_param sc_table[] = {
 
 static unsigned sc_needs(const void *params)
 {
-    (void)params;
-    return RM_NEEDS_SAMPLES;
+    const sc_params *p = params;
+    switch (p->weight) {
+    case WEIGHT_MAJORITY: return RM_NEEDS_SAMPLES;
+    case WEIGHT_VALUE: return RM_NEEDS_SAMPLES | RM_NEEDS_SCORING | RM_NEEDS_ONE_VOCABULARY;
+    default: return RM_NEEDS_SAMPLES | RM_NEEDS_LOGPROBS;
+    }
 }
 
 static bool sc_exchangeable(const void *params)

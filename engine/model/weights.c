@@ -46,7 +46,7 @@
 
 struct rm_weights_private {
     rm_gguf *gguf;
-    char *name;
+    char *name, *chat_template;
     float *rope_factors;
     bool *used;           /* [n_tensors] */
 };
@@ -333,6 +333,23 @@ static rm_status copy_name(loader *l)
     return RM_OK;
 }
 
+/* The chat template, if the file has one; that it is a template is not looked at here. */
+static rm_status copy_template(loader *l)
+{
+    rm_gguf_string text = { 0 };
+    rm_status st = rm_gguf_text(l->gguf, "tokenizer.chat_template", &text, l->err);
+    if (st || !text.bytes)
+        return st;
+    if (memchr(text.bytes, 0, text.n))
+        return rm_fail(l->err, RM_E_FORMAT, "%s: tokenizer.chat_template holds a zero byte",
+                       rm_gguf_file(l->gguf));
+    if (!(l->w->priv->chat_template = strndup(text.bytes, text.n)))
+        return rm_fail(l->err, RM_E_MEMORY, "%s: no memory for its chat template",
+                       rm_gguf_file(l->gguf));
+    l->w->info.chat_template = l->w->priv->chat_template;
+    return RM_OK;
+}
+
 /* Advice only: where the kernel does not take it, nothing but time is lost. */
 static void advise(const loader *l, int advice)
 {
@@ -500,7 +517,7 @@ static rm_status load(loader *l, const char *file, const rm_model_options *optio
     if ((st = rm_hyper_read(l->gguf, &l->hyper, l->err)) ||
         (st = rm_tokenizer_from_gguf(l->gguf, &w->tokenizer, l->err)) ||
         (st = choose_compute(l, options->compute)) || (st = choose_kv(l, options->kv)) ||
-        (st = copy_name(l)))
+        (st = copy_name(l)) || (st = copy_template(l)))
         return st;
     describe(l);
     if ((st = check_vocabulary(l)) || (st = read_stop_tokens(l)) ||
@@ -561,6 +578,7 @@ void rm_weights_close(const rm_ops *ops, rm_backend *backend, rm_weights *w)
     rm_tokenizer_free(w->tokenizer);
     rm_gguf_close(w->priv->gguf);
     free(w->priv->name);
+    free(w->priv->chat_template);
     free(w->priv->rope_factors);
     free(w->priv->used);
     free(w->priv);

@@ -1,9 +1,12 @@
 /* models.c - ramify models: embedded models, descriptions, token ids, random models. */
 #include "base/json.h"
+#include "experiments/chat/chat.h"
 #include "experiments/cli/cli.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 /* ---- token ids ------------------------------------------------------------------------------ */
 
@@ -30,7 +33,8 @@ static rm_status tokenize(const cli_args *args, const char *file, const char *te
 
 /* ---- descriptions --------------------------------------------------------------------------- */
 
-static void put_json(rm_text *out, const rm_model_info *m, const rm_engine_info *e)
+static void put_json(rm_text *out, const rm_model_info *m, const char *chat,
+                     const rm_engine_info *e)
 {
     rm_json_writer w = { .out = out, .pretty = true };
     rm_json_object(&w, NULL);
@@ -62,6 +66,8 @@ static void put_json(rm_text *out, const rm_model_info *m, const rm_engine_info 
         rm_json_int(&w, "value_good", m->value_good);
         rm_json_int(&w, "value_bad", m->value_bad);
     }
+    rm_json_string(&w, "chat_template", m->chat_template);
+    rm_json_string(&w, "chat", chat);
     rm_json_real(&w, "flops_per_token", m->flops_per_token);
     rm_json_uint(&w, "kv_position_bytes", m->kv_position_bytes);
     rm_json_string(&w, "device", e->device);
@@ -70,7 +76,8 @@ static void put_json(rm_text *out, const rm_model_info *m, const rm_engine_info 
     rm_text_puts(out, "\n");
 }
 
-static void put_text(rm_text *out, const rm_model_info *m, const rm_engine_info *e)
+static void put_text(rm_text *out, const rm_model_info *m, const char *chat,
+                     const rm_engine_info *e)
 {
     char amount[16];
     rm_text_printf(out, "%s (%s)\n", m->name, m->file);
@@ -88,6 +95,7 @@ static void put_text(rm_text *out, const rm_model_info *m, const rm_engine_info 
     if (m->value_good >= 0)
         rm_text_printf(out, "  judges        by token %d (good) and token %d (bad): a reward model\n",
                        m->value_good, m->value_bad);
+    rm_text_printf(out, "  chat          %s\n", chat);
     rm_text_printf(out, "  context       %d, rope theta %g\n", m->n_ctx, m->rope_theta);
     rm_text_printf(out, "  work          %s FLOP a token\n",
                    cli_amount(m->flops_per_token + m->flops_output, amount));
@@ -97,20 +105,29 @@ static void put_text(rm_text *out, const rm_model_info *m, const rm_engine_info 
 
 static rm_status describe(const cli_args *args, const char *file, rm_error *err)
 {
-    rm_engine_options options = { .isa = cli_text(args, "isa", NULL) };
-    rm_model_options model_options = { .compute = cli_text(args, "compute", NULL) };
+    rm_engine_options options = { 0 };
+    rm_model_options model_options = { 0 };
     rm_engine *engine = NULL;
     rm_model *model = NULL;
     rm_text out = { 0 };
-    rm_status status = rm_engine_open(&options, &engine, err);
+    rm_status status = cli_engine_options(args, &options, err);
+    if (!status)
+        status = cli_model_options(args, &model_options, err);
+    if (!status)
+        status = rm_engine_open(&options, &engine, err);
     if (!status)
         status = rm_model_open(engine, file, &model_options, &model, err);
     if (!status) {
         rm_engine_info info = rm_engine_describe(engine);
+        rm_error why;
+        rm_chat *chat = NULL;
+        bool found = !rm_chat_open(model, NULL, NULL, &chat, &why);
+        const char *origin = found ? rm_chat_origin(chat) : why.text;
         if (cli_flag(args, "json"))
-            put_json(&out, rm_model_describe(model), &info);
+            put_json(&out, rm_model_describe(model), found ? origin : NULL, &info);
         else
-            put_text(&out, rm_model_describe(model), &info);
+            put_text(&out, rm_model_describe(model), origin, &info);
+        rm_chat_free(chat);
         status = cli_put(&out, err);
     }
     rm_text_free(&out);
@@ -123,9 +140,11 @@ static rm_status describe(const cli_args *args, const char *file, rm_error *err)
 
 static rm_status write_random(const cli_args *args, const char *file, rm_error *err)
 {
+    static const char *const types[] = { "f32", "f16", "bf16", "q8_0", NULL };
+    struct stat there;
+    int type = 0;
     rm_random_model m = { .n_layers = 6, .n_embd = 256, .n_heads = 8, .n_ff = 704, .n_vocab = 512,
-                          .n_ctx = 2048, .tied = cli_flag(args, "tied"),
-                          .weight_type = cli_text(args, "type", "f32") };
+                          .n_ctx = 2048, .tied = cli_flag(args, "tied") };
     static const int most = 1 << 20;
     rm_status status = cli_int(args, "layers", 1, 1024, &m.n_layers, err);
     if (!status)
@@ -142,7 +161,27 @@ static rm_status write_random(const cli_args *args, const char *file, rm_error *
         status = cli_int(args, "ctx", 1, 1 << 24, &m.n_ctx, err);
     if (!status)
         status = cli_uint(args, "seed", &m.seed, err);
-    return status ? status : rm_model_write_random(&m, file, err);
+    if (!status)
+        status = cli_choice(args, "type", types, &type, err);
+    if (!status && stat(file, &there) == 0 && !S_ISREG(there.st_mode))
+        status = rm_fail(err, RM_E_IO, "cannot replace %s: it is not a regular file", file);
+    if (!status && access(file, F_OK) == 0)
+        status = rm_fail(err, RM_E_ARGUMENT, "%s exists already; a model with random weights would "
+                         "replace it", file);
+    m.weight_type = types[type];
+    char *template = NULL;
+    const char *from = cli_text(args, "chat-template", NULL);
+    size_t n;
+    if (!status && from)
+        status = rm_file_read(from, RM_JINJA_MAX_SOURCE, &template, &n, err);
+    m.chat_template = template;
+    if (!status)
+        status = rm_model_write_random(&m, file, err);
+    free(template);
+    if (!status)
+        fprintf(stderr, "%s: random weights in %s, %d layers, width %d, vocabulary %d\n", file,
+                m.weight_type, m.n_layers, m.n_embd, m.n_vocab);
+    return status;
 }
 
 /* ---- the list ------------------------------------------------------------------------------------ */
@@ -213,10 +252,15 @@ static rm_status list(const cli_args *args, rm_error *err)
 
 static rm_status models(const cli_args *args, rm_error *err)
 {
+    bool random = cli_flag(args, "random");
+    const char *text = cli_text(args, "tokenize", NULL);
+    if (!args->n_positional && (random || text))
+        return cli_misuse(args, err, random ? "--random needs the name of the FILE to write"
+                                            : "--tokenize needs a MODEL");
     if (!args->n_positional)
         return list(args, err);
-    const char *name = args->positional[0], *text = cli_text(args, "tokenize", NULL);
-    if (cli_flag(args, "random"))
+    const char *name = args->positional[0];
+    if (random)
         return write_random(args, name, err);
     char *file = NULL;
     rm_status status = rm_model_find(name, NULL, &file, err);
@@ -230,7 +274,7 @@ static const cli_option options[] = {
     { "tokenize", 0, "TEXT", "print the token ids of TEXT, nothing else" },
     { "no-special", 0, NULL, "special tokens written out in TEXT are text, and BOS is not added" },
     { "compute", 0, "TYPE", "describe it as computed in f32, bf16 or q8" },
-    { "isa", 0, "NAME", "instruction-set variant" },
+    { "isa", 0, "NAME", "instruction-set variant: avx512-bf16, avx512, avx2, portable" },
     { "json", 0, NULL, "for machines" },
     { "random", 0, NULL, "write a model with random weights to FILE, for measuring speed:" },
     { "layers", 0, "N", "  6" },
@@ -243,6 +287,7 @@ static const cli_option options[] = {
     { "type", 0, "TYPE", "  f32, f16, bf16 or q8_0" },
     { "tied", 0, NULL, "  the output matrix is the embedding" },
     { "seed", 0, "S", "  0" },
+    { "chat-template", 0, "FILE", "  a chat template to put into it" },
     { NULL, 0, NULL, NULL },
 };
 

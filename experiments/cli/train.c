@@ -5,17 +5,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-static rm_status find_kind(const char *name, train_kind *kind, rm_error *err)
+static rm_status find_kind(const cli_args *args, train_kind *kind, rm_error *err)
 {
+    const char *name = args->positional[0];
     for (int i = 0; train_kind_names[i]; i++)
         if (!strcmp(name, train_kind_names[i])) {
             *kind = (train_kind)i;
             return RM_OK;
         }
     const char *near = rm_nearest_word(name, train_kind_names, TRAIN_KINDS);
-    return rm_fail(err, RM_E_ARGUMENT, "there is no training \"%.40s\"%s%s%s", name,
-                   near ? "; did you mean " : "; there are sft, reject, grpo and reward",
-                   near ? near : "", near ? "?" : "");
+    return cli_misuse(args, err, "there is no training \"%.40s\"%s%s%s", name,
+                      near ? "; did you mean " : "; there are sft, reject, grpo and reward",
+                      near ? near : "", near ? "?" : "");
 }
 
 static rm_status run(const cli_args *args, rm_error *err)
@@ -26,7 +27,7 @@ static rm_status run(const cli_args *args, rm_error *err)
     train_options o = { .out = cli_text(args, "out", NULL), .isa = cli_text(args, "isa", NULL),
                         .progress = cli_flag(args, "quiet") ? NULL : stderr,
                         .cancel = cli_catch_signals() };
-    rm_status status = find_kind(args->positional[0], &kind, err);
+    rm_status status = find_kind(args, &kind, err);
     if (!status)
         status = cli_int(args, "threads", 1, 4096, &o.threads, err);
     if (!status)
@@ -34,7 +35,7 @@ static rm_status run(const cli_args *args, rm_error *err)
     if (!status && !o.out) { /* the model's name, here */
         size_t n = strlen(recipe->name) + 6;
         if (strchr(recipe->name, '/') || !(named = malloc(n)))
-            status = rm_fail(err, RM_E_ARGUMENT, "--out FILE.gguf is missing");
+            status = cli_misuse(args, err, "--out FILE.gguf is missing");
         else
             snprintf(named, n, "%s.gguf", recipe->name);
         o.out = named;

@@ -5,6 +5,7 @@
 #ifndef RM_EXPERIMENTS_KINDS_H
 #define RM_EXPERIMENTS_KINDS_H
 
+#include "experiments/chat/chat.h"
 #include "experiments/graders/grader.h"
 #include "experiments/task.h"
 
@@ -22,12 +23,40 @@ typedef struct rm_draft {
 void rm_draft_clear(rm_draft *);
 void rm_draft_free(rm_draft *);
 
+/* ---- dataset.c --------------------------------------------------------------------------- */
+
+/* Where a data file comes from, for people who do not have it yet: keys of every `path` and `file`. */
+typedef struct rm_origin {
+    char *source; /* address to get it from, or NULL */
+    char *xxh3;   /* XXH3-64 of its bytes, 16 hexadecimal digits, or NULL */
+} rm_origin;
+
+/* Rewrites the failure to open `file`: where to get it, what it must be and where it belongs.
+ * Returns `status`. */
+rm_status rm_origin_absent(const rm_origin *, const char *file, rm_status status, rm_error *err);
+/* Refuses a file whose bytes have another hash than the one stated. */
+rm_status rm_origin_check(const rm_origin *, const char *file, uint64_t hash, rm_error *err);
+
+/* The records of a file: one JSON object a line, one array of objects, or one object that holds such
+ * an array under the name `member` (NULL: none). */
+typedef struct rm_dataset {
+    rm_json **documents;   /* [n_documents], owned */
+    int n_documents;
+    const cJSON **items;   /* [n] into the documents */
+    int n;
+    uint64_t hash;         /* of the file's bytes */
+} rm_dataset;
+rm_status rm_dataset_read(const char *file, const char *member, const rm_origin *, rm_dataset *,
+                          rm_error *);
+/* The document that holds record i, for messages. */
+const rm_json *rm_dataset_document(const rm_dataset *, size_t i);
+void rm_dataset_free(rm_dataset *);
+
 /* Few-shot examples and how they are shown. */
 typedef struct rm_examples {
     rm_draft *items; /* `reference` holds the example's answer as it is shown */
     int n;
-    rm_json **records; /* lines that drafts point into */
-    int n_records;
+    rm_dataset records; /* what drafts point into */
     char *template, *separator;
 } rm_examples;
 
@@ -38,7 +67,9 @@ typedef struct rm_format {
     int split;               /* rm_split */
     char *prompt;            /* template: "{question}=<think>" */
     char *system;
-    int chat;                /* rm_chat */
+    int chat;                /* rm_chat_kind */
+    char *chat_template, *date;
+    const cJSON *template_variables; /* read once, when the task is made */
     rm_strings stop, step_ends, think;
     const cJSON *few_shot, *answer; /* read once, when the task is made */
     int max_new_tokens, typical_tokens;
@@ -46,7 +77,10 @@ typedef struct rm_format {
 } rm_format;
 
 typedef enum rm_split { RM_SPLIT_ALL, RM_SPLIT_TEST, RM_SPLIT_TUNE, RM_SPLIT_TRAIN } rm_split;
-typedef enum rm_chat { RM_CHAT_NONE, RM_CHAT_CHATML, RM_CHAT_LLAMA3, RM_CHAT_MISTRAL } rm_chat;
+typedef enum rm_chat_kind {
+    RM_CHAT_NONE, RM_CHAT_CHATML, RM_CHAT_LLAMA3, RM_CHAT_MISTRAL,
+    RM_CHAT_MODEL            /* through a chat template, model by model (chat.c) */
+} rm_chat_kind;
 
 typedef struct rm_kind {
     const char *name, *summary;
@@ -78,6 +112,7 @@ rm_status rm_hash_set_add(rm_hash_set *, uint64_t hash, bool *added, rm_error *)
 bool rm_hash_set_has(const rm_hash_set *, uint64_t hash);
 
 typedef struct rm_slot rm_slot; /* one finished problem */
+typedef struct rm_task_chats rm_task_chats; /* chat templates of the models so far */
 
 struct rm_task {
     const rm_kind *kind;
@@ -92,6 +127,7 @@ struct rm_task {
     rm_slot **slots;       /* [n_slots] problems made so far; addresses stay */
     size_t n_slots, capacity;
     uint64_t hash;
+    rm_task_chats *chats;  /* RM_CHAT_MODEL, else NULL */
 };
 
 /* Draws for generated problems: a stream named by kind, index and attempt under the seed. */
@@ -123,13 +159,12 @@ void rm_examples_free(rm_examples *);
 /* A member of a record as text: strings as they are, numbers in full. False if it has none. */
 bool rm_record_field(const cJSON *record, const char *name, rm_text *);
 
-/* ---- jsonl.c ----------------------------------------------------------------------------- */
+/* ---- chat.c ------------------------------------------------------------------------------ */
 
-/* All records of a JSONL file, or of a file that is one JSON array; (*records)[n] malloc'd.
- * For an array there is one rm_json, records[0], whose root is the array (*array). */
-rm_status rm_records_read(const char *file, rm_json ***records, int *n, bool *array,
-                          uint64_t *hash, rm_error *);
-const cJSON *rm_records_at(rm_json *const *records, bool array, int index);
+/* Reads the keys of a task whose prompts go through chat templates; nothing for the others. */
+rm_status rm_task_chats_new(rm_task *, const rm_json *, const cJSON *object, const char *path,
+                            rm_error *);
+void rm_task_chats_free(rm_task_chats *);
 
 /* ---- csv.c ------------------------------------------------------------------------------- */
 
