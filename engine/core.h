@@ -54,7 +54,8 @@ struct rm_model {
     rm_outputs outputs;
     int planned, sharing;      /* forward.c: while one task is fitted into the pass */
     size_t body_bytes, output_bytes; /* of weights: all but the output matrix; the output matrix */
-
+    uint64_t version;          /* 1, and one more with each rm_model_update */
+    float *values;             /* the weights of the last one, or NULL */
     struct rm_served *served;  /* a service computes it (served.h); then `weights` holds info only */
 };
 
@@ -84,6 +85,9 @@ rm_status rm_engine_open_on(const rm_ops *, const rm_engine_options *, rm_engine
 
 /* Makes a model of loaded weights, which it takes over (also on failure). */
 rm_status rm_model_adopt(rm_engine *, rm_weights *, rm_model **, rm_error *);
+
+/* What a round reads of the model's weights, for the account. */
+void rm_model_count_weights(rm_model *);
 
 /* Picks the table of operations for a backend's name. */
 rm_status rm_backend_find(const char *name, const rm_ops **, rm_error *);

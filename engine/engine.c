@@ -163,7 +163,7 @@ rm_engine_times rm_engine_profile(const rm_engine *engine)
 
 /* What a round reads of a model: each layer's matrices and the norms; and the output matrix. The
  * embedding is looked up by row and not counted. */
-static void count_weights(rm_model *model)
+void rm_model_count_weights(rm_model *model)
 {
     const rm_ops *ops = model->engine->ops;
     const rm_weights *weights = model->weights;
@@ -189,6 +189,7 @@ rm_status rm_model_adopt(rm_engine *engine, rm_weights *weights, rm_model **out,
     }
     model->engine = engine;
     model->weights = weights;
+    model->version = 1;
     model->next = engine->models;
     engine->models = model;
     rm_kv_shape shape = { .n_layers = info->n_layers,
@@ -207,7 +208,7 @@ rm_status rm_model_adopt(rm_engine *engine, rm_weights *weights, rm_model **out,
     size_t page = (size_t)engine->options.page_positions;
     weights->info.kv_held_bytes = (model->pool.page_bytes + page - 1) / page;
     model->tip_bytes = (size_t)info->n_embd * sizeof(float);
-    count_weights(model);
+    rm_model_count_weights(model);
     status = rm_model_buffers_new(model, err);
     if (status)
         goto done;
@@ -247,6 +248,7 @@ void rm_model_close(rm_model *model)
         rm_model_buffers_free(model);
         rm_pool_close(&model->pool);
         rm_weights_close(engine->ops, engine->backend, model->weights);
+        free(model->values); /* after the weights, whose table is read in place */
     }
     free(model);
 }

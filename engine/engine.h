@@ -114,6 +114,8 @@ typedef struct rm_model_info {
     size_t kv_held_bytes;      /* the same as the backend pads it: what quotas and the engine's
                                   limit count */
     int32_t bos, eos;          /* -1: none */
+    int32_t value_good, value_bad; /* -1: none. A model that judges texts: after one,
+                                  p(good) / (p(good) + p(bad)) says how probably it ends right */
     bool add_bos;
     const char *chat_template; /* tokenizer.chat_template, a Jinja2 program; NULL: none */
     bool served;               /* elsewhere (rm_service): sizes, types and FLOPs above are unknown, 0 */

@@ -116,6 +116,12 @@ static rm_status check_members(rm_run *run, const rm_request *request, rm_task *
         if (!path || path->run != run)
             return rm_fail(err, RM_E_ARGUMENT, "request %d: path %d is %s", i, m,
                            path ? "of another run" : "missing");
+        if (path->version != path->model->version)
+            return rm_fail(err, RM_E_ARGUMENT,
+                           "request %d: path %d began with version %llu of %s, whose weights are "
+                           "now version %llu", i, m, (unsigned long long)path->version,
+                           path->model->weights->info.name,
+                           (unsigned long long)path->model->version);
         if (path->eval == run->eval)
             return rm_fail(err, RM_E_ARGUMENT,
                            "request %d: path %d is in these requests already; fork it", i, m);

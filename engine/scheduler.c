@@ -40,6 +40,8 @@ static int prefix_positions(const rm_run *run, const rm_path *path)
 {
     const rm_prefix *prefix = run->options.prefix;
     const rm_path *cached = prefix ? prefix->path : NULL;
+    if (cached && cached->version != cached->model->version)
+        cached = NULL; /* of weights that are no more: as if there were none */
     if (!cached || cached->model != path->model || prefix->run->suspended)
         return 0;
     int most = path->n_prompt - 1 < cached->evaluated ? path->n_prompt - 1 : cached->evaluated;

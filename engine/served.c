@@ -121,6 +121,7 @@ rm_status rm_model_open_service(rm_engine *engine, const char *name, const char 
         .name = texts, .file = texts + n_name, .arch = "service", .id = hash, .served = true,
         .weight_type = "unknown", .compute = "unknown", .kv = "unknown", .tokenizer = "service",
         .n_vocab = INT32_MAX, .n_ctx = 1 << 30, .bos = -1, .eos = RM_SERVED_END,
+        .value_good = -1, .value_bad = -1,
     };
     snprintf(weights->info.hash, sizeof weights->info.hash, "%016llx%016llx",
              (unsigned long long)hash, (unsigned long long)rm_mix(hash, 0));
@@ -129,6 +130,7 @@ rm_status rm_model_open_service(rm_engine *engine, const char *name, const char 
     model->engine = engine;
     model->weights = weights;
     model->served = served;
+    model->version = 1;
     model->pool.page_positions = engine->options.page_positions; /* of no pages */
     model->next = engine->models;
     engine->models = model;

@@ -371,6 +371,7 @@ rm_status rm_path_new(rm_run *run, rm_model *model, const int32_t *tokens, int n
     memcpy(path->tokens, tokens, (size_t)n * sizeof *tokens);
     path->length = path->n_prompt = n;
     path->usage = usage;
+    path->version = model->version;
     path->identity = rm_hash_bytes(tokens, (size_t)n * sizeof *tokens);
     *out = path;
     return RM_OK;
@@ -387,6 +388,7 @@ rm_status rm_path_fork(rm_path *parent, uint32_t ordinal, rm_path **out, rm_erro
     path->evaluated = parent->evaluated;
     path->text_bytes = parent->text_bytes;
     path->usage = parent->usage;
+    path->version = parent->version;
     path->identity = rm_mix(parent->identity, ordinal);
     path->node = parent->node;
     if (path->node)

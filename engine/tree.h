@@ -45,6 +45,7 @@ struct rm_path {
     rm_model *model;
     rm_path *next, *prev;     /* the run's paths in order of creation */
     uint64_t identity;
+    uint64_t version;         /* of the model when the prompt was given */
     int32_t *tokens;          /* [capacity] */
     int length, capacity, n_prompt, evaluated;
     int32_t *pages;           /* [page_capacity]; empty while the run is suspended */

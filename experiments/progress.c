@@ -23,15 +23,16 @@ static void time_left(char *text, size_t size, double seconds)
 static void draw(rm_progress *p, bool last)
 {
     double elapsed = rm_now_s() - p->started_s;
-    char figures[128], left[32] = "";
+    char figures[176], left[32] = "";
     double rate = elapsed > 0 ? (double)p->done / elapsed : 0;
     double tokens = elapsed > 0 ? (double)p->tokens / elapsed : 0;
     if (last)
         time_left(left, sizeof left, elapsed);
     else if (p->done)
         time_left(left, sizeof left, (double)(p->total - p->done) / rate);
-    snprintf(figures, sizeof figures, "%zu/%zu  %.*f/s  %.0f tok/s  %s%s", p->done, p->total,
-             rate < 10 ? 2 : rate < 100 ? 1 : 0, rate, tokens, last ? "in " : left[0] ? "left " : "", left);
+    snprintf(figures, sizeof figures, "%zu/%zu  %.*f/s  %.0f tok/s  %s%s%s%s", p->done, p->total,
+             rate < 10 ? 2 : rate < 100 ? 1 : 0, rate, tokens, p->note, p->note[0] ? "  " : "",
+             last ? "in " : left[0] ? "left " : "", left);
     if (!p->terminal) {
         fprintf(p->out, "%s: %s\n", p->what, figures);
         return;

@@ -10,6 +10,7 @@ typedef struct rm_progress {
     FILE *out;              /* NULL: silent */
     bool terminal;
     char what[48];          /* "throughput", "latency" */
+    char note[40];          /* shown behind the figures: "loss 0.4213" */
     size_t total, done;
     uint64_t tokens;        /* generated so far */
     double started_s, shown_s;

@@ -318,6 +318,43 @@ static rm_status slot_new(const rm_task *task, const rm_draft *draft, rm_slot **
     return st;
 }
 
+rm_status rm_task_draft(const rm_task *task, size_t index, rm_draft *draft, uint64_t *out,
+                        rm_error *err)
+{
+    for (uint32_t attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+        rm_draft_free(draft);
+        rm_status st = task->kind->make(task, task->options, index, attempt, draft, err);
+        if (st || draft_failed(draft))
+            return st ? st : out_of_memory(err);
+        uint64_t hash = draft_hash(task, string_of(&draft->canonical));
+        if (!in_split(task->format.split, hash))
+            continue;
+        if (out)
+            *out = hash;
+        return RM_OK;
+    }
+    return rm_fail(err, RM_E_ARGUMENT, "task %s: no problem %zu lies in split \"%s\"",
+                   task->format.name, index + 1, split_names[task->format.split]);
+}
+
+rm_status rm_task_draw(const rm_task *task, size_t index, rm_slot **slot, const rm_item **item,
+                       rm_error *err)
+{
+    rm_draft draft = { 0 };
+    rm_status st = rm_task_draft(task, index, &draft, NULL, err);
+    if (!st)
+        st = slot_new(task, &draft, slot, err);
+    if (!st)
+        *item = &(*slot)->item;
+    rm_draft_free(&draft);
+    return st;
+}
+
+void rm_task_drop(rm_slot *slot)
+{
+    free_slot(slot);
+}
+
 /* Draws the next problem of a generated task. */
 static rm_status generate(rm_task *task, size_t index, rm_draft *draft, rm_error *err)
 {

@@ -101,6 +101,31 @@ RM_API rm_status rm_tree_render(const rm_tree *, const rm_plot_options *, rm_for
 RM_API rm_status rm_tree_write(const rm_tree *, const rm_plot_options *, const char *path,
                                rm_error *);
 
+/* ---- training -------------------------------------------------------------------------- */
+
+/* One quantity over the steps of a training. All arrays and strings are borrowed. */
+typedef struct rm_training_curve {
+    const char *name;
+    const double *step, *value; /* [n] by ascending step; values that are not finite are gaps */
+    const double *low, *high;   /* [n] of intervals, or NULL: every step is a value of its own, and
+                                   a running mean is drawn over them */
+    size_t n;
+} rm_training_curve;
+
+typedef struct rm_training_panel {
+    const char *title, *y_title;
+    double floor, ceiling;      /* the axis never goes beyond; infinite: as far as the values */
+    const rm_training_curve *curves;
+    size_t n_curves;            /* 1 to 16 */
+} rm_training_panel;
+
+/* Panels in rows of three over a common axis of steps. `note` (may be NULL) stands below them.
+ * RM_E_ARGUMENT without a panel that has a value. */
+RM_API rm_status rm_training_render(const rm_training_panel *, size_t n_panels, const char *note,
+                                    const rm_plot_options *, rm_format, rm_text *bytes, rm_error *);
+RM_API rm_status rm_training_write(const rm_training_panel *, size_t n_panels, const char *note,
+                                   const rm_plot_options *, const char *path, rm_error *);
+
 /* ---- tables ---------------------------------------------------------------------------- */
 
 typedef enum rm_table {

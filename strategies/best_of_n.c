@@ -4,6 +4,7 @@
  *     i* = argmax_i s_i       sum_lp     s_i = lp_i
  *                             mean_lp    s_i = lp_i / len_i
  *                             agreement  s_i = share of the other paths with i's answer (rStar)
+ *                             value      s_i = a reward model's, the last of two models
  *                             verifier   s_i = 1 if the task's checker accepts the answer, else 0
  *                             oracle     s_i = 1 if the answer is right: an upper bound, marked so
  *
@@ -12,10 +13,11 @@
 #include "strategies/list.h"
 #include "strategies/params.h"
 #include "strategies/samples.h"
+#include "strategies/value.h"
 
-enum { SCORE_SUM_LP, SCORE_MEAN_LP, SCORE_AGREEMENT, SCORE_VERIFIER, SCORE_ORACLE };
+enum { SCORE_SUM_LP, SCORE_MEAN_LP, SCORE_AGREEMENT, SCORE_VERIFIER, SCORE_ORACLE, SCORE_VALUE };
 static const char *const score_names[] = { "sum_lp", "mean_lp", "agreement", "verifier", "oracle",
-                                           NULL };
+                                           "value", NULL };
 
 typedef struct bon_params {
     rm_sampling sampling;
@@ -36,6 +38,7 @@ static unsigned bon_needs(const void *params)
 {
     const bon_params *p = params;
     return RM_NEEDS_SAMPLES | (p->score == SCORE_VERIFIER ? RM_NEEDS_VERIFIER : 0u) |
+           (p->score == SCORE_VALUE ? RM_NEEDS_SCORING | RM_NEEDS_ONE_VOCABULARY : 0u) |
            (p->score == SCORE_SUM_LP || p->score == SCORE_MEAN_LP ? RM_NEEDS_LOGPROBS : 0u);
 }
 
@@ -65,6 +68,17 @@ static void bon_pool(const void *params, rm_sampling *sampling, int *n_samples,
     *max_new_tokens = p->max_new_tokens;
 }
 
+static rm_status bon_check(const void *params, int n_models, rm_error *err)
+{
+    bool value = ((const bon_params *)params)->score == SCORE_VALUE;
+    if ((n_models == 2) != value)
+        return rm_fail(err, RM_E_ARGUMENT, value ? "score = value takes two models: one that draws and "
+                                                   "a reward model"
+                                                 : "two models are for score = value: the second one "
+                                                   "judges");
+    return RM_OK;
+}
+
 static double judged(const rm_problem *problem, double (*judge)(const rm_problem *, const char *),
                      const rm_candidate *candidate)
 {
@@ -87,13 +101,17 @@ static rm_status bon_choose(const rm_trial *trial, const void *params, rm_outcom
                        problem->id);
     if (p->score == SCORE_AGREEMENT)
         agreement_shares(c, n, share);
+    if (p->score == SCORE_VALUE && ((status = value_check(trial, "score = value", err)) ||
+                                    (status = value_of_candidates(trial, c, n, share, err))))
+        return status;
 
     out->chosen = -1;
     for (int i = 0; i < n; i++) {
         switch (p->score) {
         case SCORE_SUM_LP: c[i].score = c[i].lp; break;
         case SCORE_MEAN_LP: c[i].score = mean_lp(&c[i]); break;
-        case SCORE_AGREEMENT: c[i].score = share[i]; break;
+        case SCORE_AGREEMENT:
+        case SCORE_VALUE: c[i].score = share[i]; break;
         case SCORE_VERIFIER: c[i].score = judged(problem, problem->verify, &c[i]); break;
         case SCORE_ORACLE: c[i].score = judged(problem, problem->oracle, &c[i]); break;
         }
@@ -112,11 +130,12 @@ const rm_strategy rm_best_of_n = {
     .params_size = sizeof(bon_params),
     .size_param = "num_return_sequences",
     .min_models = 1,
-    .max_models = 1,
+    .max_models = 2,
     .needs = bon_needs,
     .exchangeable = bon_exchangeable,
     .uses_verifier = bon_uses_verifier,
     .uses_oracle = bon_uses_oracle,
+    .check = bon_check,
     .pool = bon_pool,
     .choose = bon_choose,
 };

@@ -13,7 +13,8 @@
  *
  * Scores lie in [0, 1]: lp is exp(lp / len), the geometric mean probability of a token;
  * agreement is the share of the other finished paths that reached the same answer; verifier is the
- * task's checker (marked in the records). Finished paths are rollouts and steps that end the text;
+ * task's checker (marked in the records); value is a reward model's, the last of two models, and
+ * takes the place of exp(mean lp) for prefixes as well. Finished paths are rollouts and steps that end the text;
  * each is a candidate, with its final value as score. A leaf that ends the text is not expanded and
  * its value is its score. Agreement changes as paths finish, so before each round every W is summed
  * anew from the current values.
@@ -35,6 +36,7 @@
 #include "strategies/mcts_search.h"
 #include "strategies/params.h"
 #include "strategies/samples.h"
+#include "strategies/value.h"
 
 #include <math.h>
 #include <string.h>
@@ -43,11 +45,11 @@
 
 enum { SELECT_PUCT, SELECT_UCT };
 enum { EVALUATE_ROLLOUT, EVALUATE_PREFIX, EVALUATE_MIX };
-enum { SCORE_LP, SCORE_AGREEMENT, SCORE_VERIFIER };
+enum { SCORE_LP, SCORE_AGREEMENT, SCORE_VERIFIER, SCORE_VALUE };
 enum { ANSWER_VISITS, ANSWER_VALUE, ANSWER_VOTE };
 static const char *const select_names[] = { "puct", "uct", NULL };
 static const char *const evaluate_names[] = { "rollout", "prefix", "mix", NULL };
-static const char *const score_names[] = { "lp", "agreement", "verifier", NULL };
+static const char *const score_names[] = { "lp", "agreement", "verifier", "value", NULL };
 static const char *const answer_names[] = { "visits", "value", "vote", NULL };
 
 typedef struct mcts_params {
@@ -86,7 +88,8 @@ static unsigned mcts_needs(const void *params)
 {
     const mcts_params *p = params;
     return RM_NEEDS_SAMPLES | RM_NEEDS_FORK | RM_NEEDS_STEPS | RM_NEEDS_LOGPROBS |
-           (p->score == SCORE_VERIFIER ? RM_NEEDS_VERIFIER : 0u);
+           (p->score == SCORE_VERIFIER ? RM_NEEDS_VERIFIER : 0u) |
+           (p->score == SCORE_VALUE ? RM_NEEDS_SCORING | RM_NEEDS_ONE_VOCABULARY : 0u);
 }
 
 static bool mcts_exchangeable(const void *params)
@@ -102,12 +105,15 @@ static bool mcts_uses_verifier(const void *params)
 
 static rm_status mcts_check(const void *params, int n_models, rm_error *err)
 {
-    (void)n_models;
     const mcts_params *p = params;
-    if (p->evaluate == EVALUATE_PREFIX && p->score != SCORE_LP)
+    if ((n_models == 2) != (p->score == SCORE_VALUE))
         return rm_fail(err, RM_E_ARGUMENT,
-                       "evaluate = prefix values unfinished texts and needs score = lp, not %s",
-                       score_names[p->score]);
+                       n_models == 2 ? "two models are for score = value: the second one judges"
+                                     : "score = value takes two models: one that draws and a reward "
+                                       "model");
+    if (p->evaluate == EVALUATE_PREFIX && p->score != SCORE_LP && p->score != SCORE_VALUE)
+        return rm_fail(err, RM_E_ARGUMENT, "evaluate = prefix values unfinished texts and needs "
+                       "score = lp or value, not %s", score_names[p->score]);
     if (p->selection == SELECT_UCT && p->noise_epsilon > 0)
         return rm_fail(err, RM_E_ARGUMENT,
                        "noise_epsilon has no effect with selection = uct, which uses no priors");
@@ -122,6 +128,7 @@ typedef struct state {
     const int32_t *step;     /* [n_step] tokens of this step */
     int n_step, n_tokens;    /* of this step; from the prompt to its end */
     double step_lp, lp, lp_sampling; /* of this step; from the prompt, raw and drawn from */
+    double value;            /* score = value: of the prefix, once it was a leaf */
     int depth;
     bool ends;               /* the text ends here, as this candidate */
     int candidate;
@@ -164,6 +171,8 @@ typedef struct search {
     answer_count *answers;   /* [candidates] */
     int *answer_of;          /* [candidates] index into answers, -1 */
     int n_answers;
+    double *judged;          /* [n_judged of candidates] score = value */
+    int n_judged;
     rm_outcome *out;
 } search;
 
@@ -189,6 +198,7 @@ static rm_status search_open(search *s, rm_error *err)
         { k, sizeof *s->eta, &s->eta },
         { paths, sizeof *s->answers, &s->answers },
         { paths, sizeof *s->answer_of, &s->answer_of },
+        { paths, sizeof *s->judged, &s->judged },
         { paths, sizeof *s->out->candidates, &s->out->candidates },
     };
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
@@ -212,6 +222,7 @@ static double path_value(const search *s, int candidate)
     switch (s->p->score) {
     case SCORE_AGREEMENT:
         return others > 0 && answer >= 0 ? (double)(s->answers[answer].n - 1) / others : 0;
+    case SCORE_VALUE: return s->judged[candidate];
     case SCORE_VERIFIER:
         return c->answer ? s->trial->problem->verify(s->trial->problem, c->answer) : 0;
     default: return rm_math_exp(mean_lp(c));
@@ -221,6 +232,8 @@ static double path_value(const search *s, int candidate)
 static double prefix_value(const search *s, int node)
 {
     const state *at = &s->state[node];
+    if (s->p->score == SCORE_VALUE)
+        return at->ends ? s->judged[at->candidate] : at->value;
     return at->n_tokens ? rm_math_exp(at->lp / at->n_tokens) : 1;
 }
 
@@ -307,6 +320,41 @@ static rm_status fork_request(search *s, const state *leaf, int ordinal, rm_erro
     return rm_path_fork(leaf->path, (uint32_t)ordinal, &r->path, err);
 }
 
+/* The reward model reads the prefixes of this round's leaves, which still have their paths. */
+static rm_status judge_leaves(search *s, rm_error *err)
+{
+    const int32_t *tokens[256]; /* parallel's largest value */
+    int lengths[256], node[256], n = 0;
+    double value[256];
+    for (int i = 0; i < s->n_round; i++) {
+        const state *leaf = &s->state[s->round[i].leaf];
+        if (leaf->ends)
+            continue;
+        tokens[n] = rm_path_tokens(leaf->path) + rm_path_prompt_length(leaf->path);
+        lengths[n] = leaf->n_tokens;
+        node[n++] = s->round[i].leaf;
+    }
+    rm_status status = n ? value_of_texts(s->trial, tokens, lengths, n, value, err) : RM_OK;
+    for (int i = 0; i < n && !status; i++)
+        s->state[node[i]].value = value[i];
+    return status;
+}
+
+/* ... and the paths that were finished since it last did. Those that a limit leaves without a
+ * judgement are worth 0, and end the search. */
+static rm_status judge_candidates(search *s, rm_error *err)
+{
+    int n = s->out->n_candidates - s->n_judged;
+    if (s->p->score != SCORE_VALUE || !n)
+        return RM_OK;
+    rm_status status = value_of_candidates(s->trial, s->out->candidates + s->n_judged, n,
+                                           s->judged + s->n_judged, err);
+    bool spent = status == RM_E_LIMIT || status == RM_E_BUDGET;
+    s->out->cut_short |= spent;
+    s->n_judged += n;
+    return spent ? RM_OK : status;
+}
+
 /* Evaluates the leaves once, then their steps and rollouts together. */
 static rm_status ask(search *s, rm_error *err)
 {
@@ -319,6 +367,8 @@ static rm_status ask(search *s, rm_error *err)
             };
     status = rm_eval(s->trial->run, s->request, s->n_requests, err);
     s->n_requests = 0;
+    if (!status && s->p->score == SCORE_VALUE && s->p->evaluate != EVALUATE_ROLLOUT)
+        status = judge_leaves(s, err);
     int n = s->p->expand + (s->p->evaluate != EVALUATE_PREFIX);
     for (int i = 0; i < s->n_round; i++) {
         const state *leaf = &s->state[s->round[i].leaf];
@@ -425,7 +475,7 @@ static rm_status take_round(search *s, rm_error *err)
         if (status)
             return status;
     }
-    return RM_OK;
+    return judge_candidates(s, err);
 }
 
 static void back_up(search *s)
@@ -548,6 +598,8 @@ static rm_status complete(search *s, int node, rm_error *err)
                                s->request[0].result.reason, &s->out->chosen, err);
     drop_requests(s);
     if (!status)
+        status = judge_candidates(s, err);
+    if (!status)
         s->out->candidates[s->out->chosen].score = path_value(s, s->out->chosen);
     return status;
 }
@@ -632,6 +684,11 @@ static rm_status mcts_run(const rm_trial *trial, const void *params, rm_outcome 
     if (p->score == SCORE_VERIFIER && !trial->problem->verify)
         return rm_fail(err, RM_E_ARGUMENT, "score = verifier: the task of problem '%s' has none",
                        trial->problem->id);
+    if (p->score == SCORE_VALUE) {
+        rm_status known = value_check(trial, "score = value", err);
+        if (known)
+            return known;
+    }
     search s = {
         .trial = trial, .p = p, .sampling = p->sampling, .out = out,
         .rules = { .uct = p->selection == SELECT_UCT, .c_init = p->c_init, .c_base = p->c_base,
@@ -661,7 +718,7 @@ const rm_strategy rm_mcts = {
     .params_size = sizeof(mcts_params),
     .size_param = "simulations",
     .min_models = 1,
-    .max_models = 1,
+    .max_models = 2,
     .needs = mcts_needs,
     .exchangeable = mcts_exchangeable,
     .uses_verifier = mcts_uses_verifier,

@@ -5,6 +5,8 @@
  *     a*  = argmax_a  sum_i  w_i [a_i = a]      w_i = 1            majority
  *                                                     exp(lp_i)      prob
  *                                                     exp(lp_i/len_i) mean_prob
+ *                                                     v_i            value: a reward model's, the
+ *                                                                    last of two models
  *
  * Ties go to the answer whose best path has the larger lp, then to the smaller i. The weights are
  * summed relative to the largest (ballot.h), since exp(lp) of a long path underflows. The chosen
@@ -14,9 +16,10 @@
 #include "strategies/list.h"
 #include "strategies/params.h"
 #include "strategies/samples.h"
+#include "strategies/value.h"
 
-enum { WEIGHT_MAJORITY, WEIGHT_PROB, WEIGHT_MEAN_PROB };
-static const char *const weight_names[] = { "majority", "prob", "mean_prob", NULL };
+enum { WEIGHT_MAJORITY, WEIGHT_PROB, WEIGHT_MEAN_PROB, WEIGHT_VALUE };
+static const char *const weight_names[] = { "majority", "prob", "mean_prob", "value", NULL };
 
 typedef struct sc_params {
     rm_sampling sampling;
@@ -35,7 +38,11 @@ static const rm_param sc_table[] = {
 static unsigned sc_needs(const void *params)
 {
     const sc_params *p = params;
-    return RM_NEEDS_SAMPLES | (p->weight == WEIGHT_MAJORITY ? 0u : RM_NEEDS_LOGPROBS);
+    switch (p->weight) {
+    case WEIGHT_MAJORITY: return RM_NEEDS_SAMPLES;
+    case WEIGHT_VALUE: return RM_NEEDS_SAMPLES | RM_NEEDS_SCORING | RM_NEEDS_ONE_VOCABULARY;
+    default: return RM_NEEDS_SAMPLES | RM_NEEDS_LOGPROBS;
+    }
 }
 
 static bool sc_exchangeable(const void *params)
@@ -53,10 +60,22 @@ static void sc_pool(const void *params, rm_sampling *sampling, int *n_samples, i
     *max_new_tokens = p->max_new_tokens;
 }
 
-/* Of the logarithm: log w_i. */
-static double log_weight(int weight, const rm_candidate *c)
+static rm_status sc_check(const void *params, int n_models, rm_error *err)
+{
+    bool value = ((const sc_params *)params)->weight == WEIGHT_VALUE;
+    if ((n_models == 2) != value)
+        return rm_fail(err, RM_E_ARGUMENT, value ? "weight = value takes two models: one that draws "
+                                                   "and a reward model"
+                                                 : "two models are for weight = value: the second one "
+                                                   "judges");
+    return RM_OK;
+}
+
+/* log w_i. A value that rounds to 0 weighs next to nothing, but is a vote. */
+static double log_weight(int weight, const rm_candidate *c, double value)
 {
     switch (weight) {
+    case WEIGHT_VALUE: return rm_math_log(value > 1e-300 ? value : 1e-300);
     case WEIGHT_PROB: return c->lp;
     case WEIGHT_MEAN_PROB: return mean_lp(c);
     default: return 0;
@@ -70,11 +89,18 @@ static rm_status sc_choose(const rm_trial *trial, const void *params, rm_outcome
     ballot votes = { .logs = true };
     rm_status status = run_array(trial->run, (size_t)out->n_candidates, sizeof *votes.vote,
                                  &votes.vote, err);
+    double *value = NULL;
+    if (!status)
+        status = run_array(trial->run, (size_t)out->n_candidates, sizeof *value, &value, err);
+    if (!status && p->weight == WEIGHT_VALUE)
+        status = value_check(trial, "weight = value", err);
+    if (!status && p->weight == WEIGHT_VALUE)
+        status = value_of_candidates(trial, out->candidates, out->n_candidates, value, err);
     if (status)
         return status;
     for (int i = 0; i < out->n_candidates; i++) {
         const rm_candidate *c = &out->candidates[i];
-        ballot_add(&votes, i, c->answer, log_weight(p->weight, c), c->lp);
+        ballot_add(&votes, i, c->answer, log_weight(p->weight, c, value[i]), c->lp);
     }
     ballot_count(&votes);
     for (int i = 0; i < out->n_candidates; i++)
@@ -91,9 +117,10 @@ const rm_strategy rm_self_consistency = {
     .params_size = sizeof(sc_params),
     .size_param = "num_return_sequences",
     .min_models = 1,
-    .max_models = 1,
+    .max_models = 2,
     .needs = sc_needs,
     .exchangeable = sc_exchangeable,
+    .check = sc_check,
     .pool = sc_pool,
     .choose = sc_choose,
 };

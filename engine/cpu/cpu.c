@@ -229,6 +229,20 @@ static op *enqueue(rm_backend *b, tile_fn *tile, size_t n_tiles)
     return o;
 }
 
+op *cpu_enqueue(rm_backend *b, tile_fn *tile, size_t n_tiles, const void *args)
+{
+    if (b->status)
+        return NULL;
+    op *o = enqueue(b, tile, n_tiles);
+    o->args = args;
+    return o;
+}
+
+void cpu_need_scratch(rm_backend *b, size_t bytes)
+{
+    need_scratch(b, bytes);
+}
+
 /* Cuts `rows` into tiles of about `work` units of which a row has `per_row`. */
 static void cut_rows(op *o, int rows, size_t per_row, size_t work)
 {

@@ -226,6 +226,7 @@ struct op {
     int rows_per_tile, n_row_tiles;
     bool split; /* attention: a tile is one chunk, partial results go to memory */
     float *partial;
+    const void *args; /* of an operation from outside this folder; lives until flush returns */
 };
 
 typedef struct executor executor;
@@ -249,6 +250,12 @@ struct rm_backend {
     rm_status status; /* of enqueueing: reported by flush */
     rm_error error;
 };
+
+/* An operation of tiles 0 .. n_tiles-1 behind those enqueued; NULL once enqueueing has failed. Its
+ * tiles find `args` in the operation. Training adds its own so. */
+op *cpu_enqueue(rm_backend *, tile_fn *, size_t n_tiles, const void *args);
+/* Every worker's scratch has at least this many bytes when the program runs. */
+void cpu_need_scratch(rm_backend *, size_t bytes);
 
 rm_status cpu_executor_new(rm_backend *, rm_error *); /* sets backend->executor */
 void cpu_executor_free(executor *);

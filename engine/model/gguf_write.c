@@ -100,17 +100,41 @@ void rm_gguf_put_string(rm_gguf_writer *w, const char *key, const char *value)
     put_string(begin_entry(w, key, RM_GGUF_STRING), value, strlen(value));
 }
 
+static size_t bytes_of(rm_gguf_type type)
+{
+    return type == RM_GGUF_U8 || type == RM_GGUF_I8 || type == RM_GGUF_BOOL ? 1 :
+           type == RM_GGUF_U16 || type == RM_GGUF_I16 ? 2 :
+           type == RM_GGUF_U32 || type == RM_GGUF_I32 || type == RM_GGUF_F32 ? 4 : 8;
+}
+
 void rm_gguf_put_array(rm_gguf_writer *w, const char *key, rm_gguf_type type, const void *values,
                        uint64_t n)
 {
-    size_t each = type == RM_GGUF_U8 || type == RM_GGUF_I8 || type == RM_GGUF_BOOL ? 1 :
-                  type == RM_GGUF_U16 || type == RM_GGUF_I16 ? 2 :
-                  type == RM_GGUF_U32 || type == RM_GGUF_I32 || type == RM_GGUF_F32 ? 4 : 8;
+    size_t each = bytes_of(type);
     assert(type != RM_GGUF_STRING && type != RM_GGUF_ARRAY);
     rm_text *to = begin_entry(w, key, RM_GGUF_ARRAY);
     put_u32(to, (uint32_t)type);
     put_u64(to, n);
     rm_text_add(to, values, (size_t)n * each);
+}
+
+void rm_gguf_put_entry(rm_gguf_writer *w, const rm_gguf_entry *e)
+{
+    assert(!w->begun && !w->strings_left);
+    w->n_entries++;
+    put_string(&w->entries, e->key.bytes, e->key.n);
+    put_u32(&w->entries, (uint32_t)(e->array ? RM_GGUF_ARRAY : e->type));
+    if (e->array) {
+        put_u32(&w->entries, (uint32_t)e->type);
+        put_u64(&w->entries, e->n);
+    }
+    const unsigned char *cursor = e->data;
+    if (e->type == RM_GGUF_STRING)
+        for (uint64_t i = 0; i < e->n; i++)
+            rm_gguf_next_string(&cursor);
+    else
+        cursor += e->n * bytes_of(e->type);
+    rm_text_add(&w->entries, (const char *)e->data, (size_t)(cursor - e->data));
 }
 
 void rm_gguf_put_strings(rm_gguf_writer *w, const char *key, uint64_t n)

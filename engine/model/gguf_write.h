@@ -23,6 +23,8 @@ void rm_gguf_put_bool(rm_gguf_writer *, const char *key, bool);
 void rm_gguf_put_string(rm_gguf_writer *, const char *key, const char *);
 /* n elements of a fixed-size type as they lie in memory. */
 void rm_gguf_put_array(rm_gguf_writer *, const char *key, rm_gguf_type, const void *, uint64_t n);
+/* An entry as another file has it. */
+void rm_gguf_put_entry(rm_gguf_writer *, const rm_gguf_entry *);
 /* An array of n strings, which follow one by one through rm_gguf_put_element. */
 void rm_gguf_put_strings(rm_gguf_writer *, const char *key, uint64_t n);
 void rm_gguf_put_element(rm_gguf_writer *, const char *bytes, size_t n);

@@ -468,6 +468,25 @@ static rm_status read_stop_tokens(loader *l)
     return RM_OK;
 }
 
+/* The two tokens by which a reward model judges: both or none. */
+static rm_status read_value_tokens(loader *l)
+{
+    static const char *const keys[] = { "ramify.value.good_token_id", "ramify.value.bad_token_id" };
+    rm_model_info *info = &l->w->info;
+    int64_t id[2] = { -1, -1 };
+    for (int i = 0; i < 2; i++) {
+        rm_status st = rm_gguf_integer(l->gguf, keys[i], 0, info->n_vocab - 1, &id[i], l->err);
+        if (st)
+            return st;
+    }
+    if ((id[0] < 0) != (id[1] < 0) || (id[0] >= 0 && id[0] == id[1]))
+        return rm_fail(l->err, RM_E_FORMAT, "%s: %s and %s are %" PRId64 " and %" PRId64 ", expected "
+                       "two different tokens", rm_gguf_file(l->gguf), keys[0], keys[1], id[0], id[1]);
+    info->value_good = (int32_t)id[0];
+    info->value_bad = (int32_t)id[1];
+    return RM_OK;
+}
+
 /* ---- opening ------------------------------------------------------------------------------- */
 
 static rm_status check_vocabulary(const loader *l)
@@ -502,7 +521,8 @@ static rm_status load(loader *l, const char *file, const rm_model_options *optio
         (st = copy_name(l)) || (st = copy_template(l)))
         return st;
     describe(l);
-    if ((st = check_vocabulary(l)) || (st = read_stop_tokens(l)))
+    if ((st = check_vocabulary(l)) || (st = read_stop_tokens(l)) ||
+        (st = read_value_tokens(l)))
         return st;
     hash_file(l);
     w->layers = calloc((size_t)l->hyper.n_layers, sizeof *w->layers);

@@ -5,8 +5,12 @@
  * smallest and the largest; one unrecorded round before. Everything goes through the public
  * interface of the engine, sampling included. With --roof the memory's own speed is measured just
  * before and just after each repeat, and set beside the rate at which decoding reads the weights:
- * on a shared machine a bandwidth measured at another time says nothing. */
+ * on a shared machine a bandwidth measured at another time says nothing.
+ *
+ * With --train it is the speed of training instead: whole steps over packed documents of random
+ * tokens, 40 to 140 long, the optimizer and the packing of new weights included. */
 #include "base/json.h"
+#include "engine/train.h"
 #include "experiments/cli/cli.h"
 
 #include <stdlib.h>
@@ -273,6 +277,100 @@ static rm_status put_table(const bench *b, const result *results, rm_error *err)
     return status;
 }
 
+/* ---- training ------------------------------------------------------------------------------------ */
+
+/* Documents that fill a step of `most` tokens; returns their number. */
+static int fill_documents(const bench *b, int32_t *tokens, const float *weight,
+                          rm_document *documents, int most, int step, int *n_tokens)
+{
+    const rm_model_info *info = rm_model_describe(b->model);
+    int n = 0, at = 0;
+    for (;; n++) {
+        int length = 40 + (int)rm_scale(rm_random(b->seed, 1, (uint32_t)step, (uint32_t)n), 101);
+        if (length > info->n_ctx)
+            length = info->n_ctx;
+        if (at + length > most)
+            break;
+        documents[n] = (rm_document){ tokens + at, weight, length, NULL };
+        for (int i = 0; i < length; i++, at++)
+            tokens[at] = (int32_t)rm_scale(rm_random(b->seed, 2, (uint32_t)step, (uint32_t)at),
+                                           (uint64_t)info->n_vocab);
+    }
+    *n_tokens = at;
+    return n;
+}
+
+static rm_status measure_training(const bench *b, rm_trainer *t, int most, spread *rate,
+                                  rm_error *err)
+{
+    static const rm_adamw adam = { 1e-6, 0.9, 0.95, 1e-8, 0.1, 1 };
+    double rates[MAX_REPEATS];
+    int32_t *tokens = calloc((size_t)most, sizeof *tokens);
+    float *weight = calloc((size_t)most, sizeof *weight);
+    rm_document *documents = calloc((size_t)most, sizeof *documents);
+    rm_status status = tokens && weight && documents ? RM_OK
+                                                     : rm_fail(err, RM_E_MEMORY, "no memory");
+    for (int i = 1; i < most && weight; i++)
+        weight[i] = 1;
+    for (int i = -1; i < b->n_repeats && !status; i++) {
+        int n_tokens, n = fill_documents(b, tokens, weight, documents, most, i, &n_tokens);
+        rm_objective objective = { .scale = 1.0 / n_tokens };
+        double start = rm_now_s();
+        rm_trainer_clear(t);
+        status = rm_trainer_pass(t, documents, n, &objective, NULL, NULL, err);
+        if (!status)
+            status = rm_trainer_step(t, &adam, NULL, err);
+        if (i >= 0)
+            rates[i] = n_tokens / (rm_now_s() - start);
+    }
+    if (!status)
+        *rate = spread_of(rates, b->n_repeats);
+    free(tokens);
+    free(weight);
+    free(documents);
+    return status;
+}
+
+static rm_status bench_training(const bench *b, const cli_args *args, rm_error *err)
+{
+    int most = 8192;
+    spread rate;
+    rm_trainer *t = NULL;
+    rm_text out = { 0 };
+    rm_json_writer w = { .out = &out, .pretty = true };
+    rm_status status = cli_int(args, "tokens", 256, 1 << 24, &most, err);
+    if (!status)
+        status = rm_trainer_open(b->engine, rm_model_describe(b->model)->file, &t, err);
+    if (!status)
+        status = measure_training(b, t, most, &rate, err);
+    if (!status) {
+        double parameters = (double)rm_shape_parameters(rm_trainer_shape(t));
+        rm_engine_info engine = rm_engine_describe(b->engine);
+        if (cli_flag(args, "json")) {
+            rm_json_object(&w, NULL);
+            rm_json_string(&w, "model", rm_model_describe(b->model)->name);
+            rm_json_string(&w, "device", engine.device);
+            rm_json_string(&w, "isa", engine.isa);
+            rm_json_int(&w, "threads", engine.n_threads);
+            rm_json_real(&w, "parameters", parameters);
+            rm_json_int(&w, "tokens_per_step", most);
+            rm_json_int(&w, "repeats", b->n_repeats);
+            put_spread(&w, "train_tokens_per_s", &rate);
+            rm_json_real(&w, "gflops", 6e-9 * parameters * rate.median);
+            rm_json_end(&w);
+            rm_text_puts(&out, "\n");
+        } else {
+            rm_text_printf(&out, "training %s, %.2f M parameters, on %s: %.0f tokens/s (%.0f to "
+                           "%.0f), %.0f GFLOP/s at 6 a parameter and token\n",
+                           rm_model_describe(b->model)->name, parameters / 1e6, engine.device,
+                           rate.median, rate.min, rate.max, 6e-9 * parameters * rate.median);
+        }
+        status = cli_put(&out, err);
+    }
+    rm_trainer_free(t);
+    return status;
+}
+
 static rm_status run_bench(const cli_args *args, rm_error *err)
 {
     bench b = { .n_prompt = 128, .n_generate = 128, .n_repeats = 5,
@@ -290,14 +388,15 @@ static rm_status run_bench(const cli_args *args, rm_error *err)
         status = cli_uint(args, "seed", &b.seed, err);
     if (!status)
         status = open_model(&b, args, err);
+    bool train = cli_flag(args, "train");
     if (!status)
-        status = make_prompt(&b, err);
-    if (!status && cli_flag(args, "roof"))
+        status = train ? bench_training(&b, args, err) : make_prompt(&b, err);
+    if (!status && !train && cli_flag(args, "roof"))
         status = cli_roof_new(rm_model_describe(b.model)->memory_bytes,
                               rm_engine_describe(b.engine).n_threads, &b.roof, err);
-    for (int i = 0; i < b.n_batches && !status; i++)
+    for (int i = 0; i < b.n_batches && !status && !train; i++)
         status = measure_batch(&b, b.batches[i], &results[i], err);
-    if (!status)
+    if (!status && !train)
         status = cli_flag(args, "json") ? put_json(&b, results, err) : put_table(&b, results, err);
     cli_roof_free(b.roof);
     free(b.prompt);
@@ -316,6 +415,8 @@ static const cli_option options[] = {
     CLI_ENGINE_OPTIONS,
     { "greedy", 0, NULL, "take the most likely token instead of drawing one" },
     { "roof", 0, NULL, "measure between the repeats how fast memory is read, and compare" },
+    { "train", 0, NULL, "measure training steps instead, by this model's shape" },
+    { "tokens", 0, "N", "with --train: tokens of a step (default 8192)" },
     { "seed", 0, "S", "of the prompt and the draws (default 0)" },
     { "json", 0, NULL, "for machines" },
     { NULL, 0, NULL, NULL },
@@ -323,7 +424,7 @@ static const cli_option options[] = {
 
 const cli_command cli_bench = {
     .name = "bench",
-    .summary = "measure prefill and decode speed",
+    .summary = "measure prefill, decode and training speed",
     .positional = "",
     .details = "N paths forked from one shared prompt. With --json one object: model, file, weights,\n"
                "compute, kv, backend, device, isa, threads, prompt, generate, repeats, sampling, and\n"
@@ -331,7 +432,10 @@ const cli_command cli_bench = {
                "all paths together; medians, with _min and _max beside them), kv_peak_bytes,\n"
                "weight_bytes_per_s (read while decoding) and, with --roof, memory_bytes_per_s and\n"
                "memory_share, the ratio of the two taken within each repeat. A model that fits the\n"
-               "caches may read its weights faster than memory gives them.",
+               "caches may read its weights faster than memory gives them.\n"
+               "With --train: parameters, tokens_per_step, train_tokens_per_s and gflops, counted as 6\n"
+               "for each parameter and token (multiply-adds of forward and backward, without\n"
+               "attention over earlier positions).",
     .example = "ramify bench -m thimble --batch 1,64 --prompt 128 --generate 128 --threads 2 --json",
     .options = options,
     .run = run_bench,

@@ -62,6 +62,10 @@ static void put_json(rm_text *out, const rm_model_info *m, const char *chat,
     rm_json_int(&w, "bos", m->bos);
     rm_json_int(&w, "eos", m->eos);
     rm_json_bool(&w, "add_bos", m->add_bos);
+    if (m->value_good >= 0) {
+        rm_json_int(&w, "value_good", m->value_good);
+        rm_json_int(&w, "value_bad", m->value_bad);
+    }
     rm_json_string(&w, "chat_template", m->chat_template);
     rm_json_string(&w, "chat", chat);
     rm_json_real(&w, "flops_per_token", m->flops_per_token);
@@ -88,6 +92,9 @@ static void put_text(rm_text *out, const rm_model_info *m, const char *chat,
                    m->kv_position_bytes);
     rm_text_printf(out, "  tokenizer     %s, %d tokens, bos %d%s, eos %d\n", m->tokenizer,
                    m->n_vocab, m->bos, m->add_bos ? " (added)" : "", m->eos);
+    if (m->value_good >= 0)
+        rm_text_printf(out, "  judges        by token %d (good) and token %d (bad): a reward model\n",
+                       m->value_good, m->value_bad);
     rm_text_printf(out, "  chat          %s\n", chat);
     rm_text_printf(out, "  context       %d, rope theta %g\n", m->n_ctx, m->rope_theta);
     rm_text_printf(out, "  work          %s FLOP a token\n",

@@ -1,6 +1,7 @@
 /* plot.c - ramify plot, ramify report: figures, tables and the page of a run. */
 #include "experiments/cli/cli.h"
 #include "experiments/recorded_tree.h"
+#include "experiments/train/log.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -55,10 +56,24 @@ static rm_status all_figures(const rm_analysis *a, const char *dir, const char *
     return status;
 }
 
+/* Logs of trainings instead of runs? All or none of what was named. */
+static rm_status count_logs(const cli_args *args, int *n, rm_error *err)
+{
+    static const char ending[] = ".jsonl";
+    for (int i = 0; i < args->n_positional; i++) {
+        size_t length = strlen(args->positional[i]);
+        *n += length > strlen(ending) &&
+              !strcmp(args->positional[i] + length - strlen(ending), ending);
+    }
+    return *n == 0 || *n == args->n_positional
+               ? RM_OK
+               : cli_misuse(args, err, "runs and logs of trainings do not share a figure");
+}
+
 static rm_status plot(const cli_args *args, rm_error *err)
 {
     static const char *const formats[] = { "pdf", "svg", "png", NULL };
-    int format = 0;
+    int format = 0, n_logs = 0;
     cli_analysis a;
     rm_plot_options o = { 0 };
     const char *figure = cli_text(args, "figure", NULL), *out = cli_text(args, "out", NULL);
@@ -66,8 +81,10 @@ static rm_status plot(const cli_args *args, rm_error *err)
         return cli_misuse(args, err, figure ? "--out FILE is missing (.pdf, .svg or .png)"
                                             : "--out DIR is missing");
     rm_figure which = RM_FIGURE_OVERVIEW;
-    rm_status status = cli_choice(args, "format", formats, &format, err);
-    if (!status && figure)
+    rm_status status = count_logs(args, &n_logs, err);
+    if (!status)
+        status = cli_choice(args, "format", formats, &format, err);
+    if (!status && figure && !n_logs)
         status = cli_misused(args, rm_figure_find(figure, &which, err));
     if (!status)
         status = cli_real(args, "width", 1, 40, &o.width_in, err);
@@ -75,6 +92,8 @@ static rm_status plot(const cli_args *args, rm_error *err)
         status = cli_real(args, "height", 0.5, 40, &o.height_in, err);
     if (!status)
         status = cli_real(args, "dpi", 30, 2400, &o.dpi, err);
+    if (!status && n_logs)
+        return train_log_plot(args->positional, args->n_positional, &o, out, err);
     if (!status)
         status = cli_analyze_dirs(args, args->positional, args->n_positional, &a, err);
     if (status)
@@ -99,8 +118,8 @@ static const cli_option plot_options[] = {
 
 const cli_command cli_plot = {
     .name = "plot",
-    .summary = "figures of a run as PDF, SVG or PNG",
-    .positional = "DIR...",
+    .summary = "figures of a run or a training as PDF, SVG or PNG",
+    .positional = "DIR...|LOG.train.jsonl...",
     .min_positional = 1,
     .max_positional = 64,
     .details = "Figures\n"
@@ -115,7 +134,9 @@ const cli_command cli_plot = {
                "  reliability                   accuracy against the share of votes\n"
                "  distribution                  latencies of single problems\n"
                "  differences                   to the baseline, corrected intervals\n"
-               "Search trees: ramify tree.",
+               "Search trees: ramify tree. The log of a training (up to five in one figure) becomes loss,\n"
+               "accuracy, length of thought, reward, share of groups without signal and entropy over\n"
+               "its steps.",
     .example = "ramify plot demo --figure latency --out latency.pdf",
     .options = plot_options,
     .run = plot,

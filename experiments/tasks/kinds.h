@@ -139,6 +139,13 @@ rm_draws rm_draws_for(const rm_task *, size_t index, uint32_t attempt);
 /* Uniform in [low, high]. */
 int rm_draw(rm_draws *, int low, int high);
 
+/* Problem `index` of a generated task's split, made without a look at those before it: for
+ * training, which reads millions and keeps none. *hash (may be NULL) is the canonical one. */
+rm_status rm_task_draft(const rm_task *, size_t index, rm_draft *, uint64_t *hash, rm_error *);
+/* The same as a whole problem in `slot`, to be released with rm_task_drop. */
+rm_status rm_task_draw(const rm_task *, size_t index, rm_slot **slot, const rm_item **, rm_error *);
+void rm_task_drop(rm_slot *);
+
 /* ---- prompt.c ---------------------------------------------------------------------------- */
 
 /* Expands {question}, {answer}, {numbers}, {target} and the members of the draft's record; "{{"

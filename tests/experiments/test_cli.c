@@ -130,7 +130,8 @@ Test(cli, every_command_has_help_with_an_example)
 {
     static const char *const names[] = { "run",    "resume", "check",  "generate", "bench",
                                          "analyze", "plot",  "report", "tree",     "models",
-                                         "tasks",  "strategies", "export", "import", "regrade" };
+                                         "tasks",  "strategies", "export", "import", "regrade",
+                                         "train" };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char *out, *message, example[64];
         cr_assert(run_program(ARGS(names[i], "--help"), &out, &message) == 0);

@@ -1,6 +1,7 @@
 /* test_remote.c - models behind a server: the protocol, what becomes of failures, whole evaluations. */
 #define _GNU_SOURCE
 #include "engine/remote/private.h"
+#include "engine/train.h"
 
 #include "http_server.h"
 
@@ -510,6 +511,22 @@ Test(remote, other_wants_are_refused)
         cr_expect_eq(rm_eval(f.run, &wants[i], 1, &err), RM_E_ARGUMENT);
         cr_expect_not_null(strstr(err.text, "a service, which continues texts"), "%s", err.text);
     }
+    cr_expect_eq(f.server.n_requests, 0);
+    close_fixture(&f);
+}
+
+Test(remote, new_weights_are_refused)
+{
+    static const float values[1];
+    fixture f = { 0 };
+    rm_error err = { { 0 } };
+    rm_shape shape = { .n_layers = 1, .n_embd = 8, .n_heads = 1, .n_kv_heads = 1, .head_dim = 8,
+                       .n_ff = 8, .n_vocab = 8, .n_ctx = 8 };
+    open_fixture(&f, (rm_remote_options){ .model = "adder" }, (rm_run_options){ 0 });
+    cr_expect_eq(rm_model_update(f.model, &shape, values, &err), RM_E_ARGUMENT);
+    cr_expect_not_null(strstr(err.text, "computed by a service"), "%s", err.text);
+    cr_expect_eq(rm_model_version(f.model), 1);
+    cr_expect_eq(rm_model_describe(f.model)->value_good, -1);
     cr_expect_eq(f.server.n_requests, 0);
     close_fixture(&f);
 }

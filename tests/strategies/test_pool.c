@@ -165,8 +165,12 @@ static const struct {
     { "best-of-n", "score=agreement", true, false, false, RM_NEEDS_SAMPLES },
     { "best-of-n", "score=verifier", true, true, false, RM_NEEDS_SAMPLES | RM_NEEDS_VERIFIER },
     { "best-of-n", "score=oracle", true, false, true, RM_NEEDS_SAMPLES },
+    { "best-of-n", "score=value", true, false, false,
+      RM_NEEDS_SAMPLES | RM_NEEDS_SCORING | RM_NEEDS_ONE_VOCABULARY },
     { "self-consistency", "", true, false, false, RM_NEEDS_SAMPLES },
     { "self-consistency", "weight=prob", true, false, false, RM_NEEDS_SAMPLES | RM_NEEDS_LOGPROBS },
+    { "self-consistency", "weight=value", true, false, false,
+      RM_NEEDS_SAMPLES | RM_NEEDS_SCORING | RM_NEEDS_ONE_VOCABULARY },
     { "beam", "", false, false, false, RM_NEEDS_TOP | RM_NEEDS_FORK },
     { "ensemble-vote", "", false, false, false, RM_NEEDS_SAMPLES },
     { "ensemble-token", "", false, false, false, RM_NEEDS_SAMPLES | RM_NEEDS_ONE_VOCABULARY },
@@ -178,6 +182,9 @@ static const struct {
       RM_NEEDS_SAMPLES | RM_NEEDS_FORK | RM_NEEDS_STEPS | RM_NEEDS_LOGPROBS },
     { "mcts", "score=verifier", false, true, false,
       RM_NEEDS_SAMPLES | RM_NEEDS_FORK | RM_NEEDS_STEPS | RM_NEEDS_VERIFIER | RM_NEEDS_LOGPROBS },
+    { "mcts", "score=value", false, false, false,
+      RM_NEEDS_SAMPLES | RM_NEEDS_FORK | RM_NEEDS_STEPS | RM_NEEDS_SCORING |
+          RM_NEEDS_ONE_VOCABULARY | RM_NEEDS_LOGPROBS },
 };
 
 Test(marks, of_every_strategy)

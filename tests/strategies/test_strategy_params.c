@@ -49,7 +49,7 @@ static const struct {
     { "ensemble-token", "weights", "0.5,,0.5", "separated by commas" },
     { "ensemble-token", "weights", "0", "each from 1e-06" },
     { "ensemble-token", "weights", "1,1,1,1,1,1,1,1,1", "up to 8 numbers" },
-    { "self-consistency", "weight", "", "majority, prob or mean_prob" },
+    { "self-consistency", "weight", "", "majority, prob, mean_prob or value" },
     { "mcts", "simulations", "0", "an integer from 1" },
 };
 
