@@ -146,6 +146,7 @@ static void put_cell(rm_json_writer *w, const rm_analysis *analysis, const rm_ce
     rm_json_real(w, "size", cell->size);
     rm_json_string(w, "size_name", cell->size_name);
     rm_json_bool(w, "exchangeable", cell->exchangeable);
+    rm_json_bool(w, "relative_score", cell->relative_score);
     rm_json_bool(w, "verifier", cell->verifier);
     rm_json_bool(w, "oracle", cell->oracle);
     rm_json_uint(w, "n_problems", report->n_problems);
