@@ -203,8 +203,8 @@ typedef enum rm_quantity {
      * are compared for k <= 16 */
     RM_Q_DISTINCT_ANSWERS,
     RM_Q_ANSWER_ENTROPY, /* nats */
-    RM_Q_DISTINCT_1,     /* distinct words over words */
-    RM_Q_DISTINCT_2,     /* the same of word pairs */
+    RM_Q_DISTINCT_1,     /* distinct words (or characters, if no text of the task has a space) over all */
+    RM_Q_DISTINCT_2,     /* the same of pairs of them */
     RM_Q_EDIT_DISTANCE,  /* normalised, mean over pairs */
     RM_Q_SELF_BLEU,      /* BLEU-4 of a candidate against the others; high: alike */
     RM_N_QUANTITIES
@@ -553,6 +553,7 @@ typedef struct rm_front {
 typedef struct rm_task_report {
     const char *task; /* lives in the records */
     size_t n_problems, n_clusters;
+    const char *text_unit; /* what diversity takes texts for: "words" or "characters" */
     size_t n_cells;
     rm_cell_report *cells;
     size_t n_families;

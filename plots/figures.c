@@ -169,7 +169,7 @@ typedef void panel_draw(const fig_view *, fig_page *, fig_rect, int report,
                         const fig_chart_options *);
 
 static void draw_models(const fig_view *v, fig_page *page, const int *reports, size_t n,
-                        panel_draw *draw)
+                        panel_draw *draw, bool whole_label)
 {
     for (size_t i = 0; i < n; i++) {
         rm_text title = { 0 };
@@ -178,15 +178,18 @@ static void draw_models(const fig_view *v, fig_page *page, const int *reports, s
         for (size_t j = 0; j < n; j++)
             alone &= j == i || strcmp(fig_cell(v, reports[j])->model, cell->model);
         const char *name = strstr(cell->model, " + ") ? cell->strategy : cell->model;
-        if (!alone) { /* the family, less the model that goes without saying */
+        if (whole_label) {
+            name = fig_name_of(v, cell);
+            page->names |= name != cell->label;
+        } else if (!alone) { /* the family, less the model that goes without saying */
             size_t unsaid = (size_t)(fig_name_of(v, cell) - cell->label);
             bool kin = !strncmp(cell->family, cell->label, unsaid) && cell->family[unsaid];
             name = kin ? cell->family + unsaid : cell->label;
             page->names |= kin && unsaid;
         }
-        fig_text_plain(&title, name, n > 2 ? 34 : 36);
+        fig_text_plain(&title, name, 36);
         draw(v, page, panel_of(page, i, n), reports[i],
-             &(fig_chart_options){ n > 1 && !title.failed ? title.data : NULL, n > 1 });
+             &(fig_chart_options){ (n > 1 || whole_label) && !title.failed ? title.data : NULL, n > 1 });
         rm_text_free(&title);
     }
 }
@@ -195,7 +198,7 @@ static void draw_samples(const fig_view *v, fig_page *page)
 {
     int reports[MAX_MODELS];
     size_t n = fig_sample_pools(v, reports, MAX_MODELS);
-    draw_models(v, page, reports, n, fig_chart_samples);
+    draw_models(v, page, reports, n, fig_chart_samples, false);
     if (n == 1)
         say_pool(v, page, reports[0]);
 }
@@ -203,7 +206,9 @@ static void draw_samples(const fig_view *v, fig_page *page)
 static void draw_reliability(const fig_view *v, fig_page *page)
 {
     int reports[MAX_MODELS];
-    draw_models(v, page, reports, fig_calibrated(v, reports, MAX_MODELS), fig_chart_reliability);
+    size_t n = fig_calibrated(v, reports, MAX_MODELS);
+    draw_models(v, page, reports, n, fig_chart_reliability, true);
+    page->bars = true;
 }
 
 static bool has_samples(const fig_view *v)
@@ -469,6 +474,8 @@ static void note_of(const fig_view *v, const fig_page *page, rm_text *note)
         rm_text_puts(note, " Grey steps: Pareto front.");
     if (page->pool[0])
         rm_text_printf(note, " Samples #<italic/>k#<upright/>: from the pool of %s.", page->pool);
+    if (page->bars)
+        rm_text_puts(note, " Grey bars: results in a bin. Dashed: a share that is a probability.");
     if (page->beside)
         rm_text_puts(note, " Markers of one size stand side by side.");
     if (page->names && v->main_model) {

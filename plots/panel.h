@@ -67,10 +67,11 @@ typedef struct fig_page {
     double key_height;                   /* of its rows, once drawn */
     bool verifier, oracle, front, rings; /* shown: the note below explains them */
     bool steps, names;                   /* a staircase without a label; names without a model */
+    bool bars;                           /* of the results in a bin */
     bool beside;                         /* markers of one size stand side by side */
     bool latency;                        /* which may come from fewer problems */
     char pool[128]; /* drawable: whose samples a chart of them shows; empty: none, or its title says */
-    char note[256]; /* what the chart says of itself; empty: level and number of problems */
+    char note[400]; /* what the chart says of itself; empty: level and number of problems */
     const char *method[FIG_MAX_METHODS]; /* of the intervals shown; static strings */
     size_t n_methods;
     rm_status status; /* of the first failure; charts need not look at it */

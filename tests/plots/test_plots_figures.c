@@ -273,6 +273,35 @@ Test(plots_figures, families_of_one_strategy_have_names_of_their_own)
         cr_skip_test("pdftotext (poppler-utils) is not installed");
 }
 
+/* A figure says against what its differences are, and whose reliability it shows. */
+Test(plots_figures, differences_and_reliability_name_what_they_show)
+{
+    static const struct {
+        rm_figure figure;
+        const char *names[3];
+    } wanted[] = {
+        { RM_FIGURE_DIFFERENCES, { "Baseline: greedy", "Filled:", "Green:" } },
+        { RM_FIGURE_RELIABILITY, { "self-consistency n=64", "Grey bars:" } },
+    };
+    bool skipped = false;
+    fixture f;
+    setup_case(&f, &cases[0].spec);
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+        rm_text pdf = { 0 };
+        render(&f, wanted[i].figure, 0, RM_FORMAT_PDF, &pdf);
+        char *text = text_of_pdf(&pdf);
+        skipped = skipped || !text;
+        for (size_t j = 0; text && j < 3 && wanted[i].names[j]; j++)
+            cr_expect(strstr(text, wanted[i].names[j]), "\"%s\" is missing in:\n%s",
+                      wanted[i].names[j], text);
+        free(text);
+        rm_text_free(&pdf);
+    }
+    teardown_case(&f);
+    if (skipped)
+        cr_skip_test("pdftotext (poppler-utils) is not installed");
+}
+
 /* However many lines stand side by side, what is drawn starts on the canvas. */
 Test(plots_figures, markers_beside_each_other_stay_on_the_canvas)
 {
@@ -290,6 +319,11 @@ Test(plots_figures, markers_beside_each_other_stay_on_the_canvas)
                 n++;
             }
         cr_assert_gt(n, 20);
+        n = 0; /* markers filled with the strategy's purple; what lies outside is not written */
+        for (const char *at = svg.data; (at = strstr(at, "nonzero;fill:rgb(80%,47.45%,65.49%)"));
+             at++)
+            n++;
+        cr_assert_geq(n, (size_t)(2 * families), "%zu markers of %d", n, 2 * families);
         rm_text_free(&svg);
         teardown_case(&f);
     }
