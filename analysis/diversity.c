@@ -19,9 +19,10 @@
  * Candidates that are not exchangeable are taken in recorded order, the first k as they are.
  *
  * Texts are sequences of words (split at ASCII whitespace), or of characters in a task none of
- * whose texts has any whitespace: one unit for all of its cells. A word stands for its 64-bit hash: two among a million words
- * agree by chance with probability 3e-8. Texts are compared for the first MAX_TEXTS candidates of
- * a problem and, where there are many pairs, for a random sample of the pairs; both unbiased. */
+ * whose texts has any whitespace: one unit for all of its cells. A word stands for its 64-bit hash:
+ * two among a million words agree by chance with probability 3e-8. Texts are compared for the first
+ * MAX_TEXTS candidates of a problem and, where there are many pairs, for a random sample of the
+ * pairs; both unbiased. */
 #include "analysis/internal.h"
 
 #include <gsl/gsl_randist.h>

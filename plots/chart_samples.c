@@ -46,8 +46,8 @@ static void curve_name(const rm_subset_curve *c, const char *by, rm_text *name)
         rm_text_puts(name, by ? "vote by " : "majority vote");
         break;
     case RM_BEST_OF_K:
-        rm_text_puts(name, by ? "best of #<italic/>k#<upright/> by "
-                                 : "best of #<italic/>k#<upright/>");
+        rm_text_puts(name,
+                     by ? "best of #<italic/>k#<upright/> by " : "best of #<italic/>k#<upright/>");
         break;
     }
     if (by)
@@ -79,7 +79,8 @@ static size_t longest(const rm_cell_report *r)
     return most;
 }
 
-/* Do two cells choose from the same draws? Those of one model do whose coverage agrees at every k. */
+/* Do two cells choose from the same draws? Those of one model do whose coverage agrees at every k.
+ */
 static bool same_draws(const fig_view *v, int a, int b)
 {
     const rm_subset_curve *of_a = fig_coverage_of(&v->task->cells[a]),
@@ -121,8 +122,9 @@ size_t fig_sample_pools(const fig_view *v, int *reports, size_t room)
             pool[kept++] = (int)i;
     }
     for (size_t i = 1; i < kept; i++) /* the longest first, the first of equals */
-        for (size_t j = i; j > 0 && longest(&v->task->cells[pool[j]]) >
-                                        longest(&v->task->cells[pool[j - 1]]); j--) {
+        for (size_t j = i;
+             j > 0 && longest(&v->task->cells[pool[j]]) > longest(&v->task->cells[pool[j - 1]]);
+             j--) {
             int swap = pool[j];
             pool[j] = pool[j - 1];
             pool[j - 1] = swap;
@@ -221,8 +223,7 @@ static const char *spoken(const rm_cell_report *r, const rm_subset_curve *c)
         if (other->kind != c->kind || !other->by || is_score(other) ||
             other->n_points != c->n_points)
             continue;
-        while (same < c->n_points &&
-               fabs(other->value[same].value - c->value[same].value) < 1e-12)
+        while (same < c->n_points && fabs(other->value[same].value - c->value[same].value) < 1e-12)
             same++;
         if (same == c->n_points)
             return other->by;

@@ -47,8 +47,7 @@ static fig_rect panel_of(const fig_page *page, size_t i, size_t n)
     size_t columns = columns_of(all, n), rows = rows_of(all, n);
     double width =
         (page->body.x1 - page->body.x0 - PANEL_GAP * (double)(columns - 1)) / (double)columns;
-    double height =
-        (page->body.y1 - page->body.y0 - PANEL_GAP * (double)(rows - 1)) / (double)rows;
+    double height = (page->body.y1 - page->body.y0 - PANEL_GAP * (double)(rows - 1)) / (double)rows;
     double x0 = page->body.x0 + (double)(i % columns) * (width + PANEL_GAP);
     double y1 = page->body.y1 - (double)(i / columns) * (height + PANEL_GAP);
     return (fig_rect){ x0, y1 - height, x0 + width, y1 };
@@ -189,7 +188,8 @@ static void draw_models(const fig_view *v, fig_page *page, const int *reports, s
         }
         fig_text_plain(&title, name, 36);
         draw(v, page, panel_of(page, i, n), reports[i],
-             &(fig_chart_options){ (n > 1 || whole_label) && !title.failed ? title.data : NULL, n > 1 });
+             &(fig_chart_options){ (n > 1 || whole_label) && !title.failed ? title.data : NULL,
+                                   n > 1 });
         rm_text_free(&title);
     }
 }

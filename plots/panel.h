@@ -70,7 +70,8 @@ typedef struct fig_page {
     bool bars;                           /* of the results in a bin */
     bool beside;                         /* markers of one size stand side by side */
     bool latency;                        /* which may come from fewer problems */
-    char pool[128]; /* drawable: whose samples a chart of them shows; empty: none, or its title says */
+    char pool[128]; /* drawable: whose samples a chart of them shows; empty: none, or its title says
+                     */
     char note[400]; /* what the chart says of itself; empty: level and number of problems */
     const char *method[FIG_MAX_METHODS]; /* of the intervals shown; static strings */
     size_t n_methods;

@@ -174,8 +174,8 @@ Test(plots_figures, pdf_holds_its_labels_as_text)
 
 /* ---- sweeps of two parameters ------------------------------------------------------------- */
 
-/* A sweep over sizes and a second parameter: families v0, v1, ... of one strategy. Samples choose by
- * their mean log-probability, which ranks otherwise than the sum. */
+/* A sweep over sizes and a second parameter: families v0, v1, ... of one strategy. Samples choose
+ * by their mean log-probability, which ranks otherwise than the sum. */
 static void setup_sweep(fixture *f, const char *strategy, int families, int sizes, bool pool)
 {
     f->records = (rm_records){ 0 };
