@@ -33,6 +33,8 @@ typedef struct rm_cell {
     double size;       /* the swept size: samples, beams, simulations; NaN if there is none */
     char *size_name;   /* the parameter `size` came from, e.g. "num_return_sequences"; or NULL */
     bool exchangeable; /* candidates are independent draws from one distribution */
+    bool relative_score; /* a sample's `score` depends on the other samples (a share of votes), so
+                          * that it means nothing in a subset of them */
     bool verifier;     /* an exact verifier took part: never on one front with the others */
     bool oracle;       /* the reference answer took part: an upper bound */
 } rm_cell;
@@ -206,8 +208,8 @@ typedef enum rm_quantity {
      * are compared for k <= 16 */
     RM_Q_DISTINCT_ANSWERS,
     RM_Q_ANSWER_ENTROPY, /* nats */
-    RM_Q_DISTINCT_1,     /* distinct words over words */
-    RM_Q_DISTINCT_2,     /* the same of word pairs */
+    RM_Q_DISTINCT_1,     /* distinct words (or characters, if no text of the task has a space) over all */
+    RM_Q_DISTINCT_2,     /* the same of pairs of them */
     RM_Q_EDIT_DISTANCE,  /* normalised, mean over pairs */
     RM_Q_SELF_BLEU,      /* BLEU-4 of a candidate against the others; high: alike */
     RM_N_QUANTITIES
@@ -238,7 +240,8 @@ typedef enum rm_subset_kind {
 
 /* Names of `by`, the weight of a vote or the score of best-of-k: for votes NULL (one each),
  * "exp(lp)", "exp(lp/len)", "score" or the name of a recorded score; for best-of-k "lp",
- * "lp/len", "score" or the name of a recorded score; for pass@k NULL. */
+ * "lp/len", "score" or the name of a recorded score; for pass@k NULL. "score" is refused where it
+ * depends on the samples outside the subset (relative_score). */
 
 /* pass@k = 1 - C(n-c,k)/C(n,k) for c correct ones among n (Chen et al. 2021, arXiv:2107.03374,
  * eq. 1); NaN unless 1 <= k <= n and c <= n. */
@@ -555,6 +558,7 @@ typedef struct rm_front {
 typedef struct rm_task_report {
     const char *task; /* lives in the records */
     size_t n_problems, n_clusters;
+    const char *text_unit; /* what diversity takes texts for: "words" or "characters" */
     size_t n_cells;
     rm_cell_report *cells;
     size_t n_families;

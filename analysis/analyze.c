@@ -308,6 +308,7 @@ static rm_status report_task(const rm_records *records, const char *name,
     an_frame_draw(frame, options);
     task->n_problems = frame->n_problems;
     task->n_clusters = frame->n_clusters;
+    task->text_unit = an_texts_have_words(frame) ? "words" : "characters";
     task->cells = calloc(frame->n_cells, sizeof *task->cells);
     an_kept *kept = calloc(frame->n_cells, sizeof *kept);
     if (!task->cells || !kept)

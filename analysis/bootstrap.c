@@ -286,7 +286,7 @@ rm_estimate an_interval(const an_frame *frame, const an_column *column, an_kind 
         rm_estimate w = rm_wilson(fmax(0, fmin(1, e.value)) * clusters, clusters, level);
         e.low = w.low;
         e.high = w.high;
-        e.method = s.binary ? "Wilson" : "Wilson on problems, too near 0 or 1 to resample";
+        e.method = s.binary ? "Wilson" : "Wilson on problems, too few right or wrong to resample";
         return e;
     }
     if (s.clusters < 2) {

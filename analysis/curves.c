@@ -138,6 +138,13 @@ static bool recorded(const an_pool *pool, const char *by, bool *nonnegative)
     return any;
 }
 
+/* A share of the votes of n samples says nothing of k of them: what it ranks by in a subset is the
+ * subset's own vote, which is maj@k. */
+static bool looks_outside(const rm_cell *cell, const char *by)
+{
+    return cell->relative_score && strcmp(by, "score") == 0;
+}
+
 static rm_status check_by(const an_pool *pool, const rm_cell *cell, rm_subset_kind kind,
                           const char *by, rm_error *err)
 {
@@ -154,6 +161,11 @@ static rm_status check_by(const an_pool *pool, const rm_cell *cell, rm_subset_ki
         number = "lp";
     else if (kind == RM_MAJ_AT_K && strcmp(by, "exp(lp/len)") == 0)
         number = "lp/len";
+    if (looks_outside(cell, by))
+        return rm_fail(err, RM_E_ARGUMENT,
+                       "the score of \"%s\" (%s) depends on samples outside the subset; within k "
+                       "samples it is their own vote, maj@k",
+                       cell->label, cell->strategy);
     if (!recorded(pool, number, &nonnegative))
         return rm_fail(err, RM_E_ARGUMENT, "no candidate of \"%s\" has a recorded \"%s\"",
                        cell->label, number);
@@ -297,7 +309,7 @@ rm_status an_curves(const an_frame *frame, int cell_at, const rm_analysis_option
     size_t n_names = 3 + score_names(&pool, names + 3);
     for (size_t i = 0; i < n_names && !status; i++) {
         bool nonnegative;
-        if (!recorded(&pool, names[i], &nonnegative))
+        if (looks_outside(cell, names[i]) || !recorded(&pool, names[i], &nonnegative))
             continue;
         status =
             add_curve(frame, &pool, RM_BEST_OF_K, names[i], options, report, jobs, values, err);

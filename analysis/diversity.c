@@ -18,10 +18,11 @@
  *
  * Candidates that are not exchangeable are taken in recorded order, the first k as they are.
  *
- * Texts are sequences of words (split at ASCII whitespace), or of characters in a cell none of
- * whose texts has any whitespace. A word stands for its 64-bit hash: two among a million words
- * agree by chance with probability 3e-8. Texts are compared for the first MAX_TEXTS candidates of
- * a problem and, where there are many pairs, for a random sample of the pairs; both unbiased. */
+ * Texts are sequences of words (split at ASCII whitespace), or of characters in a task none of
+ * whose texts has any whitespace: one unit for all of its cells. A word stands for its 64-bit hash:
+ * two among a million words agree by chance with probability 3e-8. Texts are compared for the first
+ * MAX_TEXTS candidates of a problem and, where there are many pairs, for a random sample of the
+ * pairs; both unbiased. */
 #include "analysis/internal.h"
 
 #include <gsl/gsl_randist.h>
@@ -467,6 +468,17 @@ static bool group_values(const an_pool *pool, size_t group, bool exchangeable, s
     return ok;
 }
 
+bool an_texts_have_words(const an_frame *frame)
+{
+    for (size_t e = 0; e < frame->cell_first[frame->n_cells]; e++) {
+        const rm_result *result = frame->entries[e].result;
+        for (size_t i = 0; i < result->n_samples; i++)
+            if (result->samples[i].text && has_space(result->samples[i].text))
+                return true;
+    }
+    return false;
+}
+
 void an_diversity_free(double *values[AN_N_DIVERSITY])
 {
     for (size_t i = 0; i < AN_N_DIVERSITY; i++) {
@@ -479,7 +491,7 @@ rm_status an_diversity_new(const an_frame *frame, int cell_at, const rm_analysis
                            double *values[AN_N_DIVERSITY], rm_error *err)
 {
     const rm_cell *cell = &frame->records->cells[frame->cell[cell_at]];
-    bool exchangeable = cell->exchangeable, words = false, ok = true;
+    bool exchangeable = cell->exchangeable, words = an_texts_have_words(frame), ok = true;
     size_t *groups = NULL;
     an_pool pool = { 0 };
     for (size_t i = 0; i < AN_N_DIVERSITY; i++) {
@@ -491,8 +503,6 @@ rm_status an_diversity_new(const an_frame *frame, int cell_at, const rm_analysis
         goto done;
     groups = calloc(frame->n_problems, sizeof *groups); /* of a problem, with values */
     ok = ok && groups;
-    for (size_t i = 0; i < pool.first[pool.n_groups]; i++)
-        words = words || (pool.sample[i]->text && has_space(pool.sample[i]->text));
 
     for (size_t g = 0; ok && g < pool.n_groups; g++) {
         double out[AN_N_DIVERSITY];

@@ -256,6 +256,10 @@ rm_status an_weighted_maj(const int *answer, const double *log_weight, const dou
                           size_t n, size_t k, size_t draws, uint64_t seed, double *value,
                           double *mc_se, rm_error *);
 
+/* Does any text of the task have whitespace? Then its texts are compared by words, else by
+ * characters. */
+bool an_texts_have_words(const an_frame *);
+
 /* Diversity of one cell, one value a problem (NaN: none):
  * values[quantity - RM_Q_DISTINCT_ANSWERS][n_problems]. */
 enum { AN_N_DIVERSITY = RM_N_QUANTITIES - RM_Q_DISTINCT_ANSWERS };

@@ -2,7 +2,7 @@
  *
  *   { "level", "resamples", "draws", "seed", "margin", "direction",
  *     "diversity_k", "tasks": [
- *     { "task", "n_problems", "n_clusters",
+ *     { "task", "n_problems", "n_clusters", "text_unit",
  *       "cells":       [ { "label", "model", "strategy", "params", "family", "size", ...,
  *                          <every quantity by its name>: estimate or null,
  *                          "pass@k": curve, "maj@k": curve,
@@ -148,6 +148,7 @@ static void put_cell(rm_json_writer *w, const rm_analysis *analysis, const rm_ce
     rm_json_real(w, "size", cell->size);
     rm_json_string(w, "size_name", cell->size_name);
     rm_json_bool(w, "exchangeable", cell->exchangeable);
+    rm_json_bool(w, "relative_score", cell->relative_score);
     rm_json_bool(w, "verifier", cell->verifier);
     rm_json_bool(w, "oracle", cell->oracle);
     rm_json_uint(w, "n_problems", report->n_problems);
@@ -257,6 +258,7 @@ rm_status rm_analysis_json(const rm_analysis *analysis, rm_text *text, rm_error 
         rm_json_string(w, "task", task->task);
         rm_json_uint(w, "n_problems", task->n_problems);
         rm_json_uint(w, "n_clusters", task->n_clusters);
+        rm_json_string(w, "text_unit", task->text_unit);
         rm_json_array(w, "cells");
         for (size_t i = 0; i < task->n_cells; i++)
             put_cell(w, analysis, &task->cells[i]);

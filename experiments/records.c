@@ -1,5 +1,7 @@
 /* records.c - from records.sqlite to what the analysis works on. */
+#include "base/json.h"
 #include "experiments/store.h"
+#include "strategies/strategy.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -95,12 +97,35 @@ static rm_status read_rows(rm_store *store, const char *sql, add_row *add, rm_re
     return status;
 }
 
+/* Whether the strategy, as parametrised, scores a candidate by the others. What decides is a choice,
+ * so only the parameters that are texts matter; a strategy that is not ours scores each alone. */
+static bool relative_score(const char *strategy, const char *params)
+{
+    const rm_strategy *s;
+    rm_params *values = NULL;
+    rm_json *json = NULL;
+    const cJSON *item;
+    if (!strategy || !params || rm_strategy_find(strategy, &s, NULL) || !s->relative_score)
+        return false;
+    bool relative = false;
+    if (!rm_params_new(s, &values, NULL) &&
+        !rm_json_parse(params, strlen(params), "params", 1, RM_JSON_NO_POSITIONS, &json, NULL)) {
+        cJSON_ArrayForEach(item, rm_json_root(json)) if (cJSON_IsString(item) && item->string)
+            rm_params_set(values, item->string, item->valuestring, NULL);
+        relative = s->relative_score(rm_params_values(values));
+    }
+    rm_json_free(json);
+    rm_params_free(values);
+    return relative;
+}
+
 static rm_status add_cell(sqlite3_stmt *row, rm_records *records, int *index, rm_error *err)
 {
     rm_cell cell = { .label = text_at(row, 1), .model = text_at(row, 2), .task = text_at(row, 3),
                      .strategy = text_at(row, 4), .params = text_at(row, 5),
                      .family = text_at(row, 6), .size = real_at(row, 7),
                      .size_name = text_at(row, 8), .exchangeable = flag_at(row, 9),
+                     .relative_score = relative_score(text_at(row, 4), text_at(row, 5)),
                      .verifier = flag_at(row, 10), .oracle = flag_at(row, 11) };
     return rm_records_add_cell(records, &cell, index, err);
 }

@@ -208,6 +208,27 @@ static const char *sign_of(double value)
     return value <= -0.05 ? "−" : value >= 0.05 ? "+" : "";
 }
 
+/* Against what, and what the colours say. */
+static void say_baseline(const fig_view *v, fig_page *page, const row *rows, size_t n)
+{
+    size_t used = strlen(page->note);
+    bool one = n > 0;
+    for (size_t i = 1; i < n; i++)
+        one = one && rows[i].comparison->b == rows[0].comparison->b;
+    rm_text name = { 0 };
+    if (one)
+        fig_text_plain(&name, v->analysis->records->cells[rows[0].comparison->b].label, 40);
+    if (!name.failed && used < sizeof page->note)
+        used += (size_t)snprintf(page->note + used, sizeof page->note - used,
+                                 " Baseline: %s. Filled: the interval excludes 0.",
+                                 name.length ? name.data : "the greedy cell of the same model");
+    rm_text_free(&name);
+    double margin = 100 * v->analysis->options.margin;
+    if (margin > 0 && used < sizeof page->note)
+        snprintf(page->note + used, sizeof page->note - used,
+                 " Green: the margin of ±%.3g within which cells count as equal.", margin);
+}
+
 void fig_chart_differences(const fig_view *v, fig_page *page, fig_rect rect)
 {
     row rows[MAX_ROWS];
@@ -225,6 +246,7 @@ void fig_chart_differences(const fig_view *v, fig_page *page, fig_rect rect)
              "%.4g%% intervals for all %zu comparison%s together (Bonferroni); %zu problem%s.",
              100 * v->analysis->options.level, n, n == 1 ? "" : "s", v->task->n_problems,
              v->task->n_problems == 1 ? "" : "s");
+    say_baseline(v, page, rows, n);
     fig_rect plot;
     const char *widest_value = "+00.0 [−00.0, +00.0]";
     double room = fig_text_width(widest_value, FIG_SIZE_NOTE, FIG_REGULAR) + 4;

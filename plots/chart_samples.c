@@ -36,22 +36,22 @@ static const fig_style *curve_style(const rm_subset_curve *c, size_t nth)
     return c->kind == RM_MAJ_AT_K ? &votes[nth % 3] : &bests[nth % 3];
 }
 
-static void curve_name(const rm_subset_curve *c, rm_text *name)
+static void curve_name(const rm_subset_curve *c, const char *by, rm_text *name)
 {
     switch (c->kind) {
     case RM_PASS_AT_K:
         rm_text_puts(name, "oracle (pass@#<italic/>k#<upright/>)");
         return;
     case RM_MAJ_AT_K:
-        rm_text_puts(name, c->by ? "vote by " : "majority vote");
+        rm_text_puts(name, by ? "vote by " : "majority vote");
         break;
     case RM_BEST_OF_K:
-        rm_text_puts(name, c->by ? "best of #<italic/>k#<upright/> by "
-                                 : "best of #<italic/>k#<upright/>");
+        rm_text_puts(name,
+                     by ? "best of #<italic/>k#<upright/> by " : "best of #<italic/>k#<upright/>");
         break;
     }
-    if (c->by)
-        fig_text_plain(name, c->by, 24);
+    if (by)
+        fig_text_plain(name, by, 24);
 }
 
 static void curve_values(const rm_subset_curve *c, double *k, double *value, double *low,
@@ -79,24 +79,59 @@ static size_t longest(const rm_cell_report *r)
     return most;
 }
 
+/* Do two cells choose from the same draws? Those of one model do whose coverage agrees at every k.
+ */
+static bool same_draws(const fig_view *v, int a, int b)
+{
+    const rm_subset_curve *of_a = fig_coverage_of(&v->task->cells[a]),
+                          *of_b = fig_coverage_of(&v->task->cells[b]);
+    if (strcmp(fig_cell(v, a)->model, fig_cell(v, b)->model) || !of_a || !of_b ||
+        of_a->n_points != of_b->n_points)
+        return false;
+    size_t i = 0;
+    while (i < of_a->n_points && of_a->k[i] == of_b->k[i] &&
+           fabs(of_a->value[i].value - of_b->value[i].value) < 1e-12)
+        i++;
+    return i == of_a->n_points;
+}
+
+/* Of a family the shorter pools are parts of the longest; of equals the first counts. */
+static bool longest_of_family(const fig_view *v, size_t report)
+{
+    size_t k = longest(&v->task->cells[report]);
+    for (size_t i = 0; i < v->task->n_cells; i++) {
+        size_t other = longest(&v->task->cells[i]);
+        if ((other > k || (other == k && i < report)) &&
+            !strcmp(fig_cell(v, (int)i)->family, fig_cell(v, (int)report)->family))
+            return false;
+    }
+    return true;
+}
+
 size_t fig_sample_pools(const fig_view *v, int *reports, size_t room)
 {
-    size_t n = 0;
-    for (size_t i = 0; i < v->task->n_cells; i++) {
-        size_t k = longest(&v->task->cells[i]);
-        if (k < 2)
+    int pool[MAX_CURVE];
+    size_t kept = 0;
+    for (size_t i = 0; i < v->task->n_cells && kept < MAX_CURVE; i++) {
+        size_t same = 0;
+        if (longest(&v->task->cells[i]) < 2 || !longest_of_family(v, i))
             continue;
-        size_t same = 0; /* one a model: the longest, the first of equals */
-        while (same < n && strcmp(fig_cell(v, reports[same])->model, fig_cell(v, (int)i)->model))
+        while (same < kept && !same_draws(v, pool[same], (int)i))
             same++;
-        if (same == n) {
-            if (n < room)
-                reports[n++] = (int)i;
-        } else if (k > longest(&v->task->cells[reports[same]])) {
-            reports[same] = (int)i;
-        }
+        if (same == kept)
+            pool[kept++] = (int)i;
     }
-    return n;
+    for (size_t i = 1; i < kept; i++) /* the longest first, the first of equals */
+        for (size_t j = i;
+             j > 0 && longest(&v->task->cells[pool[j]]) > longest(&v->task->cells[pool[j - 1]]);
+             j--) {
+            int swap = pool[j];
+            pool[j] = pool[j - 1];
+            pool[j - 1] = swap;
+        }
+    for (size_t i = 0; i < kept && i < room; i++)
+        reports[i] = pool[i];
+    return kept < room ? kept : room;
 }
 
 /* A label on a curve, anywhere along it, rather at its right end. */
@@ -155,20 +190,45 @@ static void draw_curves(fig_panel *panel, const curve *curves, size_t n)
                              (int)i);
 }
 
-/* A compact panel shows one curve of each kind: the plain vote, the first score. */
+static bool is_score(const rm_subset_curve *c)
+{
+    return c->by && !strcmp(c->by, "score");
+}
+
+/* A compact panel shows one curve of each kind: the plain vote, and the score that the cell itself
+ * chose by, else the first. */
 static bool wanted(const rm_cell_report *r, size_t i, bool compact)
 {
     if (!compact)
         return true;
+    const rm_subset_curve *mine = &r->curves[i];
     for (size_t j = 0; j < r->n_curves; j++) {
-        if (r->curves[j].kind != r->curves[i].kind)
+        const rm_subset_curve *other = &r->curves[j];
+        if (other->kind != mine->kind)
             continue;
-        bool better = !r->curves[j].by && r->curves[i].by,
-             equal = !r->curves[j].by == !r->curves[i].by;
-        if (better || (equal && j < i))
+        int rank = mine->by ? is_score(mine) && mine->kind == RM_BEST_OF_K ? 1 : 2 : 0,
+            theirs = other->by ? is_score(other) && other->kind == RM_BEST_OF_K ? 1 : 2 : 0;
+        if (theirs < rank || (theirs == rank && j < i))
             return false;
     }
     return true;
+}
+
+/* "score" says little: the name of a number that ranks the same, where one is recorded. */
+static const char *spoken(const rm_cell_report *r, const rm_subset_curve *c)
+{
+    for (size_t i = 0; is_score(c) && i < r->n_curves; i++) {
+        const rm_subset_curve *other = &r->curves[i];
+        size_t same = 0;
+        if (other->kind != c->kind || !other->by || is_score(other) ||
+            other->n_points != c->n_points)
+            continue;
+        while (same < c->n_points && fabs(other->value[same].value - c->value[same].value) < 1e-12)
+            same++;
+        if (same == c->n_points)
+            return other->by;
+    }
+    return c->by;
 }
 
 void fig_chart_samples(const fig_view *v, fig_page *page, fig_rect rect, int report,
@@ -190,7 +250,7 @@ void fig_chart_samples(const fig_view *v, fig_page *page, fig_rect rect, int rep
         if (merge_equal(curves, n, c))
             continue;
         c->name = (rm_text){ 0 };
-        curve_name(c->source, &c->name);
+        curve_name(c->source, o->compact ? spoken(r, c->source) : c->source->by, &c->name);
         c->style = curve_style(c->source, c->source->kind == RM_MAJ_AT_K    ? n_votes++
                                           : c->source->kind == RM_BEST_OF_K ? n_bests++
                                                                             : 0);
@@ -251,9 +311,15 @@ bool fig_has_sizes(const fig_view *v)
  * little beside its size, so that markers and bars of one size stand next to each other. */
 enum { MOST_BANDS = 2 };
 
-static double beside(size_t nth, size_t n_lines)
+/* Factor of the size: the nth line stands some points beside it, all of them within 0.3 of a
+ * doubling, so that no marker lies halfway to the next size or beyond the axis. */
+static double beside(const fig_panel *panel, size_t nth, size_t n_lines)
 {
-    return n_lines > MOST_BANDS ? exp2(0.085 * ((double)nth - 0.5 * (double)(n_lines - 1))) : 1;
+    if (n_lines <= MOST_BANDS)
+        return 1;
+    double doubling = fig_at(&panel->x, 2 * panel->x.low) - fig_at(&panel->x, panel->x.low);
+    double step = fmin(3.4 / doubling, 0.6 / (double)(n_lines - 1));
+    return exp2(step * ((double)nth - 0.5 * (double)(n_lines - 1)));
 }
 
 typedef enum size_layer { INTERVALS, LINES, MARKERS, NAMES, N_LAYERS } size_layer;
@@ -266,7 +332,7 @@ static void draw_sizes(const fig_view *v, fig_panel *panel, size_t series, size_
     const fig_style *style = &s->style;
     size_t n = sizes_of(v, s, x, y, low, high);
     for (size_t j = 0; j < n; j++)
-        x[j] *= beside(nth, n_lines);
+        x[j] *= beside(panel, nth, n_lines);
     switch (layer) {
     case INTERVALS:
         for (size_t j = 0; j < s->n; j++)
@@ -308,6 +374,11 @@ void fig_chart_size(const fig_view *v, fig_page *page, fig_rect rect, const fig_
             fig_range_add(&yr, FIG_LINEAR, low[j]);
             fig_range_add(&yr, FIG_LINEAR, high[j]);
         }
+    }
+    page->beside |= n_lines > MOST_BANDS;
+    if (n_lines > MOST_BANDS) { /* room for what stands beside the first and the last size */
+        xr.low /= 1.25;
+        xr.high *= 1.25;
     }
     fig_axes axes = { .title = o->title,
                       .x_title = "Size: beams, samples, simulations (log₂ scale)",

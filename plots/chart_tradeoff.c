@@ -113,9 +113,9 @@ fig_unit fig_cost_unit(const fig_view *v, rm_quantity q)
                                : (fig_unit){ "Median latency (ms, log scale)", 1 };
     }
     case RM_Q_GENERATED_TOKENS:
-        return (fig_unit){ "Tokens generated per problem", 1 };
+        return (fig_unit){ "Tokens per problem (log scale)", 1 };
     case RM_Q_FLOPS:
-        return (fig_unit){ "FLOPs per problem", 1 };
+        return (fig_unit){ "FLOPs per problem (log scale)", 1 };
     case RM_Q_DISTINCT_ANSWERS:
         return (fig_unit){ "Distinct answers per problem", 1 };
     default:

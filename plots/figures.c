@@ -19,13 +19,38 @@
 
 typedef bool figure_has(const fig_view *);
 typedef void figure_draw(const fig_view *, fig_page *);
+/* The height that suits a width; a width of 0 is chosen first. */
 typedef void figure_size(const fig_view *, double *width_in, double *height_in);
 
-static fig_rect column_of(const fig_page *page, size_t i, size_t n)
+static void choose_width(double *width_in, double width)
 {
-    double width = (page->body.x1 - page->body.x0 - PANEL_GAP * (double)(n - 1)) / (double)n;
-    double x0 = page->body.x0 + (double)i * (width + PANEL_GAP);
-    return (fig_rect){ x0, page->body.y0, x0 + width, page->body.y1 };
+    if (*width_in == 0)
+        *width_in = width;
+}
+
+/* Panels stand side by side while each has 2.2 inches (a page holds three), else in rows. */
+static size_t columns_of(double width_in, size_t n)
+{
+    size_t fit = (size_t)(width_in / 2.2);
+    return fit < 1 ? 1 : fit < n ? fit : n;
+}
+
+static size_t rows_of(double width_in, size_t n)
+{
+    size_t columns = columns_of(width_in, n);
+    return n ? (n + columns - 1) / columns : 1;
+}
+
+static fig_rect panel_of(const fig_page *page, size_t i, size_t n)
+{
+    double all = fig_canvas_width(page->canvas) / 72;
+    size_t columns = columns_of(all, n), rows = rows_of(all, n);
+    double width =
+        (page->body.x1 - page->body.x0 - PANEL_GAP * (double)(columns - 1)) / (double)columns;
+    double height = (page->body.y1 - page->body.y0 - PANEL_GAP * (double)(rows - 1)) / (double)rows;
+    double x0 = page->body.x0 + (double)(i % columns) * (width + PANEL_GAP);
+    double y1 = page->body.y1 - (double)(i / columns) * (height + PANEL_GAP);
+    return (fig_rect){ x0, y1 - height, x0 + width, y1 };
 }
 
 static rm_quantity main_cost(const fig_view *v)
@@ -41,24 +66,50 @@ static bool has_any_cost(const fig_view *v)
            fig_has_cost(v, RM_Q_FLOPS);
 }
 
-/* The panels that have data, side by side, lettered. */
+static rm_quantity second_cost(const fig_view *v)
+{
+    return main_cost(v) == RM_Q_LATENCY_P50_MS && fig_has_cost(v, RM_Q_GENERATED_TOKENS)
+               ? RM_Q_GENERATED_TOKENS
+               : RM_Q_FLOPS;
+}
+
+static bool has_frontier(const fig_view *v)
+{
+    return second_cost(v) != main_cost(v) && fig_has_cost(v, second_cost(v));
+}
+
+static size_t overview_panels(const fig_view *v)
+{
+    int pool[1];
+    return (size_t)1 + (fig_sample_pools(v, pool, 1) || fig_has_sizes(v)) + has_frontier(v);
+}
+
+/* Which draws a chart of samples shows, for the note. */
+static void say_pool(const fig_view *v, fig_page *page, int report)
+{
+    rm_text name = { 0 };
+    const rm_cell *cell = fig_cell(v, report);
+    fig_text_plain(&name, cell->label, 60);
+    if (!name.failed && name.data)
+        snprintf(page->pool, sizeof page->pool, "%s", name.data);
+    rm_text_free(&name);
+}
+
+/* The panels that have data, lettered. */
 static void draw_overview(const fig_view *v, fig_page *page)
 {
     int pool[2];
     size_t n_pools = fig_sample_pools(v, pool, 2);
     bool samples = n_pools > 0, sizes = !samples && fig_has_sizes(v);
-    rm_quantity first = main_cost(v);
-    rm_quantity second = first == RM_Q_LATENCY_P50_MS && fig_has_cost(v, RM_Q_GENERATED_TOKENS)
-                             ? RM_Q_GENERATED_TOKENS
-                             : RM_Q_FLOPS;
-    bool frontier = second != first && fig_has_cost(v, second);
-    size_t n = (size_t)1 + (samples || sizes) + frontier, at = 0;
+    rm_quantity first = main_cost(v), second = second_cost(v);
+    bool frontier = has_frontier(v);
+    size_t n = overview_panels(v), at = 0;
     char title[3][96];
     snprintf(title[0], sizeof title[0], "(a) accuracy vs. %s",
              first == RM_Q_LATENCY_P50_MS ? "latency"
              : first == RM_Q_FLOPS        ? "FLOPs"
                                           : "tokens");
-    fig_chart_tradeoff(v, page, column_of(page, at, n), first,
+    fig_chart_tradeoff(v, page, panel_of(page, at, n), first,
                        &(fig_chart_options){ n > 1 ? title[0] : NULL, true });
     at++;
     if (samples || sizes) {
@@ -69,14 +120,16 @@ static void draw_overview(const fig_view *v, fig_page *page)
         rm_text_free(&name);
         fig_chart_options o = { title[1], true };
         if (samples)
-            fig_chart_samples(v, page, column_of(page, at, n), pool[0], &o);
+            say_pool(v, page, pool[0]);
+        if (samples)
+            fig_chart_samples(v, page, panel_of(page, at, n), pool[0], &o);
         else
-            fig_chart_size(v, page, column_of(page, at, n), &o);
+            fig_chart_size(v, page, panel_of(page, at, n), &o);
         at++;
     }
     if (frontier) {
         snprintf(title[2], sizeof title[2], "(%c) compute frontier", at == 1 ? 'b' : 'c');
-        fig_chart_frontier(v, page, column_of(page, at, n), second,
+        fig_chart_frontier(v, page, panel_of(page, at, n), second,
                            &(fig_chart_options){ title[2], true });
     }
 }
@@ -110,20 +163,33 @@ static bool has_flops(const fig_view *v)
 }
 
 /* One panel a model, headed by its name where there are several. */
-enum { MAX_MODELS = 3 };
+enum { MAX_MODELS = 6 };
 typedef void panel_draw(const fig_view *, fig_page *, fig_rect, int report,
                         const fig_chart_options *);
 
 static void draw_models(const fig_view *v, fig_page *page, const int *reports, size_t n,
-                        panel_draw *draw)
+                        panel_draw *draw, bool whole_label)
 {
     for (size_t i = 0; i < n; i++) {
         rm_text title = { 0 };
         const rm_cell *cell = fig_cell(v, reports[i]); /* of an ensemble the many names say less */
-        fig_text_plain(&title, strstr(cell->model, " + ") ? cell->strategy : cell->model,
-                       n > 2 ? 24 : 36);
-        draw(v, page, column_of(page, i, n), reports[i],
-             &(fig_chart_options){ n > 1 && !title.failed ? title.data : NULL, n > 1 });
+        bool alone = true; /* is the model enough to tell it from the others? */
+        for (size_t j = 0; j < n; j++)
+            alone &= j == i || strcmp(fig_cell(v, reports[j])->model, cell->model);
+        const char *name = strstr(cell->model, " + ") ? cell->strategy : cell->model;
+        if (whole_label) {
+            name = fig_name_of(v, cell);
+            page->names |= name != cell->label;
+        } else if (!alone) { /* the family, less the model that goes without saying */
+            size_t unsaid = (size_t)(fig_name_of(v, cell) - cell->label);
+            bool kin = !strncmp(cell->family, cell->label, unsaid) && cell->family[unsaid];
+            name = kin ? cell->family + unsaid : cell->label;
+            page->names |= kin && unsaid;
+        }
+        fig_text_plain(&title, name, 36);
+        draw(v, page, panel_of(page, i, n), reports[i],
+             &(fig_chart_options){ (n > 1 || whole_label) && !title.failed ? title.data : NULL,
+                                   n > 1 });
         rm_text_free(&title);
     }
 }
@@ -131,13 +197,18 @@ static void draw_models(const fig_view *v, fig_page *page, const int *reports, s
 static void draw_samples(const fig_view *v, fig_page *page)
 {
     int reports[MAX_MODELS];
-    draw_models(v, page, reports, fig_sample_pools(v, reports, MAX_MODELS), fig_chart_samples);
+    size_t n = fig_sample_pools(v, reports, MAX_MODELS);
+    draw_models(v, page, reports, n, fig_chart_samples, false);
+    if (n == 1)
+        say_pool(v, page, reports[0]);
 }
 
 static void draw_reliability(const fig_view *v, fig_page *page)
 {
     int reports[MAX_MODELS];
-    draw_models(v, page, reports, fig_calibrated(v, reports, MAX_MODELS), fig_chart_reliability);
+    size_t n = fig_calibrated(v, reports, MAX_MODELS);
+    draw_models(v, page, reports, n, fig_chart_reliability, true);
+    page->bars = true;
 }
 
 static bool has_samples(const fig_view *v)
@@ -156,16 +227,16 @@ static void samples_size(const fig_view *v, double *width_in, double *height_in)
 {
     int reports[MAX_MODELS];
     size_t n = fig_sample_pools(v, reports, MAX_MODELS);
-    *width_in = n > 1 ? PAGE_IN : COLUMN_IN;
-    *height_in = n > 2 ? 2.1 : 2.5;
+    choose_width(width_in, n > 1 ? PAGE_IN : COLUMN_IN);
+    *height_in = (n > 2 ? 2.1 : 2.5) * (double)rows_of(*width_in, n);
 }
 
 static void reliability_size(const fig_view *v, double *width_in, double *height_in)
 {
     int reports[MAX_MODELS];
     size_t n = fig_calibrated(v, reports, MAX_MODELS);
-    *width_in = n > 1 ? PAGE_IN : COLUMN_IN;
-    *height_in = n > 2 ? 2.3 : 3.0;
+    choose_width(width_in, n > 1 ? PAGE_IN : COLUMN_IN);
+    *height_in = (n > 2 ? 2.3 : 3.0) * (double)rows_of(*width_in, n);
 }
 
 static void draw_size(const fig_view *v, fig_page *page)
@@ -204,30 +275,30 @@ static bool has_differences(const fig_view *v)
 
 static void distribution_size(const fig_view *v, double *width_in, double *height_in)
 {
-    *width_in = 4.6;
+    choose_width(width_in, 4.6);
     *height_in = 0.55 + 0.16 * (double)fig_distribution_rows(v);
 }
 
 static void differences_size(const fig_view *v, double *width_in, double *height_in)
 {
-    *width_in = 5.4;
+    choose_width(width_in, 5.4);
     *height_in = 0.55 + 0.16 * (double)fig_difference_rows(v);
 }
 
 static void draw_beams(const fig_view *v, fig_page *page)
 {
     bool both = fig_has_beam_lp(v);
-    fig_chart_beams(v, page, column_of(page, 0, both ? 2 : 1), RM_Q_ACCURACY,
+    fig_chart_beams(v, page, panel_of(page, 0, both ? 2 : 1), RM_Q_ACCURACY,
                     &(fig_chart_options){ both ? "(a) accuracy" : NULL, both });
     if (both)
-        fig_chart_beams(v, page, column_of(page, 1, 2), RM_Q_CHOSEN_LP,
+        fig_chart_beams(v, page, panel_of(page, 1, 2), RM_Q_CHOSEN_LP,
                         &(fig_chart_options){ "(b) log-probability of the answer", true });
 }
 
 static void beams_size(const fig_view *v, double *width_in, double *height_in)
 {
-    *width_in = fig_has_beam_lp(v) ? PAGE_IN : COLUMN_IN;
-    *height_in = 2.4;
+    choose_width(width_in, fig_has_beam_lp(v) ? PAGE_IN : COLUMN_IN);
+    *height_in = 2.4 * (double)rows_of(*width_in, fig_has_beam_lp(v) ? 2 : 1);
 }
 
 static void draw_coverage(const fig_view *v, fig_page *page)
@@ -255,9 +326,9 @@ static bool has_tuning(const fig_view *v)
 
 static void overview_size(const fig_view *v, double *width_in, double *height_in)
 {
-    (void)v;
-    *width_in = PAGE_IN;
-    *height_in = 2.1;
+    size_t n = overview_panels(v);
+    choose_width(width_in, PAGE_IN);
+    *height_in = 2.1 * (double)rows_of(*width_in, n);
 }
 
 /* ---- the list -------------------------------------------------------------------------- */
@@ -401,6 +472,12 @@ static void note_of(const fig_view *v, const fig_page *page, rm_text *note)
     }
     if (page->steps)
         rm_text_puts(note, " Grey steps: Pareto front.");
+    if (page->pool[0])
+        rm_text_printf(note, " Samples #<italic/>k#<upright/>: from the pool of %s.", page->pool);
+    if (page->bars)
+        rm_text_puts(note, " Grey bars: results in a bin. Dashed: a share that is a probability.");
+    if (page->beside)
+        rm_text_puts(note, " Markers of one size stand side by side.");
     if (page->names && v->main_model) {
         rm_text_puts(note, " Model, where none is named: ");
         fig_text_plain(note, v->main_model, 40);
@@ -504,11 +581,10 @@ static rm_status lay_out(const fig_view *v, const struct figure *f, double width
 static rm_status render(const fig_view *v, const struct figure *f, const rm_plot_options *o,
                         rm_format format, rm_text *bytes, rm_error *err)
 {
-    double width_in = COLUMN_IN, height_in = 2.6;
+    double width_in = o && o->width_in > 0 ? o->width_in : 0, height_in = 2.6;
     if (f->size)
         f->size(v, &width_in, &height_in);
-    if (o && o->width_in > 0)
-        width_in = o->width_in;
+    choose_width(&width_in, COLUMN_IN);
     if (o && o->height_in > 0)
         height_in = o->height_in;
     double width = 72 * width_in, height = 72 * height_in, below = 0;

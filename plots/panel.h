@@ -67,8 +67,12 @@ typedef struct fig_page {
     double key_height;                   /* of its rows, once drawn */
     bool verifier, oracle, front, rings; /* shown: the note below explains them */
     bool steps, names;                   /* a staircase without a label; names without a model */
+    bool bars;                           /* of the results in a bin */
+    bool beside;                         /* markers of one size stand side by side */
     bool latency;                        /* which may come from fewer problems */
-    char note[256]; /* what the chart says of itself; empty: level and number of problems */
+    char pool[128]; /* drawable: whose samples a chart of them shows; empty: none, or its title says
+                     */
+    char note[400]; /* what the chart says of itself; empty: level and number of problems */
     const char *method[FIG_MAX_METHODS]; /* of the intervals shown; static strings */
     size_t n_methods;
     rm_status status; /* of the first failure; charts need not look at it */
@@ -160,7 +164,7 @@ void fig_chart_differences(const fig_view *, fig_page *, fig_rect);
 bool fig_has_cost(const fig_view *, rm_quantity);
 /* Most problems that a cell's latency was measured on; 0: none. */
 size_t fig_latency_problems(const fig_view *);
-/* The cells with the longest subset curves, one a model, at most `room`. */
+/* The cells with the longest subset curves, one for each pool of draws, at most `room`. */
 size_t fig_sample_pools(const fig_view *, int *reports, size_t room);
 size_t fig_calibrated(const fig_view *, int *reports, size_t room);
 bool fig_has_sizes(const fig_view *);

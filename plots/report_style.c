@@ -93,7 +93,7 @@ const char *const fig_report_methods[] = {
     "A problem weighs the same whatever its number of seeds and repeats. Accuracies of one sample "
     "a "
     "problem have Wilson intervals; other means come from a bootstrap over problems; quantiles of "
-    "latency have order-statistic intervals. The notes below each table name the method used "
+    "latency have percentile intervals from it. The notes below each table name the method used "
     "there.",
     "Comparisons are paired over common problems: exact McNemar where both sides have one verdict "
     "a "

@@ -3,7 +3,8 @@
  * Colour and shape go by strategy, the same in every figure: known strategies have theirs, others
  * take what is left in the order of their appearance. A second model is drawn hollow; a further
  * line that would look like an earlier one changes its shape.
- * A line is called by what the labels of its cells begin with in common ("beam 2", "beam 4":
+ * A line is called by its family ("beam early_stopping=never"), or where that is not a label
+ * without its size, by what the labels of its cells begin with in common ("beam 2", "beam 4":
  * "beam"), less the words that the labels of all cells begin with. Where labels begin with
  * "MODEL: ", the model most cells are of is not named again and again: the note below the figure
  * says it once. Nor are the members of an ensemble, unless two ensembles differ in nothing else. */
@@ -159,7 +160,10 @@ static char *series_name(const fig_view *v, const fig_series *s)
     if (model > skip)
         skip = model;
     rm_text raw = { 0 }, name = { 0 };
-    if (n > skip)
+    bool kin = s->n > 1 && !strncmp(first->family, first->label, skip);
+    if (kin && first->family[skip])
+        rm_text_puts(&raw, first->family + skip);
+    else if (n > skip)
         rm_text_add(&raw, first->label + skip, n - skip);
     else
         rm_text_puts(&raw, first->strategy);

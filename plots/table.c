@@ -353,8 +353,8 @@ static void build_cost(const fig_view *v, fig_table *t)
                    "evaluate again.\n",
                    v->task->n_problems, v->task->n_problems == 1 ? "" : "s");
     if (any_value(v, RM_Q_DISTINCT_ANSWERS))
-        rm_text_printf(&t->notes, "Diversity of %zu candidates a problem.\n",
-                       v->analysis->options.diversity_k);
+        rm_text_printf(&t->notes, "Diversity of %zu candidates a problem; texts as %s.\n",
+                       v->analysis->options.diversity_k, v->task->text_unit);
     fig_table_note_names(v, t);
 }
 

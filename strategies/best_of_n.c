@@ -48,6 +48,11 @@ static bool bon_exchangeable(const void *params)
     return true;
 }
 
+static bool bon_relative_score(const void *params)
+{
+    return ((const bon_params *)params)->score == SCORE_AGREEMENT;
+}
+
 static bool bon_uses_verifier(const void *params)
 {
     return ((const bon_params *)params)->score == SCORE_VERIFIER;
@@ -133,6 +138,7 @@ const rm_strategy rm_best_of_n = {
     .max_models = 2,
     .needs = bon_needs,
     .exchangeable = bon_exchangeable,
+    .relative_score = bon_relative_score,
     .uses_verifier = bon_uses_verifier,
     .uses_oracle = bon_uses_oracle,
     .check = bon_check,

@@ -51,6 +51,12 @@ static bool sc_exchangeable(const void *params)
     return true;
 }
 
+static bool sc_relative_score(const void *params)
+{
+    (void)params;
+    return true; /* a share of the votes */
+}
+
 static void sc_pool(const void *params, rm_sampling *sampling, int *n_samples, int *max_new_tokens)
 {
     const sc_params *p = params;
@@ -120,6 +126,7 @@ const rm_strategy rm_self_consistency = {
     .max_models = 2,
     .needs = sc_needs,
     .exchangeable = sc_exchangeable,
+    .relative_score = sc_relative_score,
     .check = sc_check,
     .pool = sc_pool,
     .choose = sc_choose,

@@ -223,3 +223,34 @@ Test(diversity, missing_answers)
     cr_assert_float_eq(e.value, log(2), 1e-12);
     rm_records_free(&r);
 }
+
+/* A cell whose own texts have no space counts words too where another cell's do: one unit a task. */
+Test(diversity, one_unit_for_all_cells_of_a_task)
+{
+    for (int spaced = 0; spaced < 2; spaced++) {
+        rm_records r = { 0 };
+        rm_estimate e;
+        int problem = sim_problem(&r, "t", 0, NULL), first = -1;
+        for (int c = 0; c < 2; c++) {
+            int cell = sim_cell(&r, "t", c ? "b" : "a", "x", NAN, true);
+            rm_sample samples[2] = { { .text = (char *)"aab" }, { .text = (char *)"aac" } };
+            if (c && spaced)
+                samples[0].text = (char *)"a b";
+            rm_result x = { .cell = cell,
+                            .problem = problem,
+                            .chosen = -1,
+                            .samples = samples,
+                            .n_samples = 2 };
+            rm_records_add_result(&r, &x, NULL, NULL);
+            first = c ? first : cell;
+        }
+        rm_analysis_options o = { .diversity_k = 2 };
+        cr_assert_eq(rm_cell_quantity(&r, first, RM_Q_DISTINCT_1, &o, &e, NULL), RM_OK);
+        cr_assert_float_eq(e.value, spaced ? 1 : 0.5, 1e-12); /* 2 of 2 words; a, b, c of 6 */
+        rm_analysis *analysis;
+        cr_assert_eq(rm_analyze(&r, &o, &analysis, NULL), RM_OK);
+        cr_assert_str_eq(analysis->tasks[0].text_unit, spaced ? "words" : "characters");
+        rm_analysis_free(analysis);
+        rm_records_free(&r);
+    }
+}

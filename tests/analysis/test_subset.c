@@ -382,6 +382,52 @@ Test(subset, refuses_what_is_not_exchangeable)
     rm_records_free(&r);
 }
 
+/* Of three samples x, y, y the shares of the votes are 1/3, 2/3, 2/3: ranked by them every pair
+ * would be right that holds a y, though no two different votes decide anything. */
+Test(subset, refuses_a_score_that_looks_outside_the_subset)
+{
+    rm_records r = { 0 };
+    rm_estimate e;
+    rm_error err = { "" };
+    rm_cell cell = { .model = "m",
+                     .task = "t",
+                     .strategy = "self-consistency",
+                     .label = "vote 3",
+                     .size = NAN,
+                     .exchangeable = true };
+    rm_sample samples[3] = { { .answer = "x", .lp = -1, .score = 1 / 3.0 },
+                             { .answer = "y", .lp = -1, .score = 2 / 3.0, .correct = true },
+                             { .answer = "y", .lp = -1, .score = 2 / 3.0, .correct = true } };
+    for (int relative = 0; relative < 2; relative++) {
+        cell.relative_score = relative;
+        cell.label = relative ? "shares" : "own";
+        int at, problem = relative ? 0 : sim_problem(&r, "t", 0, NULL);
+        rm_records_add_cell(&r, &cell, &at, NULL);
+        rm_result result = {
+            .cell = at, .problem = problem, .chosen = 1, .samples = samples, .n_samples = 3
+        };
+        rm_records_add_result(&r, &result, NULL, NULL);
+        static const rm_subset_kind kinds[] = { RM_BEST_OF_K, RM_MAJ_AT_K };
+        for (size_t i = 0; i < 2; i++) {
+            rm_status status =
+                rm_cell_subset(&r, at, kinds[i], "score", 2, NULL, &e, NULL, &err);
+            cr_assert_eq(status, relative ? RM_E_ARGUMENT : RM_OK);
+        }
+    }
+    cr_assert(strstr(err.text, "outside the subset"), "%s", err.text);
+    rm_analysis *analysis;
+    cr_assert_eq(rm_analyze(&r, NULL, &analysis, NULL), RM_OK);
+    for (size_t c = 0; c < 2; c++) {
+        const rm_cell_report *report = &analysis->tasks[0].cells[c];
+        size_t by_score = 0;
+        for (size_t i = 0; i < report->n_curves; i++)
+            by_score += report->curves[i].by && !strcmp(report->curves[i].by, "score");
+        cr_assert_eq(by_score, r.cells[report->cell].relative_score ? 0 : 2);
+    }
+    rm_analysis_free(analysis);
+    rm_records_free(&r);
+}
+
 /* Seeds pool; repeats of one seed are the same draws and do not. A failed problem counts as 0. */
 Test(subset, pools_seeds_but_not_repeats)
 {

@@ -98,6 +98,40 @@ Test(store, the_largest_seed_and_all_values_come_back)
     rm_store_close(store);
 }
 
+/* What the records know of a score comes from the strategy and its parameters. */
+Test(store, scores_that_are_shares_of_the_votes_are_marked)
+{
+    static const struct {
+        const char *strategy, *params;
+        bool relative;
+    } cells[] = {
+        { "self-consistency", "{\"num_return_sequences\":4}", true },
+        { "best-of-n", "{\"num_return_sequences\":4,\"score\":\"agreement\"}", true },
+        { "best-of-n", "{\"num_return_sequences\":4,\"score\":\"mean_lp\"}", false },
+        { "sampling", "{}", false },
+        { "made elsewhere", "{\"score\":\"agreement\"}", false },
+    };
+    enum { N = sizeof cells / sizeof *cells };
+    rm_store *store = create("one");
+    for (int i = 0; i < N; i++) {
+        char label[16];
+        snprintf(label, sizeof label, "cell %d", i);
+        rm_cell cell = a_cell;
+        cell.label = label;
+        cell.strategy = (char *)(uintptr_t)cells[i].strategy;
+        cell.params = (char *)(uintptr_t)cells[i].params;
+        CHECK(rm_store_put_cell(store, i, &cell, err));
+    }
+    CHECK(rm_store_commit(store, err));
+    rm_records records = { 0 };
+    CHECK(rm_store_records(store, &records, err));
+    cr_assert(records.n_cells == N);
+    for (int i = 0; i < N; i++)
+        cr_expect_eq(records.cells[i].relative_score, cells[i].relative, "row %d", i);
+    rm_records_free(&records);
+    rm_store_close(store);
+}
+
 Test(store, an_outcome_cannot_be_recorded_twice)
 {
     rm_store *store = create("one");

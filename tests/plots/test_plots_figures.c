@@ -172,6 +172,182 @@ Test(plots_figures, pdf_holds_its_labels_as_text)
         cr_skip_test("pdftotext (poppler-utils) is not installed");
 }
 
+/* ---- sweeps of two parameters ------------------------------------------------------------- */
+
+/* A sweep over sizes and a second parameter: families v0, v1, ... of one strategy. Samples choose
+ * by their mean log-probability, which ranks otherwise than the sum. */
+static void setup_sweep(fixture *f, const char *strategy, int families, int sizes, bool pool)
+{
+    f->records = (rm_records){ 0 };
+    for (int p = 0; p < 12; p++) {
+        char id[8];
+        snprintf(id, sizeof id, "p%d", p);
+        rm_problem_key key = { .task = (char *)"t", .id = id };
+        rm_records_add_problem(&f->records, &key, NULL, NULL);
+    }
+    for (int c = 0; c < families * sizes; c++) {
+        int size = 2 << (c / families), index;
+        char label[48], family[48];
+        snprintf(label, sizeof label, "%s %d v%d", strategy, size, c % families);
+        snprintf(family, sizeof family, "%s v%d", strategy, c % families);
+        rm_cell cell = { .model = (char *)"m",
+                         .task = (char *)"t",
+                         .strategy = (char *)(uintptr_t)strategy,
+                         .label = label,
+                         .family = family,
+                         .size = size,
+                         .size_name = (char *)"n",
+                         .exchangeable = pool };
+        cr_assert_eq(rm_records_add_cell(&f->records, &cell, &index, NULL), RM_OK);
+        for (int p = 0; p < 12; p++) {
+            rm_sample samples[64];
+            for (int k = 0; k < size; k++) {
+                uint64_t stream = (uint64_t)(100 * p + c % families);
+                bool right = synthetic_draw(stream, (uint32_t)k, 0) < 0.1 * (p % 8);
+                uint32_t n_tokens = 1 + (uint32_t)(50 * synthetic_draw(stream, (uint32_t)k, 1));
+                double lp = -20 * synthetic_draw(stream, (uint32_t)k, 2);
+                samples[k] = (rm_sample){ .answer = (char *)(right ? "1" : "0"),
+                                          .correct = right,
+                                          .n_tokens = n_tokens,
+                                          .lp = lp,
+                                          .lp_sampling = NAN,
+                                          .score = lp / n_tokens };
+            }
+            rm_result r = { .cell = index,
+                            .problem = p,
+                            .timing = RM_TIMING_NONE,
+                            .samples = samples,
+                            .n_samples = (size_t)size,
+                            .correct = samples[0].correct,
+                            .cost = { .generated_tokens = (uint64_t)(40 * size),
+                                      .flops = NAN,
+                                      .wall_ms = NAN,
+                                      .ttft_ms = NAN,
+                                      .load = NAN,
+                                      .energy_j = NAN } };
+            cr_assert_eq(rm_records_add_result(&f->records, &r, NULL, NULL), RM_OK);
+        }
+    }
+    rm_analysis_options o = { .resamples = 100, .draws = 40 };
+    rm_error err = { "" };
+    cr_assert_eq(rm_analyze(&f->records, &o, &f->analysis, &err), RM_OK, "%s", err.text);
+}
+
+static void render(const fixture *f, rm_figure figure, double width_in, rm_format format,
+                   rm_text *out)
+{
+    rm_error err = { "" };
+    rm_plot_options o = { .width_in = width_in };
+    cr_assert_eq(rm_figure_render(f->analysis, 0, figure, &o, format, out, &err), RM_OK, "%s",
+                 err.text);
+}
+
+/* Both values of the second parameter are named: as lines, and as pools of samples. */
+Test(plots_figures, families_of_one_strategy_have_names_of_their_own)
+{
+    static const struct {
+        rm_figure figure;
+        bool pool;
+        const char *names[4];
+    } wanted[] = {
+        { RM_FIGURE_SIZE, false, { " v0", " v1" } }, /* "beam" begins all labels */
+        { RM_FIGURE_SAMPLES, true, { "beam v0", "beam v1" } },
+        { RM_FIGURE_OVERVIEW, true, { "by lp/len", "the pool of beam 8 v0" } },
+    };
+    bool skipped = false;
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+        fixture f;
+        setup_sweep(&f, "beam", 2, 3, wanted[i].pool);
+        rm_text pdf = { 0 };
+        render(&f, wanted[i].figure, 0, RM_FORMAT_PDF, &pdf);
+        char *text = text_of_pdf(&pdf);
+        skipped = skipped || !text;
+        for (size_t j = 0; text && wanted[i].names[j]; j++)
+            cr_expect(strstr(text, wanted[i].names[j]), "\"%s\" is missing in:\n%s",
+                      wanted[i].names[j], text);
+        free(text);
+        rm_text_free(&pdf);
+        teardown_case(&f);
+    }
+    if (skipped)
+        cr_skip_test("pdftotext (poppler-utils) is not installed");
+}
+
+/* A figure says against what its differences are, and whose reliability it shows. */
+Test(plots_figures, differences_and_reliability_name_what_they_show)
+{
+    static const struct {
+        rm_figure figure;
+        const char *names[3];
+    } wanted[] = {
+        { RM_FIGURE_DIFFERENCES, { "Baseline: greedy", "Filled:", "Green:" } },
+        { RM_FIGURE_RELIABILITY, { "self-consistency n=64", "Grey bars:" } },
+    };
+    bool skipped = false;
+    fixture f;
+    setup_case(&f, &cases[0].spec);
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+        rm_text pdf = { 0 };
+        render(&f, wanted[i].figure, 0, RM_FORMAT_PDF, &pdf);
+        char *text = text_of_pdf(&pdf);
+        skipped = skipped || !text;
+        for (size_t j = 0; text && j < 3 && wanted[i].names[j]; j++)
+            cr_expect(strstr(text, wanted[i].names[j]), "\"%s\" is missing in:\n%s",
+                      wanted[i].names[j], text);
+        free(text);
+        rm_text_free(&pdf);
+    }
+    teardown_case(&f);
+    if (skipped)
+        cr_skip_test("pdftotext (poppler-utils) is not installed");
+}
+
+/* However many lines stand side by side, what is drawn starts on the canvas. */
+Test(plots_figures, markers_beside_each_other_stay_on_the_canvas)
+{
+    for (int families = 3; families <= 9; families += 3) {
+        fixture f;
+        setup_sweep(&f, "beam", families, 2, false);
+        rm_text svg = { 0 };
+        render(&f, RM_FIGURE_SIZE, 3.35, RM_FORMAT_SVG, &svg);
+        double x, y, unit = 0.05; /* points, as the canvas scales its paths; glyphs lie at 0 */
+        size_t n = 0;
+        cr_assert(strstr(svg.data, "matrix(0.05,0,0,-0.05,0"));
+        for (const char *at = svg.data; (at = strstr(at, " d=\"M ")); at += 6)
+            if (sscanf(at + 6, "%lf %lf", &x, &y) == 2) {
+                cr_assert_lt(unit * x, 72 * 3.35, "%d families: a path starts at %g", families, x);
+                n++;
+            }
+        cr_assert_gt(n, 20);
+        n = 0; /* markers filled with the strategy's purple; what lies outside is not written */
+        for (const char *at = svg.data; (at = strstr(at, "nonzero;fill:rgb(80%,47.45%,65.49%)"));
+             at++)
+            n++;
+        cr_assert_geq(n, (size_t)(2 * families), "%zu markers of %d", n, 2 * families);
+        rm_text_free(&svg);
+        teardown_case(&f);
+    }
+}
+
+/* Panels that have no room side by side stand in rows, each as high as on a page. */
+Test(plots_figures, a_narrow_overview_is_stacked)
+{
+    fixture f;
+    setup_case(&f, &cases[0].spec);
+    static const double widths[] = { 7, 5, 3.35 };
+    double height[3], width;
+    for (size_t i = 0; i < 3; i++) {
+        rm_text svg = { 0 };
+        render(&f, RM_FIGURE_OVERVIEW, widths[i], RM_FORMAT_SVG, &svg);
+        const char *box = strstr(svg.data, "viewBox=\"0 0 ");
+        cr_assert(box && sscanf(box + 13, "%lf %lf", &width, &height[i]) == 2);
+        rm_text_free(&svg);
+    }
+    cr_expect(height[1] > 1.6 * height[0] && height[2] > 2.3 * height[0], "%g %g %g", height[0],
+              height[1], height[2]);
+    teardown_case(&f);
+}
+
 Test(plots_figures, errors_are_sentences)
 {
     fixture f;

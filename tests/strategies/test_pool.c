@@ -201,6 +201,27 @@ Test(marks, of_every_strategy)
     }
 }
 
+Test(marks, of_scores_that_depend_on_the_other_candidates)
+{
+    static const struct {
+        const char *strategy, *words;
+        bool relative;
+    } scores[] = {
+        { "sampling", "", false },
+        { "best-of-n", "", false },
+        { "best-of-n", "score=sum_lp", false },
+        { "best-of-n", "score=agreement", true },
+        { "self-consistency", "", true },
+    };
+    for (size_t i = 0; i < sizeof scores / sizeof *scores; i++) {
+        rm_params *params = params_of(scores[i].strategy, scores[i].words);
+        const rm_strategy *s = rm_params_strategy(params);
+        cr_expect_eq(s->relative_score && s->relative_score(rm_params_values(params)),
+                     scores[i].relative, "row %zu", i);
+        rm_params_free(params);
+    }
+}
+
 Test(pool, a_task_without_verifier_is_refused)
 {
     rm_problem problem = sum;
