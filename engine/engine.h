@@ -91,13 +91,14 @@ typedef struct rm_model_options {
 
 typedef struct rm_model_info {
     const char *name;          /* general.name of the file, else its file name; lives with the model */
-    const char *file, *arch;   /* path as opened; "llama" */
+    const char *file, *arch;   /* path as opened; "llama", "mistral", "qwen2", "qwen3" */
     char hash[33];             /* XXH3-128 of the file's bytes, hexadecimal */
     uint64_t id;               /* hash of content, compute and KV type: enters the random stream */
     const char *weight_type;   /* type of most weights: "f32", "f16", "bf16", "q8_0" */
     const char *compute, *kv;
     const char *tokenizer;     /* "bpe" or "sentencepiece" */
     int n_layers, n_embd, n_heads, n_kv_heads, head_dim, n_ff, n_vocab, n_ctx;
+    int window;            /* positions that attention sees, the row's own included; 0: all */
     double rope_theta, norm_eps;
     bool tied;                 /* the output matrix is the embedding */
     uint64_t n_params;
@@ -109,6 +110,9 @@ typedef struct rm_model_info {
     size_t kv_position_bytes;  /* keys and values of one position, all layers */
     int32_t bos, eos;          /* -1: none */
     bool add_bos;
+    const char *chat_template; /* as the file has it (Jinja), or NULL; lives with the model */
+    const char *sampling;      /* what the model's makers sample with, "temperature 0.6, top_p 0.95",
+                                  or NULL; said here, never applied */
 } rm_model_info;
 
 RM_API rm_status rm_model_open(rm_engine *, const char *file, const rm_model_options *,
@@ -139,7 +143,7 @@ RM_API const char *rm_token_bytes(const rm_model *, int32_t token, size_t *n_byt
 /* RM_OK if token ids mean the same in both, else RM_E_ARGUMENT naming the first difference. */
 RM_API rm_status rm_model_same_vocabulary(const rm_model *, const rm_model *, rm_error *);
 
-/* A tokenizer by itself, from a GGUF file with or without tensors: the same promises as the
+/* A tokenizer by itself, from a GGUF file with or without tensors or a Hugging Face folder: the same promises as the
  * functions above (rm_tokenizer_encode is rm_tokenize, rm_tokenizer_decode rm_detokenize). */
 typedef struct rm_tokenizer rm_tokenizer;
 

@@ -14,7 +14,9 @@
  *   products    y[n] accumulates over k = 0..K-1 in one order for any number of rows
  *   attention   the cache is cut into chunks of RM_CHUNK positions from position 0; for each
  *               chunk (max, sum, output) follow from the query and the chunk alone; chunks merge
- *               in ascending order, in prefill and in decode alike
+ *               in ascending order, in prefill and in decode alike; under a sliding window the chunk
+ *               in which a query's first position lies is computed over those of its positions
+ *               that the query sees, counted from the first of them
  *   softmax     one fixed order; our own exp; no libm on the way to a record
  *
  * Dimension letters, used throughout the engine:
@@ -65,12 +67,14 @@ typedef struct rm_rope {
     double theta;        /* frequency base; angle of pair i at position p: p * theta^(-2i/n_dims) */
     double scale;        /* positions are multiplied by it (linear scaling); 1 for none */
     const float *factors;/* [n_dims/2] divisors of the frequencies, or NULL (llama3, yarn) */
+    double magnitude;    /* cosines and sines are multiplied by it (yarn); 0: 1 */
 } rm_rope;
 
 typedef struct rm_kv_shape {
     int n_layers, n_kv_heads, head_dim;
     int page_positions;  /* 16, 32 or 64: divides RM_CHUNK */
     rm_dtype type;       /* RM_F32, RM_BF16 */
+    int window;          /* a query sees its own and the window - 1 positions before; 0: all */
 } rm_kv_shape;
 
 /* One forward pass over R rows. A row is one token of one sequence; the rows of a sequence are
@@ -139,9 +143,13 @@ typedef struct rm_ops {
     void (*matmul)(rm_backend *, rm_tensor *y, const rm_tensor *x, const rm_weight *w, int rows);
     void (*matmul_add)(rm_backend *, rm_tensor *y, const rm_tensor *x, const rm_weight *w, int rows); /* y += */
     void (*swiglu)(rm_backend *, rm_tensor *y, const rm_tensor *x, const rm_weight *gate_up, int rows); /* y = silu(gate x) * up x */
+    /* rms_norm of each of n heads of w's length by itself, in place: heads first .. first + n - 1
+     * of every row of y (qwen3 normalises queries and keys so before rotating them). */
+    void (*head_norm)(rm_backend *, rm_tensor *y, const rm_weight *w, float eps, int first, int n, int rows);
     /* qkv is [R, (H + 2G) C]: rotates q and k in place, stores k and v of each row in its page. */
     void (*rope_store)(rm_backend *, rm_tensor *qkv, rm_kv *, int layer, int n_heads);
-    /* y[R, H C] = softmax(q k^T / sqrt(C)) v over positions 0 .. the row's own. */
+    /* y[R, H C] = softmax(q k^T / sqrt(C)) v over positions 0 .. the row's own, or the last
+     * `window` of them. */
     void (*attention)(rm_backend *, rm_tensor *y, const rm_tensor *qkv, rm_kv *, int layer, int n_heads);
     /* y[to[i]] = x[from[i]] for i < n (index arrays live until flush). */
     void (*copy_rows)(rm_backend *, rm_tensor *y, const int32_t *to, const rm_tensor *x, const int32_t *from, int n);

@@ -5,6 +5,7 @@
  *   memory.c      memory for weights and pages
  *   weight.c      packing of matrices into panels
  *   kv.c          pages, rotary tables, the plan of attention
+ *   heads.c       normalised heads, the beginning of a sliding window
  *   tiles.c       the tiles an operation is cut into: what a worker runs
  *   kernels.inc   the arithmetic, written once over the vector type of a variant;
  *                 portable.c, avx2.c, avx512.c and avx512bf16.c compile it
@@ -109,7 +110,7 @@ struct rm_kv {
 
     int rope_dims, max_positions, rope_ready; /* positions whose angles are computed */
     bool interleaved;
-    double rope_scale;
+    double rope_scale, rope_magnitude;
     double *frequency;    /* [rope_dims / 2] */
     float *cosine, *sine; /* [max_positions][rope_dims]; sine signed for its partner */
 };
@@ -138,6 +139,13 @@ void cpu_plan_free(batch_plan *);
 static inline int row_chunks(const batch_plan *p, int row)
 {
     return p->batch.position[row] / RM_CHUNK + 1;
+}
+
+/* The first position a row sees. */
+static inline int row_begin(const batch_plan *p, int row)
+{
+    int window = p->kv->shape.window, position = p->batch.position[row];
+    return window && position >= window ? position - window + 1 : 0;
 }
 
 /* ---- arithmetic, one table per instruction-set variant -------------------------------------- */
@@ -262,10 +270,16 @@ void cpu_weight_free(rm_backend *, rm_weight *);
 size_t cpu_weight_bytes(const rm_weight *);
 
 tile_fn tile_embed, tile_norm, tile_convert, tile_product, tile_rope_store, tile_attention,
-    tile_merge, tile_copy_rows, tile_copy_page, tile_pick;
+    tile_merge, tile_copy_rows, tile_copy_page, tile_pick, tile_head_norm;
 
 /* Bytes of scratch the tiles of an operation need. */
-size_t cpu_attention_scratch_bytes(int n_queries, int head_dim, int padded_dim);
+size_t cpu_attention_scratch_bytes(int n_queries, const rm_kv *);
+
+/* heads.c: positions [from, to) of a chunk moved to the front of one page of RM_CHUNK positions,
+ * in cpu_window_bytes of scratch (0 where there is no window). */
+size_t cpu_window_bytes(const rm_kv *);
+void cpu_window_gather(const rm_kv *, const void *const keys[CHUNK_PAGES], int from, int to,
+                       void *scratch, attend_args *);
 
 /* 64-byte aligned and zeroed; NULL when out of memory. The first is given back by free(), the
  * second, for what is large and read whole, by cpu_arena_free. */

@@ -169,12 +169,14 @@ static bool pair(const encoder *e, const char *text, const symbol *l, const symb
                  int32_t *token, uint32_t *priority)
 {
     const rm_tokenizer *t = e->t;
-    if (t->sentencepiece) {
+    if (t->priority) {
         *token = rm_tokenizer_find_piece(t, text + l->start, (size_t)(l->length + r->length));
         if (*token >= 0)
             *priority = t->priority[*token];
         return *token >= 0;
     }
+    if (l->token < 0 || r->token < 0)
+        return false; /* a character without a piece */
     size_t slot = rm_merge_hash(l->token, r->token) & t->merges_mask;
     for (; t->merges[slot].left >= 0; slot = (slot + 1) & t->merges_mask)
         if (t->merges[slot].left == l->token && t->merges[slot].right == r->token) {
@@ -441,6 +443,7 @@ static rm_status encode_text(encoder *e, const char *text, size_t n, bool specia
                                  : encode_bpe(e, text + start, at - start);
         if (!st && name >= 0 && !emit(e, name))
             st = no_memory(e);
+        prefix &= !e->t->prefix_once;
         at += name >= 0 ? length : 1;
         start = at;
     }

@@ -101,46 +101,58 @@ static const rm_ops notes = {
 
 typedef enum change {
     NOTHING, OTHER_ARCH, NO_ARCH, NO_LAYERS, ZERO_HEADS, UNEVEN_HEADS, MANY_KV_HEADS, NO_EPS,
-    HUGE_CONTEXT, ODD_ROPE, WIDE_ROPE, YARN, EXPERTS, WINDOW, VALUE_LENGTH, VOCAB_SIZE,
+    HUGE_CONTEXT, ODD_ROPE, WIDE_ROPE, YARN, LONGROPE, EXPERTS, SOME_WINDOWS, SOFTCAP, QWEN2, QWEN3,
+    VALUE_LENGTH, VOCAB_SIZE,
     MISSING_TENSOR, EXTRA_TENSOR, WRONG_SHAPE, VECTOR_FOR_MATRIX, EMBEDDING_ROWS, NO_TOKENS,
     OTHER_TOKENIZER, EOT_OUT_OF_RANGE, TWICE_THE_LAYERS, BAD_ROPE_FACTOR,
     /* accepted: */
     LINEAR_ROPE, ROPE_FACTORS, BIASES, UNTIED, EOT, KV_SHARED, TYPED_COUNTS, UNPRINTABLE_NAME,
-    MIXED_Q8
+    MIXED_Q8, WINDOW
 } change;
+
+static const char *arch_of(change c)
+{
+    return c == QWEN2 ? "qwen2" : c == QWEN3 ? "qwen3" : "llama";
+}
 
 static void put_metadata(rm_gguf_writer *w, change c)
 {
+    char key[80];
+#define KEY(name) (snprintf(key, sizeof key, "%s." name, arch_of(c)), key)
     if (c != NO_ARCH)
-        rm_gguf_put_string(w, "general.architecture", c == OTHER_ARCH ? "mamba" : "llama");
+        rm_gguf_put_string(w, "general.architecture", c == OTHER_ARCH ? "mamba" : arch_of(c));
     rm_gguf_put_string(w, "general.name", c == UNPRINTABLE_NAME ? "a\033[2J" : "tiny");
     if (c != NO_LAYERS)
-        rm_gguf_put_u32(w, "llama.block_count", c == TWICE_THE_LAYERS ? 2 : 1);
+        rm_gguf_put_u32(w, KEY("block_count"), c == TWICE_THE_LAYERS ? 2 : 1);
     if (c == TYPED_COUNTS) /* other integer types are as good */
         rm_gguf_put_array(w, "unrelated", RM_GGUF_U64, (uint64_t[]){ 1 }, 1);
-    rm_gguf_put_u32(w, "llama.embedding_length", D);
-    rm_gguf_put_u32(w, "llama.feed_forward_length", F);
-    rm_gguf_put_u32(w, "llama.context_length", c == HUGE_CONTEXT ? UINT32_MAX : 100);
-    rm_gguf_put_u32(w, "llama.attention.head_count", c == ZERO_HEADS ? 0 : c == UNEVEN_HEADS ? 5 : 4);
-    rm_gguf_put_u32(w, "llama.attention.head_count_kv",
+    rm_gguf_put_u32(w, KEY("embedding_length"), D);
+    rm_gguf_put_u32(w, KEY("feed_forward_length"), F);
+    rm_gguf_put_u32(w, KEY("context_length"), c == HUGE_CONTEXT ? UINT32_MAX : 100);
+    rm_gguf_put_u32(w, KEY("attention.head_count"), c == ZERO_HEADS ? 0 : c == UNEVEN_HEADS ? 5 : 4);
+    rm_gguf_put_u32(w, KEY("attention.head_count_kv"),
                     c == UNEVEN_HEADS ? 5 : c == MANY_KV_HEADS ? 3 : c == KV_SHARED ? 2 : 4);
     if (c != NO_EPS)
-        rm_gguf_put_f32(w, "llama.attention.layer_norm_rms_epsilon", 1e-6f);
+        rm_gguf_put_f32(w, KEY("attention.layer_norm_rms_epsilon"), 1e-6f);
     if (c == ODD_ROPE || c == WIDE_ROPE)
-        rm_gguf_put_u32(w, "llama.rope.dimension_count", c == ODD_ROPE ? 5 : 10);
-    if (c == YARN || c == LINEAR_ROPE) {
-        rm_gguf_put_string(w, "llama.rope.scaling.type", c == YARN ? "yarn" : "linear");
-        rm_gguf_put_f32(w, "llama.rope.scaling.factor", 4);
+        rm_gguf_put_u32(w, KEY("rope.dimension_count"), c == ODD_ROPE ? 5 : 10);
+    if (c == YARN || c == LINEAR_ROPE || c == LONGROPE) {
+        rm_gguf_put_string(w, KEY("rope.scaling.type"), c == YARN ? "yarn" : c == LONGROPE ? "longrope" : "linear");
+        rm_gguf_put_f32(w, KEY("rope.scaling.factor"), 4);
     }
     if (c == EXPERTS)
-        rm_gguf_put_u32(w, "llama.expert_count", 8);
+        rm_gguf_put_u32(w, KEY("expert_count"), 8);
+    if (c == SOME_WINDOWS)
+        rm_gguf_put_u32(w, KEY("attention.sliding_window_pattern"), 6);
+    if (c == SOFTCAP)
+        rm_gguf_put_f32(w, KEY("attn_logit_softcapping"), 50);
     if (c == WINDOW)
-        rm_gguf_put_u32(w, "llama.attention.sliding_window", 4096);
+        rm_gguf_put_u32(w, KEY("attention.sliding_window"), 4096);
     if (c == VALUE_LENGTH)
-        rm_gguf_put_u32(w, "llama.attention.value_length", 16);
+        rm_gguf_put_u32(w, KEY("attention.value_length"), 16);
     if (c == VOCAB_SIZE)
-        rm_gguf_put_u32(w, "llama.vocab_size", V + 1);
-    rm_gguf_put_f32(w, "llama.rope.freq_base", 5000);
+        rm_gguf_put_u32(w, KEY("vocab_size"), V + 1);
+    rm_gguf_put_f32(w, KEY("rope.freq_base"), 5000);
 }
 
 static void put_tokens(rm_gguf_writer *w, change c)
@@ -214,7 +226,7 @@ static const struct refused {
     rm_status status;
     const char *says;
 } refused[] = {
-    { OTHER_ARCH, RM_E_UNSUPPORTED, "general.architecture is \"mamba\", supported is llama" },
+    { OTHER_ARCH, RM_E_UNSUPPORTED, "general.architecture is \"mamba\", supported are llama, qwen2" },
     { NO_ARCH, RM_E_FORMAT, "general.architecture is missing" },
     { NO_LAYERS, RM_E_FORMAT, "llama.block_count is missing" },
     { ZERO_HEADS, RM_E_FORMAT, "llama.attention.head_count is 0, expected 1 to" },
@@ -224,11 +236,15 @@ static const struct refused {
     { HUGE_CONTEXT, RM_E_FORMAT, "llama.context_length is 4294967295" },
     { ODD_ROPE, RM_E_FORMAT, "rope.dimension_count is 5, expected an even number" },
     { WIDE_ROPE, RM_E_FORMAT, "rope.dimension_count is 10, expected 2 to 8" },
-    { YARN, RM_E_UNSUPPORTED, "rope.scaling.type is \"yarn\"" },
-    { EXPERTS, RM_E_UNSUPPORTED, "llama.expert_count is 8" },
-    { WINDOW, RM_E_UNSUPPORTED, "llama.attention.sliding_window is 4096" },
+    { YARN, RM_E_FORMAT, "rope.scaling.original_context_length is missing" },
+    { LONGROPE, RM_E_UNSUPPORTED, "llama.rope.scaling.type is \"longrope\"" },
+    { EXPERTS, RM_E_UNSUPPORTED, "llama.expert_count is set: this engine has no experts" },
+    { SOME_WINDOWS, RM_E_UNSUPPORTED, "llama.attention.sliding_window_pattern is set" },
+    { SOFTCAP, RM_E_UNSUPPORTED, "llama.attn_logit_softcapping is 50" },
+    { QWEN2, RM_E_FORMAT, "tensor blk.0.attn_q.bias is missing" },
+    { QWEN3, RM_E_FORMAT, "tensor blk.0.attn_q_norm.weight is missing" },
     { VALUE_LENGTH, RM_E_UNSUPPORTED, "keys of 8 and values of 16" },
-    { VOCAB_SIZE, RM_E_FORMAT, "llama.vocab_size is 9, but the tokenizer has 8" },
+    { VOCAB_SIZE, RM_E_FORMAT, "vocab_size is 9, but the tokenizer has 8" },
     { MISSING_TENSOR, RM_E_FORMAT, "tensor blk.0.attn_v.weight is missing" },
     { EXTRA_TENSOR, RM_E_UNSUPPORTED, "tensor blk.0.attn_sinks is not part" },
     { WRONG_SHAPE, RM_E_FORMAT, "tensor blk.0.ffn_gate.weight is f16 [64, 64], expected [32, 64]" },
@@ -305,6 +321,7 @@ Test(weights, variants_that_are_accepted)
     rm_backend b = { 0 };
     rm_weights *w = open_changed(&b, LINEAR_ROPE, RM_F32, NULL);
     cr_expect_eq(w->rope.scale, 0.25);
+    cr_expect_eq(w->info.window, 0);
     rm_weights_close(&notes, &b, w);
     w = open_changed(&b, ROPE_FACTORS, RM_BF16, NULL);
     cr_expect(w->rope.factors && w->rope.factors[3] == 1);
