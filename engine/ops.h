@@ -39,14 +39,18 @@ typedef struct rm_weight rm_weight;   /* one or several stacked matrices, device
 typedef struct rm_kv rm_kv;           /* a pool of KV pages of one model */
 
 /* How values are stored in a file or in memory. */
-typedef enum rm_dtype { RM_F32, RM_F16, RM_BF16, RM_Q8_0, RM_DTYPE_COUNT } rm_dtype;
+typedef enum rm_dtype {
+    RM_F32, RM_F16, RM_BF16, RM_Q8_0,
+    RM_Q4_0, RM_Q4_1, RM_Q5_0, RM_Q5_1, RM_Q4_K, RM_Q5_K, RM_Q6_K, /* read only: blocks.h */
+    RM_DTYPE_COUNT
+} rm_dtype;
 
 /* What the inputs of matrix products are rounded to; accumulation is f32 (exact int32 within a
  * block for Q8). Part of the bit contract, recorded in every manifest. */
 typedef enum rm_compute { RM_COMPUTE_F32, RM_COMPUTE_BF16, RM_COMPUTE_Q8 } rm_compute;
 
-/* A matrix as it lies in a mapped file: row-major [n_out, n_in], rows contiguous, Q8_0 in
- * blocks of 32 along n_in (f16 scale, 32 int8). The backend may read it in place for as long as
+/* A matrix as it lies in a mapped file: row-major [n_out, n_in], rows contiguous, quantised
+ * types in blocks along n_in (Q8_0: 32 of them, an f16 scale and 32 int8; blocks.h). The backend may read it in place for as long as
  * the weight lives, or pack a copy. */
 typedef struct rm_matrix {
     rm_dtype type;
@@ -106,7 +110,7 @@ typedef struct rm_ops {
 
     /* Stacks n matrices of equal n_in one above the other (q over k over v; gate over up) into
      * one weight. `bias` is NULL or [n] pointers to f32 vectors (each NULL or [n_out]). `compute`
-     * RM_COMPUTE_Q8 needs Q8_0 matrices; F32 takes any type exactly widened (Q8_0 dequantised);
+     * RM_COMPUTE_Q8 needs Q8_0 matrices; F32 takes any type exactly widened (blocks dequantised);
      * BF16 takes any, rounding to nearest even those that are wider. */
     rm_status (*weight_new)(rm_backend *, const rm_matrix *, const float *const *bias, int n,
                             rm_compute, rm_weight **, rm_error *);

@@ -300,7 +300,7 @@ static void product(rm_backend *b, rm_tensor *y, const rm_tensor *x, const rm_we
     if (rows < 1 || b->status)
         return;
     need_input(b, (rm_tensor *)x, w->input, rows);
-    need_scratch(b, ROW_BLOCK * GROUP * sizeof(float));
+    need_scratch(b, w->source ? cpu_expand_scratch_bytes(w) : ROW_BLOCK * GROUP * sizeof(float));
     op *o = enqueue(b, tile_product, 1);
     o->rows = rows;
     o->n_row_tiles = (rows + ROW_BLOCK - 1) / ROW_BLOCK;

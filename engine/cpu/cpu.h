@@ -5,6 +5,7 @@
  *   memory.c      memory for weights and pages
  *   weight.c      packing of matrices into panels
  *   kv.c          pages, rotary tables, the plan of attention
+ *   expand.c      products with quantised weights that stay as they are in the file
  *   heads.c       normalised heads, the beginning of a sliding window
  *   tiles.c       the tiles an operation is cut into: what a worker runs
  *   kernels.inc   the arithmetic, written once over the vector type of a variant;
@@ -71,6 +72,8 @@ struct rm_weight {
     void *data;         /* groups, or the values of a vector */
     float *bias;        /* [n_groups 64] in the order of the lanes, or NULL */
     rm_matrix table;
+    rm_matrix *source; /* [n_sources] what panels are made of when they are needed; NULL: packed */
+    int n_sources;
 };
 
 static inline int group_vectors(const rm_weight *w, size_t group)
@@ -274,6 +277,13 @@ tile_fn tile_embed, tile_norm, tile_convert, tile_product, tile_rope_store, tile
 
 /* Bytes of scratch the tiles of an operation need. */
 size_t cpu_attention_scratch_bytes(int n_queries, const rm_kv *);
+
+/* expand.c: weights of types that are widened tile by tile. */
+bool cpu_is_expanded(const rm_matrix *, int n);
+rm_status cpu_expand_new(rm_weight *, const rm_matrix *, int n, rm_error *);
+size_t cpu_expand_scratch_bytes(const rm_weight *);
+void cpu_expand_product(const cpu_isa *, const product_args *, size_t group, int row0, int row1,
+                        void *scratch);
 
 /* heads.c: positions [from, to) of a chunk moved to the front of one page of RM_CHUNK positions,
  * in cpu_window_bytes of scratch (0 where there is no window). */

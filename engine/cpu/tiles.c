@@ -68,7 +68,10 @@ void tile_product(const op *o, worker *w, size_t tile)
     p.x = o->w->input ? o->x->input[o->w->input] : (void *)o->x->data;
     p.x_stride =
         o->w->input ? cpu_input_stride(o->w->input, o->x->width) : o->x->stride * sizeof(float);
-    isa->product(&p, group, r, end, w->scratch);
+    if (o->w->source)
+        cpu_expand_product(isa, &p, group, r, end, w->scratch);
+    else
+        isa->product(&p, group, r, end, w->scratch);
     if (!o->emit)
         return;
     size_t columns = o->w->gated ? GROUP / 2 : GROUP, from = group * columns;

@@ -265,7 +265,14 @@ static rm_dtype engine_type(uint32_t ggml_type, bool *readable)
     switch (ggml_type) {
     case 0: return RM_F32;
     case 1: return RM_F16;
+    case 2: return RM_Q4_0;
+    case 3: return RM_Q4_1;
+    case 6: return RM_Q5_0;
+    case 7: return RM_Q5_1;
     case 8: return RM_Q8_0;
+    case 12: return RM_Q4_K;
+    case 13: return RM_Q5_K;
+    case 14: return RM_Q6_K;
     case 30: return RM_BF16;
     default: *readable = false; return RM_DTYPE_COUNT;
     }

@@ -62,9 +62,6 @@ rm_status rm_tokenizer_files_read(const char *folder, rm_tokenizer_files *f, rm_
             goto done;
         f->gpt2_names = f->vocab && f->merges;
     }
-    if (!f->tokenizer && !(f->vocab && f->merges))
-        st = rm_fail(err, RM_E_FORMAT, "%s: no tokenizer: neither tokenizer.json nor vocab.json "
-                     "with merges.txt is there", folder);
 done:
     if (st)
         rm_tokenizer_files_free(f);
@@ -591,6 +588,9 @@ static rm_status read_class(builder *b, bool gpt2_names)
 static rm_status parse_files(builder *b, const rm_tokenizer_files *f)
 {
     rm_status st = RM_OK;
+    if (!f->tokenizer && !(f->vocab && f->merges))
+        return rm_fail(b->err, RM_E_FORMAT, "%s: no tokenizer: neither tokenizer.json nor "
+                       "vocab.json with merges.txt is there", b->folder);
     if (f->config)
         st = rm_json_parse(f->config, f->n_config, "tokenizer_config.json", 1, RM_JSON_NO_POSITIONS,
                            &b->config_json, b->err);

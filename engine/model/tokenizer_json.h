@@ -13,6 +13,7 @@ typedef struct rm_tokenizer_files {
     bool gpt2_names;           /* encoder.json and vocab.bpe: GPT-2's own release */
 } rm_tokenizer_files;
 
+/* Reads what is there. That it is too little is for rm_tokenizer_from_files to say. */
 rm_status rm_tokenizer_files_read(const char *folder, rm_tokenizer_files *, rm_error *);
 void rm_tokenizer_files_free(rm_tokenizer_files *);
 

@@ -23,7 +23,7 @@
  * since ignoring it could change what the model computes.
  *
  * Compute types. What the caller asks for, else what the weights are: bf16 for bf16, q8 for
- * q8_0, f32 otherwise. Under q8 a product whose matrices are not all q8_0 is computed in f32.
+ * q8_0, f32 otherwise (block types stay packed and are widened tile by tile). Under q8 a product whose matrices are not all q8_0 is computed in f32.
  *
  * The file is read twice from front to back: by the hash, then by the backend. Told so, the kernel
  * reads ahead further: a 1 GB file not in the page cache took 0.9 to 2.0 s to hash and load so,
@@ -92,7 +92,7 @@ static rm_status find_tensor(loader *l, const char *name, size_t n_out, size_t n
     }
     if (!t->readable)
         return rm_fail(l->err, RM_E_UNSUPPORTED, "%s: tensor %s is %s, supported are f32, f16, "
-                       "bf16 and q8_0", l->source->file, label, shape);
+                       "bf16, q8_0, q4_0, q4_1, q5_0, q5_1, q4_k, q5_k and q6_k", l->source->file, label, shape);
     l->w->priv->used[t - l->source->tensors] = true;
     *tensor = t;
     return RM_OK;
