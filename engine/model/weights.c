@@ -50,6 +50,7 @@
 struct rm_weights_private {
     rm_source *source;
     char *name, *chat_template;
+    rm_text types;
     float *rope_factors;
     bool *used;           /* [n_tensors] */
 };
@@ -430,6 +431,31 @@ static size_t held_bytes(const loader *l)
     return sum;
 }
 
+/* "q4_k 81%, q6_k 16%, f32 3%": the types by their share of the bytes, largest first. */
+static void describe_types(loader *l)
+{
+    double bytes[RM_DTYPE_COUNT] = { 0 }, total = 0;
+    for (size_t i = 0; i < l->source->n_tensors; i++) {
+        const rm_gguf_tensor *t = &l->source->tensors[i];
+        if (t->readable)
+            bytes[t->type] += (double)t->n_bytes;
+        total += t->readable ? (double)t->n_bytes : 0;
+    }
+    for (int n = 0; n < RM_DTYPE_COUNT; n++) {
+        int most = 0;
+        for (int i = 1; i < RM_DTYPE_COUNT; i++)
+            if (bytes[i] > bytes[most])
+                most = i;
+        if (bytes[most] <= 0)
+            break;
+        rm_text_printf(&l->w->priv->types, "%s%s %.*f%%", n ? ", " : "",
+                       rm_dtype_name((rm_dtype)most), bytes[most] < total / 100 ? 1 : 0,
+                       100 * bytes[most] / total);
+        bytes[most] = 0;
+    }
+    l->w->info.weight_types = l->w->priv->types.data;
+}
+
 /* Shapes and costs. Counted as engine.h says: a multiply-add is 2; per layer and row
  * D (H + 2G) C + H C D + 3 D F of them, the output D V, and each cached position a row looks at
  * H C for its score and H C for its value. */
@@ -438,6 +464,7 @@ static void describe(loader *l)
     const rm_hyper *h = &l->hyper;
     rm_model_info *info = &l->w->info;
     rm_tokenizer_info t = rm_tokenizer_describe(l->w->tokenizer);
+    describe_types(l);
     info->file = l->source->file;
     info->arch = h->arch;
     info->tokenizer = t.sentencepiece ? "sentencepiece" : "bpe";
@@ -571,6 +598,7 @@ void rm_weights_close(const rm_ops *ops, rm_backend *backend, rm_weights *w)
     rm_source_close(w->priv->source);
     free(w->priv->name);
     free(w->priv->chat_template);
+    rm_text_free(&w->priv->types);
     free(w->priv->rope_factors);
     free(w->priv->used);
     free(w->priv);

@@ -40,6 +40,7 @@ static void put_json(rm_text *out, const rm_model_info *m, const rm_engine_info 
     rm_json_string(&w, "hash_xxh3_128", m->hash);
     rm_json_uint(&w, "parameters", m->n_params);
     rm_json_string(&w, "weights", m->weight_type);
+    rm_json_string(&w, "weight_types", m->weight_types);
     rm_json_string(&w, "compute", m->compute);
     rm_json_string(&w, "kv", m->kv);
     rm_json_uint(&w, "file_bytes", m->file_bytes);
@@ -52,12 +53,15 @@ static void put_json(rm_text *out, const rm_model_info *m, const rm_engine_info 
     rm_json_int(&w, "feed_forward", m->n_ff);
     rm_json_int(&w, "vocabulary", m->n_vocab);
     rm_json_int(&w, "context", m->n_ctx);
+    rm_json_int(&w, "sliding_window", m->window);
     rm_json_real(&w, "rope_theta", m->rope_theta);
     rm_json_bool(&w, "tied_embeddings", m->tied);
     rm_json_string(&w, "tokenizer", m->tokenizer);
     rm_json_int(&w, "bos", m->bos);
     rm_json_int(&w, "eos", m->eos);
     rm_json_bool(&w, "add_bos", m->add_bos);
+    rm_json_bool(&w, "chat_template", m->chat_template != NULL);
+    rm_json_string(&w, "makers_sampling", m->sampling);
     rm_json_real(&w, "flops_per_token", m->flops_per_token);
     rm_json_uint(&w, "kv_position_bytes", m->kv_position_bytes);
     rm_json_string(&w, "device", e->device);
@@ -74,14 +78,21 @@ static void put_text(rm_text *out, const rm_model_info *m, const rm_engine_info 
                    "feed-forward %d%s\n", m->arch, m->n_layers, m->n_embd, m->n_heads,
                    m->head_dim, m->n_kv_heads, m->n_ff, m->tied ? ", tied embeddings" : "");
     rm_text_printf(out, "  parameters    %s", cli_amount((double)m->n_params, amount));
-    rm_text_printf(out, ", weights %s, %s bytes", m->weight_type,
+    rm_text_printf(out, ", weights %s, %s bytes", m->weight_types,
                    cli_amount((double)m->file_bytes, amount));
     rm_text_printf(out, " (%s in memory)\n", cli_amount((double)m->memory_bytes, amount));
     rm_text_printf(out, "  computed in   %s, cache %s, %zu bytes a position\n", m->compute, m->kv,
                    m->kv_position_bytes);
     rm_text_printf(out, "  tokenizer     %s, %d tokens, bos %d%s, eos %d\n", m->tokenizer,
                    m->n_vocab, m->bos, m->add_bos ? " (added)" : "", m->eos);
-    rm_text_printf(out, "  context       %d, rope theta %g\n", m->n_ctx, m->rope_theta);
+    rm_text_printf(out, "  chat template %s\n", m->chat_template ? "in the file" : "none");
+    if (m->sampling)
+        rm_text_printf(out, "  its makers    sample with %s (not applied: ask for it)\n",
+                       m->sampling);
+    rm_text_printf(out, "  context       %d, rope theta %g", m->n_ctx, m->rope_theta);
+    if (m->window)
+        rm_text_printf(out, ", attention sees the last %d", m->window);
+    rm_text_puts(out, "\n");
     rm_text_printf(out, "  work          %s FLOP a token\n",
                    cli_amount(m->flops_per_token + m->flops_output, amount));
     rm_text_printf(out, "  hash          %s (XXH3-128)\n", m->hash);

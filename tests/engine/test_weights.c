@@ -169,8 +169,13 @@ static void put_tokens(rm_gguf_writer *w, change c)
         rm_gguf_put_u32(w, "tokenizer.ggml.eot_token_id", c == EOT ? 6 : V);
 }
 
-/* Describes the tensors, or writes ones into all of them. */
-static void put_tensors(rm_gguf_writer *w, change c, rm_dtype type, bool describe)
+/* Which of how many parts of a split model is being written; 0 parts: all in one. */
+typedef struct part {
+    int no, count;
+} part;
+
+/* Describes the tensors of a part, or writes ones into all of them. */
+static void put_part(rm_gguf_writer *w, change c, rm_dtype type, bool describe, part p)
 {
     size_t kv = c == KV_SHARED ? D / 2 : D;
     struct { const char *name; size_t n_out, n_in; bool present; rm_dtype type; } list[] = {
@@ -195,7 +200,7 @@ static void put_tensors(rm_gguf_writer *w, change c, rm_dtype type, bool describ
         float values[2 * D * F];
         unsigned char packed[2 * D * F * 4];
         size_t n = list[i].n_in * (list[i].n_out ? list[i].n_out : 1);
-        if (!list[i].present)
+        if (!list[i].present || (p.count && (int)i % p.count != p.no))
             continue;
         if (describe) {
             rm_gguf_put_tensor(w, list[i].name, list[i].type, list[i].n_out, list[i].n_in);
@@ -206,6 +211,11 @@ static void put_tensors(rm_gguf_writer *w, change c, rm_dtype type, bool describ
         rm_dtype_narrow(list[i].type, values, n, packed);
         rm_gguf_write(w, packed, rm_dtype_bytes(list[i].type, n));
     }
+}
+
+static void put_tensors(rm_gguf_writer *w, change c, rm_dtype type, bool describe)
+{
+    put_part(w, c, type, describe, (part){ 0, 0 });
 }
 
 static void write_model(const char *path, change c, rm_dtype type)
@@ -323,6 +333,9 @@ Test(weights, variants_that_are_accepted)
     cr_expect_eq(w->rope.scale, 0.25);
     cr_expect_eq(w->info.window, 0);
     rm_weights_close(&notes, &b, w);
+    w = open_changed(&b, WINDOW, RM_F32, NULL);
+    cr_expect_eq(w->info.window, 4096);
+    rm_weights_close(&notes, &b, w);
     w = open_changed(&b, ROPE_FACTORS, RM_BF16, NULL);
     cr_expect(w->rope.factors && w->rope.factors[3] == 1);
     cr_expect_str_eq(w->info.compute, "bf16");
@@ -396,7 +409,7 @@ Test(weights, a_failing_backend_leaks_nothing)
     unlink(path);
 }
 
-/* A k-quant type in place of a readable one: the type word of a tensor overwritten in the file. */
+/* Another type in place of a readable one: the type word of a tensor overwritten in the file. */
 Test(weights, other_quantisations_are_refused_by_name)
 {
     char path[64], *bytes;
@@ -409,10 +422,10 @@ Test(weights, other_quantisations_are_refused_by_name)
     static const char name[] = "blk.0.ffn_up.weight";
     char *at = memmem(bytes, n, name, sizeof name - 1);
     cr_assert_not_null(at);
-    at[sizeof name - 1 + 4 + 16] = 2; /* q4_0: smaller than f16, so still inside the file */
+    at[sizeof name - 1 + 4 + 16] = 20; /* smaller than f16, so still inside the file */
     cr_assert_eq(rm_file_write(path, bytes, n, &err), RM_OK);
     cr_expect_eq(rm_weights_open(&notes, &b, path, NULL, &w, &err), RM_E_UNSUPPORTED);
-    cr_expect(strstr(err.text, "tensor blk.0.ffn_up.weight is q4_0 [32, 64], supported are f32"),
+    cr_expect(strstr(err.text, "tensor blk.0.ffn_up.weight is iq4_nl [32, 64], supported are f32"),
               "%s", err.text);
     free(bytes);
     unlink(path);
@@ -556,4 +569,69 @@ Test(random_model, impossible_shapes_are_refused)
     REFUSED(m.n_vocab = 1, "n_vocab is 1");
     m = good;
     cr_expect_eq(rm_model_write_random(&m, "/nonexistent/x", &err), RM_E_IO);
+}
+
+/* ---- split files ------------------------------------------------------------------------------ */
+
+typedef enum spoiled { INTACT, SECOND_FIRST, WRONG_COUNT, MISSING_PART, FOREIGN_PART } spoiled;
+
+/* Parts named <base>-0000k-of-00002.gguf; returns the name of the first in `path`. */
+static void write_parts(const char *base, spoiled what, char path[96])
+{
+    for (int i = 1; i >= 0; i--) {
+        rm_gguf_writer *w;
+        rm_error err = { { 0 } };
+        snprintf(path, 96, "%s-%05d-of-00002.gguf", base, i + 1);
+        if (what == MISSING_PART && i == 1)
+            continue;
+        cr_assert_eq(rm_gguf_writer_open(path, &w, &err), RM_OK, "%s", err.text);
+        if (i == 0) {
+            put_metadata(w, NOTHING);
+            put_tokens(w, NOTHING);
+            rm_gguf_put_u32(w, "split.tensors.count", what == WRONG_COUNT ? 12 : 11);
+        }
+        rm_gguf_put_u32(w, "split.no", (uint32_t)(what == SECOND_FIRST ? !i : what == FOREIGN_PART && i ? 4 : i));
+        rm_gguf_put_u32(w, "split.count", 2);
+        part p = { i, 2 };
+        put_part(w, NOTHING, RM_F16, true, p);
+        rm_gguf_writer_begin(w);
+        put_part(w, NOTHING, RM_F16, false, p);
+        cr_assert_eq(rm_gguf_writer_close(w, true, &err), RM_OK, "%s", err.text);
+    }
+}
+
+Test(weights, split_files)
+{
+    static const struct { spoiled what; rm_status status; const char *says; } table[] = {
+        { INTACT, RM_OK, "" },
+        { SECOND_FIRST, RM_E_ARGUMENT, "part 2 of 2 of a split model; the first part is the one" },
+        { WRONG_COUNT, RM_E_FORMAT, "split.tensors.count is 12, but its 2 parts have 11" },
+        { MISSING_PART, RM_E_IO, "-00002-of-00002.gguf: cannot open" },
+        { FOREIGN_PART, RM_E_FORMAT, "says it is part 5 of 2, expected 2 of 2" },
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        char base[64], path[96], other[96];
+        rm_backend b = { 0 };
+        rm_weights *w;
+        rm_error err = { { 0 } };
+        temporary_path(base);
+        write_parts(base, table[i].what, path);
+        cr_expect_eq(rm_weights_open(&notes, &b, path, NULL, &w, &err), table[i].status, "case %zu: %s",
+                     i, err.text);
+        cr_expect(strstr(err.text, table[i].says), "case %zu: %s", i, err.text);
+        if (!table[i].status) {
+            cr_expect(w->info.n_layers == 1 && w->info.n_params == 2 * 8 * 32 / 2 + 4 * 32 * 32 + 3 * 32 * 64 + 3 * 32);
+            rm_weights_close(&notes, &b, w);
+            snprintf(other, sizeof other, "%s-renamed.gguf", base);
+            cr_assert_eq(rename(path, other), 0);
+            cr_expect_eq(rm_weights_open(&notes, &b, other, NULL, &w, &err), RM_E_FORMAT);
+            cr_expect(strstr(err.text, "should end in -00001-of-00002.gguf"), "%s", err.text);
+            unlink(other);
+        }
+        cr_expect_eq(b.live, 0);
+        unlink(base);
+        unlink(path);
+        snprintf(path, sizeof path, "%s-00002-of-00002.gguf", base);
+        unlink(path);
+    }
 }
