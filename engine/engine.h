@@ -134,7 +134,9 @@ RM_API rm_status rm_tokenize(const rm_model *, const char *text, size_t n_bytes,
 
 /* Appends the text of tokens to `text`. Special tokens are written out if `special`, else
  * dropped. Every byte sequence round-trips: rm_detokenize(rm_tokenize(s)) == s for valid UTF-8,
- * apart from the leading space that SentencePiece adds and this removes again. */
+ * apart from the leading space that SentencePiece adds and this removes again (where a tokenizer.json
+ * says Metaspace it joins a space that was there), and from Unicode's form NFC where the vocabulary
+ * asks for it. */
 RM_API void rm_detokenize(const rm_model *, const int32_t *tokens, int n_tokens, bool special,
                           rm_text *text);
 

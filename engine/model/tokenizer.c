@@ -463,6 +463,7 @@ rm_status rm_tokenizer_new(const rm_tokenizer_source *source, rm_tokenizer **out
     t->add_bos = source->add_bos;
     t->add_space_prefix = source->sentencepiece && source->add_space_prefix;
     t->prefix_once = source->prefix_once;
+    t->prefix_joins = source->prefix_joins;
     t->nfc = source->nfc;
     t->n_vocab = source->n_vocab;
     t->bos = source->bos;

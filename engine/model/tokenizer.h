@@ -29,6 +29,7 @@ typedef struct rm_tokenizer_source {
     bool add_bos, add_space_prefix;
     bool prefix_once;              /* the space prefix stands at the front of a text only, not
                                       after each special token */
+    bool prefix_joins;             /* no space prefix where the text begins with a space already */
     bool nfc;                      /* text is brought into Unicode's form NFC first */
 } rm_tokenizer_source;
 

@@ -437,7 +437,7 @@ static rm_status read_metaspace(builder *b, const cJSON *space)
     bool prefix = !cJSON_IsFalse(find(space, "add_prefix_space"));
     if (scheme)
         prefix = strcmp(scheme, "never") != 0;
-    b->source.add_space_prefix = prefix;
+    b->source.add_space_prefix = b->source.prefix_joins = prefix;
     b->source.prefix_once = prefix && scheme && strcmp(scheme, "first") == 0;
     return RM_OK;
 }

@@ -26,7 +26,7 @@ typedef struct rm_trie_node {
 } rm_trie_node;
 
 struct rm_tokenizer {
-    bool sentencepiece, add_bos, add_space_prefix, prefix_once, nfc;
+    bool sentencepiece, add_bos, add_space_prefix, prefix_once, prefix_joins, nfc;
     int n_vocab;
     int32_t bos, eos, unknown;
     uint8_t *type;           /* [n_vocab] rm_token_type */

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define MAX_TOKENS 700
+#define GOLDENS RM_SOURCE_DIR "/tests/engine/goldens/"
 #define COUNT(a) ((int)(sizeof(a) / sizeof *(a)))
 
 /* ---- hand-made vocabularies ------------------------------------------------------------------- */
@@ -538,7 +539,8 @@ static void check_recorded(const struct recording *r)
         n_texts++;
     }
     cr_expect(n_texts > 40, "%d texts", n_texts);
-    round_trips(t, true, false, 100); /* some of these lack bytes that assigned characters never need */
+    if (strcmp(r->pair, "qwen2") != 0) /* whose NFC changes texts */
+        round_trips(t, true, false, 100); /* some of these lack bytes that assigned characters never need */
     cr_log_info("%s: %d texts, tokens of %s", r->pair, n_texts, r->vocabulary);
     free(input);
     free(output);
@@ -582,6 +584,94 @@ Test(recorded, the_table_knows_every_pair)
         cr_expect(known, "%s", e->d_name);
     }
     closedir(folder);
+}
+
+/* tokenizer.json of each kind, against the tokenizers package (goldens/make_tokenizers.py): special
+ * tokens parsed, BOS in front where the file puts it. */
+static void unescape(char *text)
+{
+    char *to = text;
+    for (; *text; text++) {
+        bool pair = text[0] == '\\' && (text[1] == 'n' || text[1] == 't' || text[1] == 'r');
+        *to++ = !pair ? *text : text[1] == 'n' ? '\n' : text[1] == 't' ? '\t' : '\r';
+        text += pair;
+    }
+    *to = '\0';
+}
+
+static void check_json(const char *kind, bool sentencepiece)
+{
+    char path[512], *texts, *ids;
+    size_t n;
+    rm_tokenizer *t;
+    rm_error err = { { 0 } };
+    int n_texts = 0;
+    snprintf(path, sizeof path, GOLDENS "tokenizer_%s", kind);
+    cr_assert_eq(rm_tokenizer_open(path, &t, &err), RM_OK, "%s", err.text);
+    strcat(path, "/ids.txt");
+    cr_assert_eq(rm_file_read(path, 1 << 20, &ids, &n, &err), RM_OK, "%s", err.text);
+    cr_assert_eq(rm_file_read(GOLDENS "tokenizer_texts.txt", 1 << 20, &texts, &n, &err), RM_OK);
+    char *line = ids, *text = texts;
+    for (char *end; (end = strchr(text, '\n')); text = end + 1, n_texts++) {
+        int32_t *tokens;
+        int n_tokens, i = 0;
+        char *newline = strchr(line, '\n');
+        cr_assert_not_null(newline);
+        *end = *newline = '\0';
+        unescape(text);
+        /* ours keeps a U+2581 of the text apart from a space, so that it comes back (engine.h) */
+        bool other = sentencepiece && strstr(text, "\xe2\x96\x81");
+        cr_assert_eq(rm_tokenizer_encode(t, text, strlen(text), true, &tokens, &n_tokens, &err), RM_OK,
+                     "%s: %s", kind, err.text);
+        for (char *at = line, *next; !other; at = next, i++) {
+            long id = strtol(at, &next, 10);
+            if (next == at)
+                break;
+            cr_expect(i < n_tokens && tokens[i] == id, "%s, \"%s\": token %d is %d, expected %ld", kind,
+                      text, i, i < n_tokens ? tokens[i] : -1, id);
+        }
+        cr_expect(other || i == n_tokens, "%s, \"%s\": %d tokens, expected %d", kind, text, n_tokens, i);
+        free(tokens);
+        line = newline + 1;
+    }
+    cr_expect_eq(n_texts, 20);
+    /* qwen2's NFC changes texts; Metaspace joins a blank in front with its own */
+    if (strcmp(kind, "qwen2") != 0 && strcmp(kind, "llama2_metaspace") != 0)
+        round_trips(t, true, true, 200);
+    free(texts);
+    free(ids);
+    rm_tokenizer_free(t);
+}
+
+Test(json, gpt2) { check_json("gpt2", false); }
+Test(json, llama3) { check_json("llama3", false); }
+Test(json, qwen2) { check_json("qwen2", false); }
+Test(json, deepseek) { check_json("deepseek", false); }
+Test(json, llama2) { check_json("llama2", true); }
+Test(json, llama2_metaspace) { check_json("llama2_metaspace", true); }
+
+/* Where the vocabulary asks for NFC, text and its composed form are the same tokens; invalid bytes
+ * end a stretch and stay. */
+Test(json, nfc)
+{
+    static const char *const pairs[][2] = {
+        { "e\xcc\x81", "\xc3\xa9" },                       /* e and acute */
+        { "\xff" "e\xcc\x81\xfe", "\xff\xc3\xa9\xfe" },
+        { "\xe1\x84\x80\xe1\x85\xa1\xe1\x86\xa8", "\xea\xb0\x81" }, /* Hangul letters */
+    };
+    rm_tokenizer *t;
+    rm_error err = { { 0 } };
+    cr_assert_eq(rm_tokenizer_open(GOLDENS "tokenizer_qwen2", &t, &err), RM_OK, "%s", err.text);
+    for (int i = 0; i < COUNT(pairs); i++) {
+        int32_t *a, *b;
+        int n, m;
+        cr_assert_eq(rm_tokenizer_encode(t, pairs[i][0], strlen(pairs[i][0]), false, &a, &n, &err), RM_OK);
+        cr_assert_eq(rm_tokenizer_encode(t, pairs[i][1], strlen(pairs[i][1]), false, &b, &m, &err), RM_OK);
+        cr_expect(n == m && memcmp(a, b, (size_t)n * sizeof *a) == 0, "pair %d", i);
+        free(a);
+        free(b);
+    }
+    rm_tokenizer_free(t);
 }
 
 Test(recorded, other_kinds_are_refused)
