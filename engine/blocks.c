@@ -81,8 +81,7 @@ static void widen_q5_1(const void *at, float *x)
 
 /* ---- 256 values ---------------------------------------------------------------------------- */
 
-/* Scale and minimum of sub-block j. */
-static void scale_and_minimum(const uint8_t scales[12], int j, unsigned *scale, unsigned *minimum)
+void rm_k_scale(const uint8_t scales[12], int j, unsigned *scale, unsigned *minimum)
 {
     if (j < 4) {
         *scale = scales[j] & 63u;
@@ -100,7 +99,7 @@ static void widen_q4_k(const void *at, float *x)
     float d = rm_f16_to_f32(b.d), m = rm_f16_to_f32(b.m);
     for (int j = 0; j < 8; j++, x += 32) {
         unsigned s, n;
-        scale_and_minimum(b.scales, j, &s, &n);
+        rm_k_scale(b.scales, j, &s, &n);
         float scale = d * (float)s, minimum = m * (float)n;
         const uint8_t *q = b.qs + 32 * (j / 2);
         int shift = j % 2 * 4;
@@ -116,7 +115,7 @@ static void widen_q5_k(const void *at, float *x)
     float d = rm_f16_to_f32(b.d), m = rm_f16_to_f32(b.m);
     for (int j = 0; j < 8; j++, x += 32) {
         unsigned s, n;
-        scale_and_minimum(b.scales, j, &s, &n);
+        rm_k_scale(b.scales, j, &s, &n);
         float scale = d * (float)s, minimum = m * (float)n;
         const uint8_t *q = b.qs + 32 * (j / 2);
         int shift = j % 2 * 4;

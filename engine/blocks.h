@@ -56,6 +56,9 @@ static_assert(sizeof(rm_q6_k_block) == 210, "a q6_k block is 210 bytes without p
 size_t rm_block_values(rm_dtype);
 size_t rm_block_bytes(rm_dtype);
 
+/* Scale and minimum of sub-block j < 8, from the scales of a q4_k or q5_k block. */
+void rm_k_scale(const uint8_t scales[12], int j, unsigned *scale, unsigned *minimum);
+
 /* Widens n values, a multiple of the block's, of one of the types above (q8_0 aside). */
 void rm_blocks_widen(rm_dtype, const void *blocks, size_t n, float *to);
 

@@ -110,7 +110,8 @@ typedef struct rm_ops {
 
     /* Stacks n matrices of equal n_in one above the other (q over k over v; gate over up) into
      * one weight. `bias` is NULL or [n] pointers to f32 vectors (each NULL or [n_out]). `compute`
-     * RM_COMPUTE_Q8 needs Q8_0 matrices; F32 takes any type exactly widened (blocks dequantised);
+     * RM_COMPUTE_Q8 needs quantised matrices (stacks that a backend cannot pack for it are computed
+     * in F32); F32 takes any type exactly widened (blocks dequantised);
      * BF16 takes any, rounding to nearest even those that are wider. */
     rm_status (*weight_new)(rm_backend *, const rm_matrix *, const float *const *bias, int n,
                             rm_compute, rm_weight **, rm_error *);

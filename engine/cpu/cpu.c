@@ -258,6 +258,8 @@ static bool can_emit(const op *o, input_kind kind)
 {
     if (o->emit)
         return o->emit == kind;
+    if (o->tile == tile_product && o->w->n_parts > 1)
+        return false; /* the groups of a part begin anywhere */
     if (o->tile == tile_norm || o->tile == tile_product)
         return true;
     if (o->tile != tile_attention && o->tile != tile_merge)

@@ -5,6 +5,7 @@
  *   memory.c      memory for weights and pages
  *   weight.c      packing of matrices into panels
  *   kv.c          pages, rotary tables, the plan of attention
+ *   packed.c      quantised weights packed for int8 dot products; blocks.inc has their kernels
  *   expand.c      products with quantised weights that stay as they are in the file
  *   heads.c       normalised heads, the beginning of a sliding window
  *   tiles.c       the tiles an operation is cut into: what a worker runs
@@ -72,6 +73,9 @@ struct rm_weight {
     void *data;         /* groups, or the values of a vector */
     float *bias;        /* [n_groups 64] in the order of the lanes, or NULL */
     rm_matrix table;
+    rm_dtype packed;   /* of a part: the type of its blocks (packed.c) */
+    rm_weight *parts;  /* [n_parts] blocks packed for int8 dot products, or NULL */
+    int n_parts;
     rm_matrix *source; /* [n_sources] what panels are made of when they are needed; NULL: packed */
     int n_sources;
 };
@@ -185,6 +189,7 @@ typedef struct cpu_isa {
     const char *name;
     bool (*available)(void);
     void (*product)(const product_args *, size_t group, int row0, int row1, float *scratch);
+    void (*blocks)(const product_args *, size_t group, int row0, int row1, float *scratch);
     void (*norm)(float *y, const float *x, const float *w, float eps, size_t n);
     void (*convert)(input_kind, const float *x, size_t n, void *to); /* n: rounded up to blocks,
                                                                         padding is made 0 */
@@ -277,6 +282,15 @@ tile_fn tile_embed, tile_norm, tile_convert, tile_product, tile_rope_store, tile
 
 /* Bytes of scratch the tiles of an operation need. */
 size_t cpu_attention_scratch_bytes(int n_queries, const rm_kv *);
+
+/* packed.c: bytes a lane takes of a super-block's header and of 32 values. */
+size_t cpu_packed_header(rm_dtype);
+size_t cpu_packed_block(rm_dtype);
+bool cpu_can_pack(const rm_matrix *, int n, bool gated);
+rm_status cpu_pack_parts(rm_backend *, rm_weight *, const rm_matrix *, int n, rm_error *);
+void cpu_packed_product(const cpu_isa *, const product_args *, size_t group, int row0, int row1,
+                        float *sums);
+void cpu_packed_free(rm_backend *, rm_weight *);
 
 /* expand.c: weights of types that are widened tile by tile. */
 bool cpu_is_expanded(const rm_matrix *, int n);

@@ -68,7 +68,9 @@ void tile_product(const op *o, worker *w, size_t tile)
     p.x = o->w->input ? o->x->input[o->w->input] : (void *)o->x->data;
     p.x_stride =
         o->w->input ? cpu_input_stride(o->w->input, o->x->width) : o->x->stride * sizeof(float);
-    if (o->w->source)
+    if (o->w->parts)
+        cpu_packed_product(isa, &p, group, r, end, w->scratch);
+    else if (o->w->source)
         cpu_expand_product(isa, &p, group, r, end, w->scratch);
     else
         isa->product(&p, group, r, end, w->scratch);

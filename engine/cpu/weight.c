@@ -15,8 +15,8 @@ static rm_status check_matrix(const rm_matrix *m, rm_compute compute, rm_error *
         return rm_fail(err, RM_E_FORMAT,
                        "a %s matrix has %zu columns; a multiple of %zu was expected",
                        rm_dtype_name(m->type), m->n_in, rm_block_values(m->type));
-    if (compute == RM_COMPUTE_Q8 && m->type != RM_Q8_0)
-        return rm_fail(err, RM_E_UNSUPPORTED, "compute type q8 needs weights stored as q8_0");
+    if (compute == RM_COMPUTE_Q8 && m->type < RM_Q8_0)
+        return rm_fail(err, RM_E_UNSUPPORTED, "compute type q8 needs quantised weights");
     if (m->n_in > SIZE_MAX / 8 / (m->n_out + GROUP))
         return rm_fail(err, RM_E_FORMAT,
                        "a weight matrix of %zu by %zu does not fit the address space", m->n_out,
@@ -153,7 +153,8 @@ static void copy_biases(rm_weight *w, const rm_matrix *m, const float *const *bi
 static rm_status expand(rm_backend *b, rm_weight *w, const rm_matrix *m, int n, rm_weight **out,
                         rm_error *err)
 {
-    rm_status st = cpu_expand_new(w, m, n, err);
+    rm_status st = w->input == INPUT_Q8 ? cpu_pack_parts(b, w, m, n, err)
+                                        : cpu_expand_new(w, m, n, err);
     if (st)
         cpu_weight_free(b, w);
     else
@@ -167,6 +168,8 @@ rm_status cpu_weight_new(rm_backend *b, const rm_matrix *m, const float *const *
     size_t n_out = 0;
     rm_dtype type = m[0].type;
     bool any_bias = false, expanded = cpu_is_expanded(m, n);
+    if (expanded && compute == RM_COMPUTE_Q8 && !cpu_can_pack(m, n, false))
+        compute = RM_COMPUTE_F32;
     for (int i = 0; i < n; i++) {
         rm_status st = check_matrix(&m[i], compute, err);
         if (st)
@@ -217,6 +220,8 @@ rm_status cpu_weight_new_gated(rm_backend *b, const rm_matrix *gate, const rm_ma
     rm_dtype type = gate->type == up->type ? gate->type : RM_F32;
     const rm_matrix both[] = { *gate, *up };
     bool expanded = cpu_is_expanded(both, 2);
+    if (expanded && compute == RM_COMPUTE_Q8 && !cpu_can_pack(both, 2, true))
+        compute = RM_COMPUTE_F32;
     rm_weight *w = NULL;
     st = allocate(b, gate->n_out, gate->n_in, true, choose_kind(type, compute), false, expanded, &w,
                   err);
@@ -285,6 +290,7 @@ void cpu_weight_free(rm_backend *b, rm_weight *w)
         free(w->data);
     free(w->bias);
     free(w->source);
+    cpu_packed_free(b, w);
     free(w);
 }
 

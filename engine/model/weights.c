@@ -23,7 +23,8 @@
  * since ignoring it could change what the model computes.
  *
  * Compute types. What the caller asks for, else what the weights are: bf16 for bf16, q8 for
- * q8_0, f32 otherwise (block types stay packed and are widened tile by tile). Under q8 a product whose matrices are not all q8_0 is computed in f32.
+ * quantised types, f32 otherwise. Under q8 a product whose matrices are not all quantised is
+ * computed in f32.
  *
  * The file is read twice from front to back: by the hash, then by the backend. Told so, the kernel
  * reads ahead further: a 1 GB file not in the page cache took 0.9 to 2.0 s to hash and load so,
@@ -137,7 +138,7 @@ static rm_compute compute_for(const loader *l, const rm_matrix *m, int n)
     if (l->w->compute != RM_COMPUTE_Q8)
         return l->w->compute;
     for (int i = 0; i < n; i++)
-        if (m[i].type != RM_Q8_0)
+        if (m[i].type < RM_Q8_0)
             return RM_COMPUTE_F32;
     return RM_COMPUTE_Q8;
 }
@@ -309,7 +310,7 @@ static rm_status choose_compute(loader *l, const char *name)
     rm_weights *w = l->w;
     w->info.weight_type = rm_dtype_name(type);
     if (!name)
-        name = type == RM_BF16 ? "bf16" : type == RM_Q8_0 ? "q8" : "f32";
+        name = type == RM_BF16 ? "bf16" : type >= RM_Q8_0 ? "q8" : "f32";
     if (strcmp(name, "f32") == 0) {
         w->compute = RM_COMPUTE_F32;
         w->info.compute = "f32";
@@ -317,9 +318,9 @@ static rm_status choose_compute(loader *l, const char *name)
         w->compute = RM_COMPUTE_BF16;
         w->info.compute = "bf16";
     } else if (strcmp(name, "q8") == 0) {
-        if (type != RM_Q8_0)
-            return rm_fail(l->err, RM_E_ARGUMENT, "%s: compute type q8 needs weights stored as "
-                           "q8_0, this file's are %s", l->source->file, w->info.weight_type);
+        if (type < RM_Q8_0)
+            return rm_fail(l->err, RM_E_ARGUMENT, "%s: compute type q8 needs quantised weights, "
+                           "this file's are %s", l->source->file, w->info.weight_type);
         w->compute = RM_COMPUTE_Q8;
         w->info.compute = "q8";
     } else {

@@ -188,6 +188,95 @@ Test(blocks, gated_products_too)
     free(x);
 }
 
+/* Under compute type q8: stacks of several types, with a bias, and gated pairs. Every variant, number
+ * of threads and of rows gives the same bits; the values are those of the widened weights times the
+ * inputs rounded to int8 blocks, summed in double. */
+static void check_packed(const rm_matrix *m, int n, bool gated, const float *bias)
+{
+    enum { ROWS = 49 };
+    size_t K = m[0].n_in, out = 0, at = 0;
+    for (int i = 0; i < n; i++)
+        out += m[i].n_out;
+    size_t width = gated ? m[0].n_out : out;
+    float *x = values(3, ROWS * K), *first = calloc(ROWS * width, sizeof *first),
+          *y = calloc(ROWS * width, sizeof *y), *w = malloc(K * sizeof *w);
+    double *sums = calloc(ROWS * out, sizeof *sums), *sizes = calloc(ROWS * out, sizeof *sizes);
+    q8_block *q = calloc(ROWS * K / 32, sizeof *q);
+    const float *biases[] = { bias, NULL, NULL };
+    for (size_t r = 0; r < ROWS; r++)
+        cpu_portable.convert(INPUT_Q8, x + r * K, K, q + r * K / 32);
+    for (int i = 0; i < n; at += m[i++].n_out)
+        for (size_t o = 0; o < m[i].n_out; o++) {
+            rm_dtype_widen(m[i].type, (const char *)m[i].data + o * rm_dtype_bytes(m[i].type, K), K, w);
+            for (size_t r = 0; r < ROWS; r++)
+                for (size_t k = 0; k < K; k++) {
+                    const q8_block *b = &q[(r * K + k) / 32];
+                    double term = (double)b->scale * b->q[k % 32] * (double)w[k];
+                    sums[r * out + at + o] += term;
+                    sizes[r * out + at + o] += fabs(term);
+                }
+        }
+    multiply("portable", 1, m, n, gated, RM_COMPUTE_Q8, bias ? biases : NULL, x, ROWS, first);
+    for (size_t r = 0; r < ROWS && !gated; r++)
+        for (size_t o = 0; o < out; o++) {
+            double want = sums[r * out + o] + (bias && o < m[0].n_out ? (double)bias[o] : 0);
+            /* K / 32 blocks, two or three roundings of 2^-24 each; sub-blocks with a minimum are a
+             * difference of parts up to 8 times as large */
+            cr_assert_float_eq((double)first[r * out + o], want, 2e-5 * sizes[r * out + o] + 1e-5,
+                               "%s, row %zu, output %zu", rm_dtype_name(m[0].type), r, o);
+        }
+    for (size_t r = 0; r < ROWS && gated; r++)
+        for (size_t o = 0; o < width; o++) {
+            double g = sums[r * out + o], u = sums[r * out + width + o];
+            cr_assert_float_eq((double)first[r * width + o], g / (1 + exp(-g)) * u,
+                               1e-4 * (1 + sizes[r * out + o]) * (1 + sizes[r * out + width + o]));
+        }
+    for (const char *const *isa = ops->isa_names; *isa; isa++)
+        for (size_t R = 1; R <= ROWS && ops->isa_available(*isa); R += 16) {
+            multiply(*isa, 1 + (int)R % 3, m, n, gated, RM_COMPUTE_Q8, bias ? biases : NULL, x, R, y);
+            cr_expect(memcmp(first, y, R * width * sizeof *y) == 0, "%s, %s, %zu rows", *isa,
+                      rm_dtype_name(m[0].type), R);
+        }
+    free(x), free(first), free(y), free(w), free(sums), free(sizes), free(q);
+}
+
+Test(blocks, int8_products)
+{
+    static const rm_dtype stacks[][3] = { { RM_Q4_0, RM_Q4_1, RM_Q5_0 }, { RM_Q5_1, RM_Q8_0, RM_Q4_0 },
+                                          { RM_Q4_K, RM_Q4_K, RM_Q6_K }, { RM_Q6_K, RM_Q5_K, RM_Q5_K } };
+    static const size_t n_out[3] = { 80, 16, 37 };
+    float *bias = values(2, 80);
+    for (size_t i = 0; i < sizeof stacks / sizeof *stacks; i++) {
+        rm_matrix m[3];
+        for (size_t k = 0; k < 3; k++)
+            m[k] = (rm_matrix){ stacks[i][k], quantised(stacks[i][k], n_out[k], 512, 10 * i + k),
+                                n_out[k], 512 };
+        check_packed(m, 3, false, bias);
+        rm_matrix pair[] = { m[1], m[1] };
+        pair[0].n_out = pair[1].n_out = 13;
+        check_packed(pair, 2, true, NULL);
+        check_packed(&m[2], 1, false, NULL);
+        for (size_t k = 0; k < 3; k++)
+            free((void *)(uintptr_t)m[k].data);
+    }
+    free(bias);
+}
+
+/* A stack that cannot be packed (a part in the middle of 9 outputs) is computed in f32. */
+Test(blocks, other_stacks_fall_back_to_f32)
+{
+    enum { K = 256, ROWS = 3 };
+    uint8_t *a = quantised(RM_Q4_K, 9, K, 1), *c = quantised(RM_Q6_K, 5, K, 2);
+    float *x = values(1, ROWS * K), want[ROWS * 14], got[ROWS * 14];
+    rm_matrix m[] = { { RM_Q4_K, a, 9, K }, { RM_Q6_K, c, 5, K } };
+    multiply(NULL, 1, m, 2, false, RM_COMPUTE_F32, NULL, x, ROWS, want);
+    multiply(NULL, 1, m, 2, false, RM_COMPUTE_Q8, NULL, x, ROWS, got);
+    cr_expect(memcmp(want, got, sizeof got) == 0);
+    free(a);
+    free(c);
+    free(x);
+}
+
 Test(blocks, rows_must_hold_whole_blocks)
 {
     rm_error err = { "" };

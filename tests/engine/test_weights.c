@@ -386,7 +386,7 @@ Test(weights, compute_types)
     write_model(temporary_path(path), NOTHING, RM_F16);
     cr_expect_eq(rm_weights_open(&notes, &b, path, &(rm_model_options){ .compute = "q8" }, &w, &err),
                  RM_E_ARGUMENT);
-    cr_expect(strstr(err.text, "q8 needs weights stored as q8_0, this file's are f16"), "%s", err.text);
+    cr_expect(strstr(err.text, "q8 needs quantised weights, this file's are f16"), "%s", err.text);
     cr_expect_eq(rm_weights_open(&notes, &b, path, &(rm_model_options){ .compute = "int4" }, &w, &err),
                  RM_E_ARGUMENT);
     cr_expect_eq(rm_weights_open(&notes, &b, path, &(rm_model_options){ .kv = "q8" }, &w, &err),
