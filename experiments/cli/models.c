@@ -28,6 +28,38 @@ static rm_status tokenize(const cli_args *args, const char *file, const char *te
     return status;
 }
 
+/* How fast a text becomes tokens: the best of a few runs, by itself, on one thread. */
+static rm_status measure_tokenizer(const char *file, const char *path, rm_error *err)
+{
+    enum { RUNS = 5, MAX_BYTES = 64 << 20 };
+    rm_tokenizer *tokenizer = NULL;
+    char *text = NULL;
+    size_t n_bytes = 0;
+    int n = 0;
+    double best = 0;
+    rm_status status = rm_file_read(path, MAX_BYTES, &text, &n_bytes, err);
+    if (!status)
+        status = rm_tokenizer_open(file, &tokenizer, err);
+    for (int run = 0; run < RUNS && !status; run++) {
+        int32_t *tokens = NULL;
+        double start = rm_now_s();
+        status = rm_tokenizer_encode(tokenizer, text, n_bytes, false, &tokens, &n, err);
+        double took = rm_now_s() - start;
+        best = !run || took < best ? took : best;
+        free(tokens);
+    }
+    rm_text out = { 0 };
+    if (!status) {
+        rm_text_printf(&out, "%zu bytes, %d tokens, %.1f MB/s (best of %d)\n", n_bytes, n,
+                       best > 0 ? (double)n_bytes / best / 1e6 : 0.0, RUNS);
+        status = cli_put(&out, err);
+    }
+    rm_text_free(&out);
+    rm_tokenizer_free(tokenizer);
+    free(text);
+    return status;
+}
+
 /* ---- descriptions --------------------------------------------------------------------------- */
 
 static void put_json(rm_text *out, const rm_model_info *m, const rm_engine_info *e)
@@ -219,13 +251,16 @@ static rm_status models(const cli_args *args, rm_error *err)
 {
     if (!args->n_positional)
         return list(args, err);
-    const char *name = args->positional[0], *text = cli_text(args, "tokenize", NULL);
+    const char *name = args->positional[0], *text = cli_text(args, "tokenize", NULL),
+               *measured = cli_text(args, "tokenizer-speed", NULL);
     if (cli_flag(args, "random"))
         return write_random(args, name, err);
     char *file = NULL;
     rm_status status = rm_model_find(name, NULL, &file, err);
     if (!status)
-        status = text ? tokenize(args, file, text, err) : describe(args, file, err);
+        status = text       ? tokenize(args, file, text, err)
+                 : measured ? measure_tokenizer(file, measured, err)
+                            : describe(args, file, err);
     free(file);
     return status;
 }
@@ -233,6 +268,7 @@ static rm_status models(const cli_args *args, rm_error *err)
 static const cli_option options[] = {
     { "tokenize", 0, "TEXT", "print the token ids of TEXT, nothing else" },
     { "no-special", 0, NULL, "special tokens written out in TEXT are text, and BOS is not added" },
+    { "tokenizer-speed", 0, "FILE", "tokenize the text in FILE and print the MB/s" },
     { "compute", 0, "TYPE", "describe it as computed in f32, bf16 or q8" },
     { "isa", 0, "NAME", "instruction-set variant" },
     { "json", 0, NULL, "for machines" },
