@@ -122,6 +122,17 @@ typedef struct rm_label_pair {
     const char *a, *b;
 } rm_label_pair;
 
+/* What an experiment claims, before it runs, of the first cell of each comparison: that its
+ * accuracy is higher than, lower than, or (within the margin) equal to the second one's. */
+typedef enum rm_direction {
+    RM_DIRECTION_NONE, /* nothing: verdicts look both ways */
+    RM_DIRECTION_HIGHER,
+    RM_DIRECTION_LOWER,
+    RM_DIRECTION_EQUAL /* needs a margin */
+} rm_direction;
+
+RM_API extern const char *const rm_direction_names[]; /* "none", "higher", ...; NULL-terminated */
+
 /* How everything below resamples. Zero-initialise for the defaults. */
 typedef struct rm_analysis_options {
     double level;         /* of the intervals; 0: 0.95 */
@@ -134,7 +145,8 @@ typedef struct rm_analysis_options {
     size_t diversity_k;   /* candidates a problem that diversity is computed for; 0: 4 */
     const char *baseline; /* label that comparisons are made against; NULL: the model's greedy
                            * cell, else the first greedy cell, else the first cell of the task */
-    double margin;        /* delta of the equivalence verdicts, in accuracy; 0: none is stated */
+    double margin;        /* delta of the verdicts, in accuracy; 0: none is stated */
+    rm_direction direction; /* of the claim that comparisons are judged by */
     double power;         /* of the minimum detectable effect; 0: 0.8 */
     const rm_label_pair *pairs; /* [n_pairs] stated comparisons: in each task a family of their
                            * own, beside every cell against its baseline */
@@ -169,6 +181,12 @@ typedef enum rm_quantity {
     /* cost of one correct answer: ratio of the sums */
     RM_Q_TOKENS_PER_CORRECT, /* generated tokens */
     RM_Q_FLOPS_PER_CORRECT,
+    /* of generated tokens */
+    RM_Q_TOKENS_P50,
+    RM_Q_TOKENS_P95,
+    /* mean log-probability of the chosen candidate under the model, nats: what a search for the
+     * likeliest sequence tries to raise */
+    RM_Q_CHOSEN_LP,
     /* latency, from results of latency timing only */
     RM_Q_LATENCY_MEAN_MS,
     RM_Q_LATENCY_P50_MS,
@@ -267,6 +285,7 @@ typedef struct rm_comparison {
     const char *test;  /* "exact McNemar", "sign-flip permutation, exact", "..., Monte Carlo" */
     double sd;         /* of the per-problem differences */
     double detectable; /* smallest true difference found with the stated power at this n */
+    double needed;     /* problems that a true difference of `margin` needs; NaN: none stated */
     rm_verdict equal;  /* corrected interval inside +-margin; inconclusive if none is stated */
 } rm_comparison;
 
@@ -295,6 +314,11 @@ RM_API rm_status rm_compare(const rm_records *, const int *cells, const int *bas
  * 1 - level, "inconclusive". Static strings. */
 RM_API const char *rm_comparison_verdict(const rm_comparison *, double level);
 
+/* What a comparison says of the stated claim, by its corrected interval and options->margin
+ * (rm_verdict_better, rm_verdict_equal). Inconclusive if no direction is stated. */
+RM_API rm_verdict rm_comparison_claim(const rm_comparison *, const rm_analysis_options *);
+RM_API const char *rm_verdict_name(rm_verdict); /* "inconclusive", "supported", "refuted" */
+
 /* "a beats b" (direction +1) or "b beats a" (-1): supported if the interval lies beyond 0 in that
  * direction, else refuted if it excludes a difference of `margin` in it. */
 RM_API rm_verdict rm_verdict_better(rm_estimate difference, int direction, double margin);
@@ -305,6 +329,9 @@ RM_API rm_verdict rm_verdict_equal(rm_estimate difference, double margin);
 /* Smallest true difference that a two-sided paired z-test of the given level finds with the given
  * power on n problems whose differences have standard deviation sd. */
 RM_API double rm_detectable(double sd, double n, double level, double power);
+
+/* The problems that the same test needs for a true difference; NaN if none is asked for. */
+RM_API double rm_problems_needed(double sd, double difference, double level, double power);
 
 /* ---- quantiles (quantile.c) -------------------------------------------------------------- */
 
@@ -351,6 +378,125 @@ RM_API rm_status rm_calibrate(const double *confidence, const double *correct, c
 RM_API rm_status rm_cell_calibration(const rm_records *, int cell, const rm_analysis_options *,
                                      rm_calibration *, rm_error *);
 
+/* ---- coverage as a law of the number of samples (scaling.c) ------------------------------ */
+
+/* pass@k = exp(-a k^-b): a is how far one sample falls short (a = -ln pass@1), b how fast samples
+ * close the gap. A description of the measured range, with its error; no promise beyond it. */
+typedef struct rm_scaling {
+    size_t n_points; /* of the curve; 0: no fit */
+    rm_estimate a, b;
+    double rmse; /* root mean square distance of the points from the law, in coverage */
+} rm_scaling;
+
+/* `method` of a and b where so few problems are unsolved at the largest k, or solved at the first,
+ * that the intervals are too narrow. */
+RM_API extern const char RM_FEW_UNSOLVED[], RM_FEW_SOLVED[];
+
+/* Least squares in coverage over n points k[i] >= 1, coverage[i] in [0, 1]. *fit.a.value and
+ * *fit.b.value are set, without intervals. False, with both NaN, where nothing determines the law:
+ * fewer than 3 different k, or coverage that is 0 or 1 everywhere. */
+RM_API bool rm_fit_coverage(const double *k, const double *coverage, size_t n, rm_scaling *fit);
+
+/* ---- curves against each other (crossing.c, area.c) -------------------------------------- */
+
+/* Where b overtakes a and stays ahead up to the end of the range that both curves have, each a
+ * line through its points, straight in ln x; x > 0 ascending. -INFINITY where b leads throughout,
+ * INFINITY where b is not ahead at the end, NaN without a common range. */
+RM_API double rm_overtakes(const double *x_a, const double *y_a, size_t n_a, const double *x_b,
+                           const double *y_b, size_t n_b);
+
+/* Mean of y over [low, high] on a log scale: the area under the line through the n points (x > 0
+ * ascending, straight in ln x, level beyond its ends), over ln(high / low). NaN unless
+ * 0 < low < high and n > 0. */
+RM_API double rm_log_area(const double *x, const double *y, size_t n, double low, double high);
+
+/* A crossing is as uncertain as the curves: it is found again in every resample of the problems.
+ * `at.value` follows rm_overtakes; an end of the interval outside the measured range is infinite,
+ * and `inside` is the share of the resamples that cross within it. */
+
+/* Two pools of samples: from which k on has `ahead` the better pass@k (or maj@k) than `behind`? */
+typedef struct rm_crossing {
+    rm_subset_kind kind;
+    int behind, ahead; /* indices into task->cells; `ahead` leads at the largest k */
+    size_t k_most;     /* largest k that both pools have */
+    rm_estimate at;    /* k */
+    double inside;
+} rm_crossing;
+
+/* How many samples of a pool equal one pass of another cell: the k from which pass@k (or maj@k)
+ * of the pool exceeds the cell's accuracy. */
+typedef struct rm_equal_passes {
+    rm_subset_kind kind;
+    int pool, cell; /* indices into task->cells */
+    size_t k_most;
+    rm_estimate at; /* k */
+    double inside;
+} rm_equal_passes;
+
+/* Accuracy of a family over the logarithm of a cost, averaged over its own range of it. */
+typedef struct rm_area {
+    int family; /* index into task->families */
+    rm_quantity cost;
+    double low, high;
+    rm_estimate accuracy;
+} rm_area;
+
+/* Two families over the range of cost that both have. */
+typedef struct rm_area_pair {
+    int a, b; /* indices into task->families; a has the larger area */
+    rm_quantity cost;
+    double low, high;
+    rm_estimate difference; /* of the two areas, a - b, at the stated level for this pair alone */
+    rm_estimate overtakes;  /* cost from which the one that leads at `high` stays ahead */
+    bool a_ahead;           /* at `high`: a overtakes b, else b overtakes a */
+    double inside;
+} rm_area_pair;
+
+/* ---- trends (trend.c) -------------------------------------------------------------------- */
+
+/* Accuracy (or the chosen answers' log-probability) along the sizes of one family. */
+typedef struct rm_trend {
+    int family; /* index into task->families */
+    rm_quantity quantity;
+    size_t n_sizes, n;     /* sizes; problems that have all of them */
+    rm_estimate slope;     /* change per doubling of the size, mean over problems */
+    rm_estimate corrected; /* the same at the level of all trends together; it decides */
+    double p, p_holm;      /* permutation test within problems, two-sided */
+    size_t n_family;       /* trends of this quantity in the task */
+} rm_trend;
+
+/* Two-sided permutation test of a linear trend within blocks: x[block * n_sizes + i] at the score
+ * score[i]. Monte Carlo, (b + 1)/(resamples + 1). NaN without memory or blocks, or if the scores
+ * are all equal. *z (may be NULL): the statistic over its standard deviation under the
+ * permutations. */
+RM_API double rm_trend_test(const double *x, size_t n_blocks, const double *score, size_t n_sizes,
+                            size_t resamples, uint64_t seed, double *z);
+
+/* "rises" or "falls" where the corrected interval lies beyond 0, "borderline" where only the
+ * Holm-adjusted p is below 1 - level, "no trend shown". Static strings. */
+RM_API const char *rm_trend_verdict(const rm_trend *, double level);
+
+/* ---- equal tuning (tuning.c) ------------------------------------------------------------- */
+
+/* Expected test[i] of the one with the best tuning[i] among m of n configurations, over all
+ * m-subsets; tied ones share their places. NaN unless 1 <= m <= n or without memory. */
+RM_API double rm_best_of_m(const double *tuning, const double *test, size_t n, size_t m);
+
+/* The configurations of one strategy with one model, tuned on one half of the problems and tested
+ * on the other, averaged over random halves. */
+typedef struct rm_tuning {
+    size_t n;           /* configurations */
+    int *reports;       /* [n] indices into task->cells */
+    rm_estimate *value; /* [n] expected test accuracy of the best of m = 1 .. n */
+} rm_tuning;
+
+/* Two of them at equal tuning: the best of m of either. */
+typedef struct rm_tuning_pair {
+    int a, b; /* indices into task->tunings; a is the better one */
+    size_t m;
+    rm_estimate difference; /* a - b, at the stated level for this pair alone */
+} rm_tuning_pair;
+
 /* ---- the whole analysis (analyze.c) ------------------------------------------------------ */
 
 /* One curve of an expectation over k for one exchangeable cell. */
@@ -370,6 +516,7 @@ typedef struct rm_cell_report {
     size_t n_curves;
     rm_subset_curve *curves; /* of exchangeable cells with several candidates */
     char *refusal;           /* why there are no curves; NULL if there are any */
+    rm_scaling scaling;      /* of its pass@k */
     bool calibrated;         /* several candidates, so a vote share exists */
     rm_calibration calibration;
 } rm_cell_report;
@@ -413,6 +560,21 @@ typedef struct rm_task_report {
     rm_comparison *pairs;       /* the stated pairs of this task: a family of their own */
     size_t n_fronts;
     rm_front *fronts;
+    size_t n_trends;
+    rm_trend *trends; /* of every family of at least three sizes */
+    size_t n_areas;
+    rm_area *areas;
+    size_t n_area_pairs;
+    rm_area_pair *area_pairs; /* of every two families whose costs overlap */
+    size_t n_crossings;
+    rm_crossing *crossings; /* of every two pools: the largest of each family */
+    size_t n_passes;
+    rm_equal_passes *passes; /* pools against their baseline, single samples of other models and
+                              * the stated pairs */
+    size_t n_tunings;
+    rm_tuning *tunings; /* of strategies with at least two configurations */
+    size_t n_tuning_pairs;
+    rm_tuning_pair *tuning_pairs;
 } rm_task_report;
 
 typedef struct rm_analysis {

@@ -1,5 +1,6 @@
 /* analyze.c - everything about one set of records: per task a report of every cell, the families
- * its curves join, every cell against its baseline, the stated pairs, and the Pareto fronts.
+ * its curves join, every cell against its baseline, the stated pairs, the Pareto fronts, and what
+ * the curves say together: trends, areas, crossings, equal tuning.
  *
  * All statistics of a task come from the same resamples of its problems (bootstrap.c). */
 #include "analysis/internal.h"
@@ -79,8 +80,48 @@ static rm_status report_quantiles(const an_frame *frame, int at, const rm_analys
     return status;
 }
 
+/* Takes the columns of one curve out of the jobs, so that they outlive them. */
+static rm_status keep_curve(const rm_subset_curve *curve, an_jobs *jobs,
+                            const rm_subset_curve **kept, an_column **columns, rm_error *err)
+{
+    *columns = calloc(curve->n_points, sizeof **columns);
+    if (!*columns)
+        return rm_fail(err, RM_E_MEMORY, "no memory for a curve of %zu points", curve->n_points);
+    *kept = curve;
+    for (size_t i = 0; i < curve->n_points; i++)
+        an_jobs_take(jobs, &curve->value[i], &(*columns)[i]);
+    return RM_OK;
+}
+
+static rm_status keep_curves(const rm_cell_report *report, an_jobs *jobs, an_kept *kept,
+                             rm_error *err)
+{
+    rm_status status = RM_OK;
+    for (size_t i = 0; i < report->n_curves && !status; i++) {
+        const rm_subset_curve *curve = &report->curves[i];
+        if (curve->kind == RM_PASS_AT_K)
+            status = keep_curve(curve, jobs, &kept->pass, &kept->pass_column, err);
+        else if (curve->kind == RM_MAJ_AT_K && !curve->by)
+            status = keep_curve(curve, jobs, &kept->maj, &kept->maj_column, err);
+    }
+    return status;
+}
+
+void an_kept_free(an_kept *kept, size_t n)
+{
+    for (size_t c = 0; kept && c < n; c++) {
+        for (size_t i = 0; kept[c].pass_column && i < kept[c].pass->n_points; i++)
+            an_column_free(&kept[c].pass_column[i]);
+        for (size_t i = 0; kept[c].maj_column && i < kept[c].maj->n_points; i++)
+            an_column_free(&kept[c].maj_column[i]);
+        free(kept[c].pass_column);
+        free(kept[c].maj_column);
+    }
+    free(kept);
+}
+
 static rm_status report_cell(const an_frame *frame, int at, const rm_analysis_options *options,
-                             rm_cell_report *report, rm_error *err)
+                             rm_cell_report *report, an_kept *kept, rm_error *err)
 {
     an_jobs jobs = { 0 };
     report->cell = frame->cell[at];
@@ -92,6 +133,10 @@ static rm_status report_cell(const an_frame *frame, int at, const rm_analysis_op
         status = an_curves(frame, at, options, report, &jobs, err);
     if (!status)
         status = an_jobs_run(frame, &jobs, options, err);
+    if (!status)
+        status = keep_curves(report, &jobs, kept, err);
+    if (!status)
+        status = an_scaling(frame, kept, options, &report->scaling, err);
     if (!status)
         status = report_quantiles(frame, at, options, report, err);
     if (!status)
@@ -147,8 +192,7 @@ static bool common_problem(const an_frame *frame, int a, int b)
     return false;
 }
 
-/* Position in the frame of the cell's baseline, by the rule in rm_analysis_options. */
-static int baseline_of(const an_frame *frame, int at, const char *label)
+int an_baseline_of(const an_frame *frame, int at, const char *label)
 {
     const rm_cell *cells = frame->records->cells;
     int greedy = -1, same_model = -1;
@@ -165,8 +209,7 @@ static int baseline_of(const an_frame *frame, int at, const char *label)
     return same_model >= 0 ? same_model : greedy >= 0 ? greedy : 0;
 }
 
-/* Position in the frame of the cell with that label, -1 if the task has none. */
-static int cell_named(const an_frame *frame, const char *label)
+int an_cell_named(const an_frame *frame, const char *label)
 {
     for (int i = 0; i < (int)frame->n_cells; i++)
         if (strcmp(frame->records->cells[frame->cell[i]].label, label) == 0)
@@ -184,7 +227,7 @@ static size_t list_baselines(const an_frame *frame, const rm_analysis_options *o
 {
     size_t n = 0;
     for (int i = 0; i < (int)frame->n_cells; i++) {
-        int b = baseline_of(frame, i, options->baseline);
+        int b = an_baseline_of(frame, i, options->baseline);
         if (b != i && common_problem(frame, i, b))
             duels[n++] = (duel){ i, b };
     }
@@ -196,7 +239,7 @@ static size_t list_stated(const an_frame *frame, const rm_analysis_options *opti
 {
     size_t n = 0;
     for (size_t i = 0; i < options->n_pairs; i++) {
-        int a = cell_named(frame, options->pairs[i].a), b = cell_named(frame, options->pairs[i].b);
+        int a = an_cell_named(frame, options->pairs[i].a), b = an_cell_named(frame, options->pairs[i].b);
         if (a >= 0 && b >= 0 && a != b && common_problem(frame, a, b))
             duels[n++] = (duel){ a, b };
     }
@@ -266,11 +309,12 @@ static rm_status report_task(const rm_records *records, const char *name,
     task->n_problems = frame->n_problems;
     task->n_clusters = frame->n_clusters;
     task->cells = calloc(frame->n_cells, sizeof *task->cells);
-    if (!task->cells)
+    an_kept *kept = calloc(frame->n_cells, sizeof *kept);
+    if (!task->cells || !kept)
         status = rm_fail(err, RM_E_MEMORY, "no memory for %zu cells", frame->n_cells);
     for (size_t i = 0; i < frame->n_cells && !status; i++) {
         task->n_cells = i + 1;
-        status = report_cell(frame, (int)i, options, &task->cells[i], err);
+        status = report_cell(frame, (int)i, options, &task->cells[i], &kept[i], err);
         if (status)
             rm_fail_within(err, status, "%s", records->cells[frame->cell[i]].label);
     }
@@ -280,6 +324,15 @@ static rm_status report_task(const rm_records *records, const char *name,
         status = report_comparisons(frame, options, task, err);
     if (!status)
         status = an_fronts(frame, options, task, err);
+    if (!status)
+        status = an_trends(frame, options, task, err);
+    if (!status)
+        status = an_areas(frame, options, task, err);
+    if (!status)
+        status = an_crossings(frame, kept, options, task, err);
+    if (!status)
+        status = an_tunings(frame, options, task, err);
+    an_kept_free(kept, frame->n_cells);
     an_frame_free(frame);
     return status;
 }
@@ -411,6 +464,17 @@ void rm_analysis_free(rm_analysis *analysis)
         free(task->comparisons);
         free(task->pairs);
         free(task->fronts);
+        for (size_t i = 0; i < task->n_tunings; i++) {
+            free(task->tunings[i].reports);
+            free(task->tunings[i].value);
+        }
+        free(task->trends);
+        free(task->areas);
+        free(task->area_pairs);
+        free(task->crossings);
+        free(task->passes);
+        free(task->tunings);
+        free(task->tuning_pairs);
     }
     free(analysis->tasks);
     free(analysis);

@@ -54,6 +54,8 @@ rm_status an_options(const rm_analysis_options *given, rm_analysis_options *out,
         return rm_fail(err, RM_E_ARGUMENT, "power must lie between 0 and 1, not %g", o.power);
     if (!(o.margin >= 0 && o.margin <= 1))
         return rm_fail(err, RM_E_ARGUMENT, "margin must lie in [0, 1], not %g", o.margin);
+    if (o.direction == RM_DIRECTION_EQUAL && o.margin == 0)
+        return rm_fail(err, RM_E_ARGUMENT, "the claim that cells are equal needs a margin above 0");
     if (o.resamples < 100 || o.resamples > 1000000)
         return rm_fail(err, RM_E_ARGUMENT, "resamples must lie in [100, 1000000], not %zu",
                        o.resamples);
@@ -180,8 +182,8 @@ typedef struct shape {
     double acceleration;
 } shape;
 
-static void cluster_sums(const an_frame *frame, const an_column *column, size_t c, double *num,
-                         double *den)
+void an_cluster_sums(const an_frame *frame, const an_column *column, size_t c, double *num,
+                     double *den)
 {
     *num = *den = 0;
     size_t end = frame->problem_first[frame->cluster_first[c + 1]];
@@ -196,7 +198,7 @@ static shape column_shape(const an_frame *frame, const an_column *column)
     shape s = { .binary = true };
     double num = 0, den = 0, n, d, mean = 0, square = 0, cube = 0;
     for (size_t c = 0; c < frame->n_clusters; c++) {
-        cluster_sums(frame, column, c, &n, &d);
+        an_cluster_sums(frame, column, c, &n, &d);
         num += n;
         den += d;
         s.clusters += n > 0 || d > 0;
@@ -206,7 +208,7 @@ static shape column_shape(const an_frame *frame, const an_column *column)
     }
     for (int pass = 0; pass < 2; pass++) /* the mean of the jackknife, then its moments */
         for (size_t c = 0; c < frame->n_clusters; c++) {
-            cluster_sums(frame, column, c, &n, &d);
+            an_cluster_sums(frame, column, c, &n, &d);
             if ((n == 0 && d == 0) || den - d <= 0)
                 continue;
             double without = (num - n) / (den - d);
@@ -223,9 +225,8 @@ static shape column_shape(const an_frame *frame, const an_column *column)
     return s;
 }
 
-/* BCa interval from sorted replicates. */
-static void bca(const double *sorted, size_t n, double theta, double acceleration, double level,
-                rm_estimate *e)
+void an_bca(const double *sorted, size_t n, double theta, double acceleration, double level,
+            rm_estimate *e)
 {
     size_t below = 0, equal = 0;
     double tolerance = 1e-12 * fabs(theta); /* rounding must not split ties with theta */
@@ -308,7 +309,7 @@ rm_estimate an_interval(const an_frame *frame, const an_column *column, an_kind 
         return e;
     }
     gsl_sort(replicates, 1, valid);
-    bca(replicates, valid, e.value, s.acceleration, level, &e);
+    an_bca(replicates, valid, e.value, s.acceleration, level, &e);
     return e;
 }
 
@@ -329,6 +330,17 @@ rm_status an_jobs_add(an_jobs *jobs, an_column *column, an_kind kind, rm_estimat
     jobs->job[jobs->n++] = (an_job){ *column, kind, out };
     *column = (an_column){ 0 };
     return RM_OK;
+}
+
+bool an_jobs_take(an_jobs *jobs, const rm_estimate *out, an_column *column)
+{
+    for (size_t i = 0; i < jobs->n; i++)
+        if (jobs->job[i].out == out) {
+            *column = jobs->job[i].column;
+            jobs->job[i].column = (an_column){ 0 };
+            return true;
+        }
+    return false;
 }
 
 void an_jobs_free(an_jobs *jobs)

@@ -144,12 +144,62 @@ typedef struct an_jobs {
 rm_status an_jobs_add(an_jobs *, an_column *, an_kind, rm_estimate *out, rm_error *);
 rm_status an_jobs_run(const an_frame *, const an_jobs *, const rm_analysis_options *, rm_error *);
 void an_jobs_free(an_jobs *);
+/* Hands the column of a job that has been run over to the caller; false if there is none. */
+bool an_jobs_take(an_jobs *, const rm_estimate *out, an_column *);
 
 /* Interval of one column from its replicates (sorted in place). Shares that get a Wilson interval
  * and constants need none: an_needs_replicates tells. */
 bool an_needs_replicates(const an_frame *, const an_column *, an_kind);
 rm_estimate an_interval(const an_frame *, const an_column *, an_kind, double *replicates, size_t n,
                         double level);
+
+/* Sums of a column over one cluster. */
+void an_cluster_sums(const an_frame *, const an_column *, size_t cluster, double *num, double *den);
+
+/* BCa interval from sorted replicates: sets low, high and method. */
+void an_bca(const double *sorted, size_t n, double theta, double acceleration, double level,
+            rm_estimate *);
+
+/* ---- derived.c: statistics that are functions of several columns --------------------------- */
+
+/* Values, replicates and jackknife of n columns, from which any function of them gets an interval.
+ * A row that is no mean or ratio (a quantile) has no jackknife: NaN. */
+typedef struct an_bundle {
+    size_t n, resamples, n_clusters;
+    double *value;      /* [n] */
+    double *replicates; /* [n][resamples] */
+    double *jackknife;  /* [n][n_clusters] without that cluster */
+} an_bundle;
+
+rm_status an_bundle_new(const an_frame *, const an_column *, size_t n, const rm_analysis_options *,
+                        an_bundle *, rm_error *);
+/* Row `at` holds the quantile of a cell from now on. */
+rm_status an_bundle_quantile(const an_frame *, an_bundle *, size_t at, int cell_at,
+                             an_result_value *, double q, const rm_analysis_options *, rm_error *);
+void an_bundle_free(an_bundle *);
+
+/* Most values that a function takes. */
+enum { AN_MAX_ARGUMENTS = 256 };
+
+/* theta = f(x), x the values of the rows `member`; NaN where it is not defined. */
+typedef double an_function(const double *x, size_t n, const void *context);
+
+/* BCa interval of f(the rows `member`; NULL: the first n); bias-corrected only where a row has no jackknife. `problems` is what
+ * the estimate says it rests on. */
+rm_status an_derive(const an_bundle *, const size_t *member, size_t n, an_function *,
+                    const void *context, size_t problems, double level, rm_estimate *, rm_error *);
+
+/* The same of a statistic that may be infinite (outside the range that was measured): percentiles
+ * of the replicates, infinities among them, and the share of them that is finite. */
+rm_status an_derive_censored(const an_bundle *, const size_t *member, size_t n, an_function *,
+                             const void *context, size_t problems, double level, rm_estimate *,
+                             double *finite, rm_error *);
+
+/* Only the problems for which all columns have data keep theirs; how many these are. */
+size_t an_columns_common(const an_frame *, an_column *, size_t n);
+
+/* A copy of a column. */
+rm_status an_column_copy(const an_frame *, const an_column *, an_column *, rm_error *);
 
 /* ---- quantile.c -------------------------------------------------------------------------- */
 
@@ -220,6 +270,34 @@ rm_status an_holm(rm_comparison *, size_t n, rm_error *);
 /* Calibration of the vote share; *has is false if no result chose among several candidates. */
 rm_status an_calibration(const an_frame *, int cell_at, const rm_analysis_options *,
                          rm_calibration *, bool *has, rm_error *);
+
+/* ---- scaling.c, crossing.c, area.c, trend.c, tuning.c -------------------------------------- */
+
+/* The columns of a cell's curves, which outlive its report for what is computed from them. */
+typedef struct an_kept {
+    const rm_subset_curve *pass, *maj; /* in the cell's report; NULL: none */
+    an_column *pass_column, *maj_column; /* [n_points] */
+} an_kept;
+void an_kept_free(an_kept *, size_t n);
+
+/* Position in the frame of the cell's baseline, by the rule in rm_analysis_options (analyze.c). */
+int an_baseline_of(const an_frame *, int at, const char *label);
+/* Position in the frame of the cell with that label, -1 if the task has none. */
+int an_cell_named(const an_frame *, const char *label);
+
+rm_status an_scaling(const an_frame *, const an_kept *, const rm_analysis_options *, rm_scaling *,
+                     rm_error *);
+rm_status an_crossings(const an_frame *, const an_kept *, const rm_analysis_options *,
+                       rm_task_report *, rm_error *);
+rm_status an_areas(const an_frame *, const rm_analysis_options *, rm_task_report *, rm_error *);
+rm_status an_trends(const an_frame *, const rm_analysis_options *, rm_task_report *, rm_error *);
+rm_status an_tunings(const an_frame *, const rm_analysis_options *, rm_task_report *, rm_error *);
+
+/* Verifier, oracle or neither (pareto.c). */
+rm_front_class an_class_of(const rm_cell *);
+
+/* An interval reaches to 0 where the test of its level does not reject it (paired.c). */
+rm_estimate an_agreeing(rm_estimate, double p);
 
 rm_status an_fronts(const an_frame *, const rm_analysis_options *, rm_task_report *, rm_error *);
 

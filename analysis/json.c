@@ -1,21 +1,32 @@
 /* json.c - an analysis as one JSON object.
  *
- *   { "level", "resamples", "draws", "seed", "margin", "diversity_k", "tasks": [
+ *   { "level", "resamples", "draws", "seed", "margin", "direction",
+ *     "diversity_k", "tasks": [
  *     { "task", "n_problems", "n_clusters",
  *       "cells":       [ { "label", "model", "strategy", "params", "family", "size", ...,
  *                          <every quantity by its name>: estimate or null,
  *                          "pass@k": curve, "maj@k": curve,
  *                          "weighted_maj@k": { weight: curve }, "best-of-k": { score: curve },
  *                          "subsets_refused": why there are no curves,
+ *                          "scaling": { "law", "a", "b", "rmse" } or null,
  *                          "calibration": { "ece", "brier", "bins" } } ],
  *       "families":    [ { "family", "size_name", "cells": [label] } ],
- *       "comparisons": [ { "a", "b", "difference", "corrected", "p", "p_holm", "test", ... } ],
- *       "fronts":      [ { "cost", "class", "points": [...] } ] } ] }
+ *       "comparisons": [ { "a", "b", "difference", "corrected", "p", "p_holm", "test",
+ *                          "verdict", "claim": what it says of the stated direction, ... } ],
+ *       "fronts":      [ { "cost", "class", "points": [...] } ],
+ *       "trends":      [ { "family", "quantity", "slope_per_doubling", "corrected", "p", ... } ],
+ *       "areas":       [ { "family", "cost", "low", "high", "accuracy" } ],
+ *       "area_pairs":  [ { "a", "b", "cost", "difference", "takes_the_lead_at", ... } ],
+ *       "crossings":   [ { "curve", "behind", "ahead", "k": place } ],
+ *       "equal_passes": [ { "curve", "pool", "cell", "k": place } ],
+ *       "tunings":     [ { "model", "strategy", "cells", "best_of_m": [estimate] } ],
+ *       "tuning_pairs": [ { "a", "b", "m", "difference" } ] } ] }
  *
  * estimate: { "value", "low", "high", "n", "method" }; a curve is a list of estimates with "k" and
- * "mc_se". Numbers that are not finite (not measured, unlimited) are null. */
-#include "base/json.h"
-#include "analysis/analysis.h"
+ * "mc_se"; a place is an estimate whose members are "below" or "above" where they lie outside of
+ * what was measured, with the share of resamples "inside". Other numbers that are not finite (not
+ * measured, unlimited) are null. */
+#include "analysis/json_parts.h"
 
 #include <math.h>
 #include <string.h>
@@ -40,8 +51,12 @@ static void put_estimate(rm_json_writer *w, const char *key, const rm_estimate *
     rm_json_end(w);
 }
 
-static void put_interval(rm_json_writer *w, const char *key, const rm_estimate *e)
+void an_json_estimate(rm_json_writer *w, const char *key, const rm_estimate *e)
 {
+    if (e->n == 0) {
+        rm_json_null(w, key);
+        return;
+    }
     rm_json_object(w, key);
     rm_json_real(w, "level", e->level);
     put_estimate_members(w, e);
@@ -84,6 +99,7 @@ static void put_curves(rm_json_writer *w, const rm_cell_report *report)
                       &report->curves[i]);
     put_named_curves(w, "weighted_maj@k", RM_MAJ_AT_K, report);
     put_named_curves(w, "best-of-k", RM_BEST_OF_K, report);
+    an_json_scaling(w, &report->scaling);
 }
 
 static void put_calibration(rm_json_writer *w, const rm_calibration *c)
@@ -167,7 +183,6 @@ static void put_families(rm_json_writer *w, const rm_analysis *analysis, const r
 
 static void put_comparison(rm_json_writer *w, const rm_analysis *analysis, const rm_comparison *c)
 {
-    static const char *const verdicts[] = { "inconclusive", "supported", "refuted" };
     rm_json_object(w, NULL);
     rm_json_string(w, "a", analysis->records->cells[c->a].label);
     rm_json_string(w, "b", analysis->records->cells[c->b].label);
@@ -176,17 +191,20 @@ static void put_comparison(rm_json_writer *w, const rm_analysis *analysis, const
     rm_json_real(w, "accuracy_b", c->accuracy_b);
     rm_json_real(w, "only_a", c->only_a);
     rm_json_real(w, "only_b", c->only_b);
-    put_interval(w, "difference", &c->difference);
-    put_interval(w, "corrected", &c->corrected);
+    an_json_estimate(w, "difference", &c->difference);
+    an_json_estimate(w, "corrected", &c->corrected);
     rm_json_string(w, "test", c->test);
     rm_json_real(w, "p", c->p);
     rm_json_real(w, "p_holm", c->p_holm);
     rm_json_uint(w, "n_family", c->n_family);
     rm_json_real(w, "sd", c->sd);
     rm_json_real(w, "detectable", c->detectable);
+    rm_json_real(w, "needed", c->needed);
     rm_json_string(w, "verdict", rm_comparison_verdict(c, analysis->options.level));
     if (analysis->options.margin > 0)
-        rm_json_string(w, "equal", verdicts[c->equal]);
+        rm_json_string(w, "equal", rm_verdict_name(c->equal));
+    if (analysis->options.direction)
+        rm_json_string(w, "claim", rm_verdict_name(rm_comparison_claim(c, &analysis->options)));
     rm_json_end(w);
 }
 
@@ -225,6 +243,8 @@ rm_status rm_analysis_json(const rm_analysis *analysis, rm_text *text, rm_error 
     rm_json_uint(w, "draws", analysis->options.draws);
     rm_json_uint(w, "seed", analysis->options.seed);
     rm_json_real(w, "margin", analysis->options.margin > 0 ? analysis->options.margin : NAN);
+    if (analysis->options.direction)
+        rm_json_string(w, "direction", rm_direction_names[analysis->options.direction]);
     rm_json_uint(w, "diversity_k", analysis->options.diversity_k);
     rm_json_array(w, "tasks");
     for (size_t t = 0; t < analysis->n_tasks; t++) {
@@ -247,6 +267,7 @@ rm_status rm_analysis_json(const rm_analysis *analysis, rm_text *text, rm_error 
             put_comparison(w, analysis, &task->pairs[i]);
         rm_json_end(w);
         put_fronts(w, analysis, task);
+        an_json_curves(w, analysis, task);
         rm_json_end(w);
     }
     rm_json_end(w);

@@ -182,6 +182,7 @@ static void summarise(const an_frame *frame, const pair *x, const rm_analysis_op
     out->only_b = x->only_b;
     out->sd = x->n > 1 ? sqrt(square / (n - 1)) : NAN;
     out->detectable = rm_detectable(out->sd, n, options->level, options->power);
+    out->needed = rm_problems_needed(out->sd, options->margin, options->level, options->power);
     if (x->binary) {
         out->p = rm_mcnemar((size_t)(x->only_a + 0.5), (size_t)(x->only_b + 0.5));
         out->test = "exact McNemar";
@@ -245,8 +246,7 @@ done:
     return status;
 }
 
-/* Reaches to 0 where the test of this level does not reject it. */
-static rm_estimate agreeing(rm_estimate interval, double p)
+rm_estimate an_agreeing(rm_estimate interval, double p)
 {
     if (p >= 1 - interval.level) {
         interval.low = fmin(interval.low, 0);
@@ -294,8 +294,8 @@ rm_status an_compare(const an_frame *frame, const int *cells, const int *baselin
                         1 - (1 - options.level) / (double)n_family);
     }
     for (size_t i = 0; i < n && !status; i++) {
-        out[i].difference = agreeing(out[i].difference, out[i].p);
-        out[i].corrected = agreeing(out[i].corrected, out[i].p);
+        out[i].difference = an_agreeing(out[i].difference, out[i].p);
+        out[i].corrected = an_agreeing(out[i].corrected, out[i].p);
         out[i].equal = rm_verdict_equal(out[i].corrected, options.margin);
     }
     for (size_t c = 0; columns && c < m; c++)
@@ -366,4 +366,24 @@ const char *rm_comparison_verdict(const rm_comparison *c, double level)
     if (c->equal == RM_SUPPORTED)
         return "equal";
     return c->p_holm < 1 - level ? "borderline" : "inconclusive";
+}
+
+/* ---- the stated claim -------------------------------------------------------------------- */
+
+const char *const rm_direction_names[] = { "none", "higher", "lower", "equal", NULL };
+
+rm_verdict rm_comparison_claim(const rm_comparison *c, const rm_analysis_options *options)
+{
+    switch (options->direction) {
+    case RM_DIRECTION_HIGHER: return rm_verdict_better(c->corrected, +1, options->margin);
+    case RM_DIRECTION_LOWER: return rm_verdict_better(c->corrected, -1, options->margin);
+    case RM_DIRECTION_EQUAL: return rm_verdict_equal(c->corrected, options->margin);
+    default: return RM_INCONCLUSIVE;
+    }
+}
+
+const char *rm_verdict_name(rm_verdict verdict)
+{
+    static const char *const names[] = { "inconclusive", "supported", "refuted" };
+    return names[verdict];
 }

@@ -24,7 +24,7 @@ void rm_pareto(const double *cost, const double *accuracy, size_t n, bool *on_fr
     }
 }
 
-static rm_front_class class_of(const rm_cell *cell)
+rm_front_class an_class_of(const rm_cell *cell)
 {
     return cell->oracle ? RM_FRONT_ORACLE : cell->verifier ? RM_FRONT_VERIFIER : RM_FRONT_PLAIN;
 }
@@ -141,7 +141,7 @@ static rm_status add_front(const an_frame *frame, rm_quantity quantity, rm_front
     if (!at || !order || !x || !y || !probability || !on)
         goto no_memory;
     for (size_t i = 0; i < n_cells; i++)
-        if (class_of(&frame->records->cells[frame->cell[i]]) == kind && !isnan(cost->value[i]) &&
+        if (an_class_of(&frame->records->cells[frame->cell[i]]) == kind && !isnan(cost->value[i]) &&
             !isnan(accuracy->value[i])) {
             x[n] = cost->value[i];
             y[n] = accuracy->value[i];

@@ -119,6 +119,12 @@ double rm_detectable(double sd, double n, double level, double power)
     return (two_sided_z(level) + gsl_cdf_ugaussian_Pinv(power)) * sd / sqrt(n);
 }
 
+double rm_problems_needed(double sd, double difference, double level, double power)
+{
+    double at_one = rm_detectable(sd, 1, level, power);
+    return difference > 0 ? ceil(at_one * at_one / (difference * difference)) : NAN;
+}
+
 rm_verdict rm_verdict_better(rm_estimate difference, int direction, double margin)
 {
     double near = direction > 0 ? difference.low : -difference.high;

@@ -26,6 +26,10 @@ static const rm_quantity_info describe[RM_N_QUANTITIES] = {
                                   "tokens", false, false },
     [RM_Q_FLOPS_PER_CORRECT] = { "flops_per_correct", "FLOPs per correct answer", "FLOP", false,
                                  false },
+    [RM_Q_TOKENS_P50] = { "tokens_p50", "median generated tokens", "tokens", false, false },
+    [RM_Q_TOKENS_P95] = { "tokens_p95", "95th percentile of generated tokens", "tokens", false,
+                          false },
+    [RM_Q_CHOSEN_LP] = { "chosen_lp", "log-probability of the chosen answer", "nats", false, true },
     [RM_Q_LATENCY_MEAN_MS] = { "latency_mean_ms", "mean latency", "ms", false, false },
     [RM_Q_LATENCY_P50_MS] = { "latency_p50_ms", "median latency", "ms", false, false },
     [RM_Q_LATENCY_P95_MS] = { "latency_p95_ms", "95th percentile of latency", "ms", false, false },
@@ -63,6 +67,12 @@ double an_result_accuracy(const rm_result *r, const rm_cell *cell)
     for (size_t i = 0; i < r->n_samples; i++)
         right += r->samples[i].correct;
     return right / (double)r->n_samples;
+}
+
+static double chosen_lp(const rm_result *r, const rm_cell *cell)
+{
+    (void)cell;
+    return r->chosen >= 0 && (size_t)r->chosen < r->n_samples ? r->samples[r->chosen].lp : NAN;
 }
 
 static double missing(const rm_result *r, const rm_cell *cell)
@@ -155,6 +165,7 @@ static const struct source {
     [RM_Q_ENERGY_J] = { energy_j, NULL },
     [RM_Q_TOKENS_PER_CORRECT] = { generated_tokens, an_result_accuracy },
     [RM_Q_FLOPS_PER_CORRECT] = { flops, an_result_accuracy },
+    [RM_Q_CHOSEN_LP] = { chosen_lp, NULL },
     [RM_Q_LATENCY_MEAN_MS] = { an_result_latency, NULL },
     [RM_Q_TOKENS_PER_S] = { generated_tokens, machine_s },
     [RM_Q_LOAD] = { load, NULL },
@@ -182,6 +193,8 @@ static const struct {
     an_result_value *value;
     double q;
 } quantiles[] = {
+    { RM_Q_TOKENS_P50, generated_tokens, 0.50 },
+    { RM_Q_TOKENS_P95, generated_tokens, 0.95 },
     { RM_Q_LATENCY_P50_MS, an_result_latency, 0.50 },
     { RM_Q_LATENCY_P95_MS, an_result_latency, 0.95 },
     { RM_Q_TTFT_P50_MS, an_result_ttft, 0.50 },

@@ -247,6 +247,9 @@ rm_status rm_file_write(const char *path, const char *data, size_t n, rm_error *
 {
     rm_status status = RM_OK;
     rm_text temporary = { 0 };
+    struct stat there;
+    if (stat(path, &there) == 0 && !S_ISREG(there.st_mode)) /* renaming would put a file for it */
+        return rm_fail(err, RM_E_IO, "cannot replace %s: it is not a regular file", path);
     rm_text_printf(&temporary, "%s.%ld.tmp", path, (long)getpid());
     if (temporary.failed) {
         rm_text_free(&temporary);

@@ -34,7 +34,7 @@ typedef enum rm_status {
     RM_E_FORMAT,      /* a file or text from outside is malformed or inconsistent */
     RM_E_UNSUPPORTED, /* well-formed, but asks for something this build or backend lacks */
     RM_E_IO,          /* the operating system refused: open, read, write, full disk */
-    RM_E_MEMORY,      /* memory for the process ran out */
+    RM_E_MEMORY,      /* memory ran out: the process's, or the engine's for one problem alone */
     RM_E_LIMIT,       /* a problem's own KV quota or the model's context is exhausted */
     RM_E_BUDGET,      /* the problem's wall-clock or token budget is spent */
     RM_E_CANCELLED    /* stopped from outside (signal) */
@@ -85,7 +85,8 @@ RM_API rm_status rm_file_read(const char *path, size_t max_bytes, char **data, s
                               rm_error *err);
 
 /* Writes n bytes to a temporary file beside `path`, fsyncs, and renames it into place: after a
- * crash or a full disk `path` holds either its old content or all of the new one. */
+ * crash or a full disk `path` holds either its old content or all of the new one. A device, a pipe
+ * or a directory is refused. */
 RM_API rm_status rm_file_write(const char *path, const char *data, size_t n, rm_error *err);
 
 /* ---- time ------------------------------------------------------------------------------ */

@@ -261,6 +261,13 @@ rm_status rm_tokenize(const rm_model *model, const char *text, size_t n_bytes, b
                                err);
 }
 
+rm_status rm_tokenize_rendered(const rm_model *model, const char *text, const char *plain,
+                               size_t n_bytes, int32_t **tokens, int *n_tokens, rm_error *err)
+{
+    return rm_tokenizer_encode_rendered(model->weights->tokenizer, text, plain, n_bytes, tokens,
+                                        n_tokens, err);
+}
+
 void rm_detokenize(const rm_model *model, const int32_t *tokens, int n_tokens, bool special,
                    rm_text *text)
 {

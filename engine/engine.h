@@ -16,7 +16,8 @@
  * threads, page size, the KV limit, or what else runs.
  *
  * Errors.  rm_status and one sentence in rm_error, as base.h says. RM_E_LIMIT (quota, context)
- * and RM_E_BUDGET (time, tokens) are the two a strategy is expected to handle.
+ * and RM_E_BUDGET (time, tokens) are the two a strategy is expected to handle; RM_E_MEMORY is also
+ * a cache too small for one problem alone.
  *
  * Threads.  An engine and all that belongs to it are used from one thread at a time; the engine
  * runs its own workers underneath. */
@@ -132,6 +133,12 @@ RM_API const int32_t *rm_model_stop_tokens(const rm_model *, int *n);
 RM_API rm_status rm_tokenize(const rm_model *, const char *text, size_t n_bytes, bool special,
                              int32_t **tokens, int *n_tokens, rm_error *);
 
+/* A rendered chat prompt to tokens. Special tokens written out become their ids, except where
+ * plain[i] ([n_bytes], or NULL: nowhere) says that byte i is mere text; no BOS is put in front:
+ * chat templates write it themselves. Errors and *tokens as above. */
+RM_API rm_status rm_tokenize_rendered(const rm_model *, const char *text, const char *plain,
+                                      size_t n_bytes, int32_t **tokens, int *n_tokens, rm_error *);
+
 /* Appends the text of tokens to `text`. Special tokens are written out if `special`, else
  * dropped. Every byte sequence round-trips: rm_detokenize(rm_tokenize(s)) == s for valid UTF-8,
  * apart from the leading space that SentencePiece adds and this removes again (where a tokenizer.json
@@ -169,6 +176,7 @@ typedef struct rm_random_model {
     double rope_theta;         /* 0: 10000 */
     const char *weight_type;   /* "f32", "f16", "bf16" or "q8_0" */
     uint64_t seed;
+    const char *chat_template; /* written into the file; NULL: none */
 } rm_random_model;
 
 /* Writes it to `file` as GGUF, replacing the file only when all is written. */
@@ -180,10 +188,12 @@ typedef struct rm_run_options {
     uint64_t seed;            /* the run's seed: key of every random draw */
     uint64_t problem;         /* hash that names the problem */
     uint64_t stream;          /* 0, or the cell's hash where cells must not share draws */
-    size_t kv_quota_bytes;    /* most this run may hold; 0: the engine's limit. Counted in positions
-                              of its own tree, as if alone, and checked when a request is made,
-                              for the most it could add: pending tokens, and all but the last
-                              of those it may append */
+    size_t kv_quota_bytes;    /* most this run may hold; 0: no quota. Counted in positions of its own
+                              tree, as if alone, and checked when a request is made, for the most
+                              it could add: pending tokens, and all but the last of those it may
+                              append. More than the quota is RM_E_LIMIT; within it but more than
+                              the engine's limit is RM_E_MEMORY, which ends the problem, since no
+                              result may depend on that limit */
     double max_wall_ms;       /* 0: none. Once exceeded rm_eval returns RM_E_BUDGET, also in the
                               middle of a span */
     uint64_t max_generated_tokens; /* 0: none. Spans are cut there (RM_STOP_BUDGET), and a request
@@ -381,10 +391,7 @@ RM_API rm_status rm_eval(rm_run *, rm_request *, int n, rm_error *);
  * (math.c over num.h; at most 2 units in the last place from the exact value, pow 2 + |y log x|).
  * sqrt of <math.h> is exactly rounded everywhere and needs no replacement. */
 RM_API double rm_math_exp(double);
-RM_API double rm_math_expm1(double);      /* exp(x) - 1 */
 RM_API double rm_math_log(double);        /* natural; -infinity at 0, NaN below */
-RM_API double rm_math_log1p(double);      /* log(1 + x) */
-RM_API double rm_math_log1mexp(double);   /* log(1 - exp(x)), x < 0 */
 RM_API double rm_math_pow(double x, double y); /* x > 0 */
 
 #ifdef __cplusplus

@@ -199,8 +199,12 @@ static uint64_t most_positions(const rm_task *task, const rm_path *path)
     return (uint64_t)(rm_path_pending(path) + (appends ? task->capacity - 1 : 0));
 }
 
+/* A quota is the problem's own, and its strategy may work within it. What the engine has is not:
+ * an outcome that came of it would depend on the machine, so that running into it is a failure
+ * which no strategy handles. */
 static rm_status check_quota(const rm_run *run, rm_error *err)
 {
+    size_t quota = run->options.kv_quota_bytes, limit = run->engine->budget.limit_bytes;
     uint64_t held = rm_run_held_bytes(run), wanted = 0;
     for (int i = 0; i < run->n_tasks; i++)
         for (int m = 0; m < run->tasks[i].n_members; m++) {
@@ -208,13 +212,19 @@ static rm_status check_quota(const rm_run *run, rm_error *err)
             wanted +=
                 most_positions(&run->tasks[i], path) * path->model->weights->info.kv_position_bytes;
         }
-    if (held + wanted <= run->quota_bytes)
-        return RM_OK;
-    return rm_fail(err, RM_E_LIMIT,
-                   "the requests may need %llu bytes of key/value cache beside the %llu held; of "
-                   "the quota of %zu bytes %llu are left",
-                   (unsigned long long)wanted, (unsigned long long)held, run->quota_bytes,
-                   (unsigned long long)(run->quota_bytes > held ? run->quota_bytes - held : 0));
+    if (quota && held + wanted > quota)
+        return rm_fail(err, RM_E_LIMIT,
+                       "the requests may need %llu bytes of key/value cache beside the %llu held; "
+                       "of the quota of %zu bytes %llu are left",
+                       (unsigned long long)wanted, (unsigned long long)held, quota,
+                       (unsigned long long)(quota > held ? quota - held : 0));
+    if (held + wanted > limit)
+        return rm_fail(err, RM_E_MEMORY,
+                       "the requests of one problem may need %llu bytes of key/value cache beside "
+                       "the %llu held, more than the %zu of the whole engine: give it more, or the "
+                       "problem a quota to work within",
+                       (unsigned long long)wanted, (unsigned long long)held, limit);
+    return RM_OK;
 }
 
 static rm_status check_time(const rm_run *run, rm_error *err)

@@ -7,24 +7,9 @@ double rm_math_exp(double x)
     return rm_exp(x);
 }
 
-double rm_math_expm1(double x)
-{
-    return rm_expm1(x);
-}
-
 double rm_math_log(double x)
 {
     return rm_log(x);
-}
-
-double rm_math_log1p(double x)
-{
-    return rm_log1p(x);
-}
-
-double rm_math_log1mexp(double x)
-{
-    return rm_log1mexp(x);
 }
 
 double rm_math_pow(double x, double y)

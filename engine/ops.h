@@ -14,9 +14,10 @@
  *   products    y[n] accumulates over k = 0..K-1 in one order for any number of rows
  *   attention   the cache is cut into chunks of RM_CHUNK positions from position 0; for each
  *               chunk (max, sum, output) follow from the query and the chunk alone; chunks merge
- *               in ascending order, in prefill and in decode alike; under a sliding window the chunk
- *               in which a query's first position lies is computed over those of its positions
- *               that the query sees, counted from the first of them
+ *               in ascending order, in prefill and in decode alike; over a bf16 cache the
+ *               query and the exponentials are rounded to bf16 as well; under a sliding window the
+ *               chunk in which a query's first position lies is computed over those of its
+ *               positions that the query sees, counted from the first of them
  *   softmax     one fixed order; our own exp; no libm on the way to a record
  *
  * Dimension letters, used throughout the engine:

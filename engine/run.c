@@ -82,9 +82,6 @@ rm_status rm_run_new(rm_engine *engine, const rm_run_options *options, rm_run **
     run->engine = engine;
     if (options)
         run->options = *options;
-    run->quota_bytes = engine->budget.limit_bytes;
-    if (run->options.kv_quota_bytes && run->options.kv_quota_bytes < run->quota_bytes)
-        run->quota_bytes = run->options.kv_quota_bytes;
     run->started_s = rm_now_s();
     run->prev = engine->last_run;
     if (engine->last_run)

@@ -66,7 +66,6 @@ typedef struct rm_task {
 struct rm_run {
     rm_engine *engine;
     rm_run_options options;
-    size_t quota_bytes;
     rm_run *next, *prev;        /* the engine's runs in order of admission */
     rm_coroutine *coroutine;    /* NULL for rm_run_open's */
     rm_job *job;

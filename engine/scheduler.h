@@ -7,7 +7,7 @@
  *   1. runs admitted later, the newest first, are suspended: they give every page back
  *   2. else the run waits, unless it is the first active one
  *   3. the first active run takes what cached prefixes hold, and what it still lacks beyond the
- *      limit: its quota has bounded it, so this is no more than the rounding to whole pages
+ *      limit: rm_eval has checked its needs, so this is no more than the rounding to whole pages
  *
  * So the first active run always advances, and nothing a run computes depends on who else holds
  * pages. A suspended run's positions are evaluated again, along its token tree and each once,

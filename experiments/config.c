@@ -11,8 +11,11 @@
  *     }
  *
  * README.md explains every key. The hash of a configuration covers what changes a record, so that
- * a run directory can be resumed only with the configuration that made it; the number of problems
- * is not part of it (a run may be extended), nor are threads, concurrency and file names. */
+ * a run directory can be resumed only with the configuration that made it. A limit of one outcome
+ * belongs to it, since a strategy sees it and works within it. The number of problems does not (a
+ * run may be extended), nor do file names, threads, concurrency and kv_mib: a cache that is too
+ * small for one problem ends the run instead of changing an outcome. Nor does isa: where the bits
+ * depend on it, the run directory remembers the variant and refuses another (runner.c). */
 #define _GNU_SOURCE
 #include "experiments/config_private.h"
 
@@ -63,10 +66,12 @@ static const rm_key latency_keys[] = {
     { 0 },
 };
 
-/* Limits of one outcome, and sizes in MiB, which are read as reals and kept in bytes. */
+/* Limits of one outcome, sizes in MiB, which are read as reals and kept in bytes, and the name of
+ * an instruction set. */
 typedef struct sizes {
     double max_wall_ms, kv_mib, kv_quota_mib;
     uint64_t max_generated_tokens;
+    int isa;                     /* index; -1: not said */
 } sizes;
 
 #define SIZES(field) offsetof(sizes, field)
@@ -77,14 +82,17 @@ static const rm_key limit_keys[] = {
     { 0 },
 };
 
+const char *const rm_isa_names[] = { "avx512-bf16", "avx512", "avx2", "portable", NULL };
+
 static const rm_key engine_keys[] = {
     { "concurrency", RM_KEY_INT, CONFIG(concurrency), 1, 100000, NULL, "" },
-    { "threads", RM_KEY_INT, CONFIG(threads), 1, 4096, NULL, "" },
-    { "max_batch_rows", RM_KEY_INT, CONFIG(max_batch_rows), 1, 1 << 20, NULL, "" },
+    { "threads", RM_KEY_INT, CONFIG(threads), 1, 1024, NULL, "" },
+    { "max_batch_rows", RM_KEY_INT, CONFIG(max_batch_rows), 16, 1 << 16, NULL, "" },
     { 0 },
 };
 static const rm_key engine_size_keys[] = {
     { "kv_mib", RM_KEY_REAL, SIZES(kv_mib), 1, 1e9, NULL, "" },
+    { "isa", RM_KEY_CHOICE, SIZES(isa), 0, 0, rm_isa_names, "" },
     { 0 },
 };
 
@@ -95,12 +103,14 @@ typedef struct analysis {
     int metric;
     char *baseline;
     double margin;
+    int direction;
     const cJSON *comparisons;
 } analysis;
 
 static const rm_key analysis_keys[] = {
     { "primary_metric", RM_KEY_CHOICE, offsetof(analysis, metric), 0, 0, metric_names, "" },
     { "margin", RM_KEY_REAL, offsetof(analysis, margin), 0, 1, NULL, "" },
+    { "direction", RM_KEY_CHOICE, offsetof(analysis, direction), 0, 0, rm_direction_names, "" },
     { "baseline", RM_KEY_STRING, offsetof(analysis, baseline), 0, 0, NULL, "" },
     { "comparisons", RM_KEY_ANY, offsetof(analysis, comparisons), 0, 0, NULL, "" },
     { 0 },
@@ -247,7 +257,7 @@ static rm_status read_seeds(rm_config *config, const rm_json *json, const cJSON 
 
 static rm_status read_sizes(rm_config *config, const rm_json *json, const top *t, rm_error *err)
 {
-    sizes z = { 0 };
+    sizes z = { .isa = -1 };
     rm_status st = RM_OK;
     config->latency_repeats = 3;
     config->latency_warmup = 1;
@@ -258,6 +268,7 @@ static rm_status read_sizes(rm_config *config, const rm_json *json, const top *t
     if (!st && t->engine)
         st = rm_keys_read(json, t->engine, "engine", engine_keys, config, engine_size_keys, &z,
                           err);
+    config->isa = z.isa < 0 ? NULL : rm_isa_names[z.isa];
     config->max_wall_ms = z.max_wall_ms;
     config->max_generated_tokens = z.max_generated_tokens;
     config->kv_bytes = (size_t)(z.kv_mib * 1048576.0);
@@ -349,7 +360,12 @@ static rm_status read_analysis(rm_config *config, const rm_json *json, const cJS
                          "analysis.baseline", err);
     if (!st && a.comparisons)
         st = read_pairs(config, json, a.comparisons, err);
+    if (!st && a.direction == RM_DIRECTION_EQUAL && !(a.margin > 0))
+        st = rm_json_fail(err, RM_E_ARGUMENT, json,
+                          cJSON_GetObjectItemCaseSensitive(object, "direction"),
+                          "analysis.direction: \"equal\" needs a \"margin\" above 0");
     config->margin = a.margin;
+    config->direction = (rm_direction)a.direction;
     config->baseline = a.baseline;
     if (!st && !(config->primary_metric = strdup(metric_names[a.metric])))
         st = out_of_memory(err);

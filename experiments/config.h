@@ -6,8 +6,13 @@
 #ifndef RM_EXPERIMENTS_CONFIG_H
 #define RM_EXPERIMENTS_CONFIG_H
 
+#include "analysis/analysis.h"
 #include "experiments/task.h"
 #include "strategies/strategy.h"
+
+/* Values of `engine.isa` and --isa; NULL-terminated. Which of them a processor has, the engine
+ * knows. */
+extern const char *const rm_isa_names[];
 
 typedef struct rm_config_model {
     char *name;                  /* how cells refer to it */
@@ -52,13 +57,15 @@ typedef struct rm_config {
     uint64_t max_generated_tokens;
     size_t kv_bytes, kv_quota_bytes;
     int concurrency, threads, max_batch_rows; /* 0: the default */
+    const char *isa;             /* static; NULL: the best there is */
     char *primary_metric;        /* "accuracy", so far the only one with paired tests */
     double margin;               /* delta of the comparison; NaN if none */
+    rm_direction direction;      /* what is claimed of each cell against its baseline */
     char *baseline;              /* label of the cell the family is compared with, or NULL */
     rm_config_pair *pairs;       /* [n_pairs] */
     int n_pairs;
     uint64_t hash;               /* of everything that changes a record: not threads, concurrency,
-                                    batch rows or names of files */
+                                    batch rows, kv_bytes or names of files */
 } rm_config;
 
 /* Names of files in a configuration are relative to its own directory. rm_config_parse takes the
@@ -74,5 +81,9 @@ void rm_config_free(rm_config *);
  * bound in most cases. `problems` 0: as the configuration says. */
 rm_status rm_config_describe(const rm_config *, const rm_model_info *const *models, int problems,
                              bool json, rm_text *out, rm_error *);
+/* The same with the models themselves (NULL: none is open): where prompts go through chat templates
+ * they are shown as each model reads them. */
+rm_status rm_config_describe_open(const rm_config *, rm_model *const *models, int problems, bool json,
+                                  rm_text *out, rm_error *);
 
 #endif

@@ -123,15 +123,55 @@ static estimate add_cells(const rm_config *config, const rm_model_info *const *m
 static void add_analysis(const rm_config *config, rm_text *out)
 {
     rm_text_printf(out, "\nanalysis\n  %s", config->primary_metric);
+    if (config->direction)
+        rm_text_printf(out, ", claimed to be %s", rm_direction_names[config->direction]);
     if (isfinite(config->margin))
-        rm_text_printf(out, ", equal within %g", config->margin);
+        rm_text_printf(out, ", margin %g", config->margin);
     rm_text_printf(out, "; every cell against %s\n",
                    config->baseline ? config->baseline : "its model's greedy cell");
     for (int i = 0; i < config->n_pairs; i++)
         rm_text_printf(out, "  %s vs %s\n", config->pairs[i].a, config->pairs[i].b);
 }
 
+/* The first prompt of a task as its models read it, to `out` or to `w`. */
+static rm_status add_chats(const rm_config *config, int task, const rm_item *item,
+                           rm_model *const *opened, rm_text *out, rm_json_writer *w, rm_error *err)
+{
+    rm_status st = RM_OK;
+    for (int m = 0; m < config->n_models && !st; m++) {
+        bool used = false;
+        rm_text prompt = { 0 }, plain = { 0 };
+        char hash[17];
+        for (int c = 0; c < config->n_cells; c++)
+            for (int k = 0; k < config->cells[c].n_models; k++)
+                used = used || (config->cells[c].task == task && config->cells[c].models[k] == m);
+        if (!used)
+            continue;
+        st = rm_task_prompt(config->tasks[task], item, opened[m], &prompt, &plain, err);
+        const char *origin = rm_task_chat_origin(config->tasks[task], opened[m]);
+        snprintf(hash, sizeof hash, "%016" PRIx64, rm_hash_bytes(prompt.data, prompt.length));
+        if (st)
+            rm_fail_within(err, st, "model %s", config->models[m].name);
+        else if (w) {
+            rm_json_object(w, NULL);
+            rm_json_string(w, "model", config->models[m].name);
+            rm_json_string(w, "chat_template", origin);
+            rm_json_string(w, "prompt", prompt.data);
+            rm_json_string(w, "prompt_hash", hash);
+            rm_json_end(w);
+        } else {
+            rm_text_printf(out, "    as %s reads it, hash %s (chat template: %s):\n",
+                           config->models[m].name, hash, origin);
+            add_indented(out, prompt.data);
+        }
+        rm_text_free(&prompt);
+        rm_text_free(&plain);
+    }
+    return st;
+}
+
 static rm_status describe_text(const rm_config *config, const rm_model_info *const *models,
+                               rm_model *const *opened,
                                int problems, rm_text *out, rm_error *err)
 {
     rm_text_printf(out, "experiment %s\n", config->name);
@@ -156,6 +196,8 @@ static rm_status describe_text(const rm_config *config, const rm_model_info *con
                        rm_task_has_verifier(task) ? ", exact verifier" : "",
                        n_problems(config, i, problems), item->prompt_hash);
         add_indented(out, item->seen.prompt);
+        if (opened && rm_task_is_chat(task) && (st = add_chats(config, i, item, opened, out, NULL, err)))
+            return st;
         rm_text_printf(out, "      reference %s\n", item->reference);
     }
     estimate total = add_cells(config, models, problems, out);
@@ -175,8 +217,8 @@ static rm_status describe_text(const rm_config *config, const rm_model_info *con
     return RM_OK;
 }
 
-static rm_status describe_tasks(const rm_config *config, int problems, rm_json_writer *w,
-                                rm_error *err)
+static rm_status describe_tasks(const rm_config *config, rm_model *const *opened, int problems,
+                                rm_json_writer *w, rm_error *err)
 {
     rm_json_array(w, "tasks");
     for (int i = 0; i < config->n_tasks; i++) {
@@ -196,6 +238,13 @@ static rm_status describe_tasks(const rm_config *config, int problems, rm_json_w
         rm_json_string(w, "prompt", item->seen.prompt);
         rm_json_string(w, "prompt_hash", hash);
         rm_json_string(w, "reference", item->reference);
+        if (opened && rm_task_is_chat(task)) {
+            rm_json_array(w, "chats");
+            st = add_chats(config, i, item, opened, NULL, w, err);
+            rm_json_end(w);
+            if (st)
+                return st;
+        }
         rm_json_end(w);
     }
     rm_json_end(w);
@@ -207,6 +256,7 @@ static void describe_analysis(const rm_config *config, rm_json_writer *w)
     rm_json_object(w, "analysis");
     rm_json_string(w, "primary_metric", config->primary_metric);
     rm_json_real(w, "margin", config->margin);
+    rm_json_string(w, "direction", rm_direction_names[config->direction]);
     rm_json_string(w, "baseline", config->baseline);
     rm_json_array(w, "comparisons");
     for (int i = 0; i < config->n_pairs; i++) {
@@ -220,6 +270,7 @@ static void describe_analysis(const rm_config *config, rm_json_writer *w)
 }
 
 static rm_status describe_json(const rm_config *config, const rm_model_info *const *models,
+                               rm_model *const *opened,
                                int problems, rm_text *out, rm_error *err)
 {
     rm_json_writer w = { .out = out, .pretty = true };
@@ -237,7 +288,7 @@ static rm_status describe_json(const rm_config *config, const rm_model_info *con
         rm_json_end(&w);
     }
     rm_json_end(&w);
-    rm_status st = describe_tasks(config, problems, &w, err);
+    rm_status st = describe_tasks(config, opened, problems, &w, err);
     if (st)
         return st;
     rm_json_array(&w, "seeds");
@@ -282,12 +333,32 @@ static rm_status describe_json(const rm_config *config, const rm_model_info *con
     return RM_OK;
 }
 
+static rm_status describe(const rm_config *config, const rm_model_info *const *models,
+                          rm_model *const *opened, int problems, bool json, rm_text *out,
+                          rm_error *err)
+{
+    rm_status st = json ? describe_json(config, models, opened, problems, out, err)
+                        : describe_text(config, models, opened, problems, out, err);
+    if (!st && out->failed)
+        st = rm_fail(err, RM_E_MEMORY, "out of memory for the plan");
+    return st;
+}
+
 rm_status rm_config_describe(const rm_config *config, const rm_model_info *const *models,
                              int problems, bool json, rm_text *out, rm_error *err)
 {
-    rm_status st = json ? describe_json(config, models, problems, out, err)
-                        : describe_text(config, models, problems, out, err);
-    if (!st && out->failed)
-        st = rm_fail(err, RM_E_MEMORY, "out of memory for the plan");
+    return describe(config, models, NULL, problems, json, out, err);
+}
+
+rm_status rm_config_describe_open(const rm_config *config, rm_model *const *models, int problems,
+                                  bool json, rm_text *out, rm_error *err)
+{
+    const rm_model_info **infos = calloc((size_t)config->n_models + 1, sizeof *infos);
+    if (!infos)
+        return rm_fail(err, RM_E_MEMORY, "out of memory for the plan");
+    for (int i = 0; models && i < config->n_models; i++)
+        infos[i] = rm_model_describe(models[i]);
+    rm_status st = describe(config, models ? infos : NULL, models, problems, json, out, err);
+    free(infos);
     return st;
 }

@@ -27,10 +27,13 @@ rm_status rm_export(rm_store *, rm_export_format, unsigned flags, FILE *, rm_err
 /* Samples made elsewhere, one JSON object a line, into a new run directory: problem, strategy,
  * candidate, answer, correct, and if known model, task, seed, params, text, reference, n_prompt,
  * n_generated, finish_reason, latency_ms, lp, lp_sampling, score, scores {name: value},
- * step_scores [..], cluster, level, chosen, exchangeable (default: true where an outcome has
- * several candidates), timing, repeat, and the outcome's account as rm_export writes it
- * (generated_tokens, rounds, flops, ...). An outcome that failed is a line whose candidate is
- * null. Other keys are ignored. *n is the number of lines. */
+ * step_scores [..], cluster, level, chosen, timing, repeat, and the outcome's account as rm_export
+ * writes it (generated_tokens, rounds, flops, ...). Of the line's cell: label (default: made of
+ * what the cell is), exchangeable (default: true where an outcome has several candidates), verifier
+ * and oracle (an exact verifier, the reference answer took part in choosing; default: false); the
+ * lines of a cell must agree. An outcome that failed is a line whose candidate is null. Other keys
+ * are ignored. A line that cannot be understood is refused before anything is written. *n is the
+ * number of lines. */
 rm_status rm_import(const char *file, const char *dir, const char *command, size_t *n, rm_error *);
 
 /* ---- regrade ----------------------------------------------------------------------------- */

@@ -6,7 +6,7 @@
  *   runner.h       executes a plan into a run directory
  *   exchange.h     export, import, grading again
  *   manifest.h     what a run was made with
- *   model_files.h  where models are found
+ *   model_files.h  where models are found, and whether they fit together
  *
  * From a configuration to records:
  *

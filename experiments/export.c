@@ -35,6 +35,8 @@ static const struct column {
     { "cluster", TEXT, 0, "p.cluster" },
     { "level", TEXT, 0, "p.level" },
     { "exchangeable", FLAG, 0, "c.exchangeable" },
+    { "verifier", FLAG, 0, "c.verifier" },
+    { "oracle", FLAG, 0, "c.oracle" },
     { "text", TEXT, 0, "k.text" },
     { "tokens", TOKENS, 0, "k.tokens" },
     { "finish_reason", TEXT, 0, "k.reason" },

@@ -114,6 +114,8 @@ static void add_settings(rm_json_writer *w, const rm_config *config, const rm_ru
     rm_json_string(w, "configuration_hash", hash);
     rm_json_string(w, "mode", mode_name(o->mode));
     rm_json_int(w, "problems", o->problems ? o->problems : config->problems);
+    if (config->latency_problems || o->mode == RM_MODE_LATENCY)
+        rm_json_uint(w, "latency_seed", config->seeds[0]); /* that phase uses the first one only */
     rm_json_int(w, "concurrency", o->concurrency ? o->concurrency : config->concurrency);
     rm_json_end(w);
 }
@@ -158,6 +160,26 @@ rm_status rm_manifest_imported(rm_store *store, const char *file, const char *co
 
 /* ---- the file ------------------------------------------------------------------------------------- */
 
+/* Tokens that all prompts of a task begin with and that were evaluated once for all outcomes
+ * (runner.c): no wall_ms and no ttft_ms holds their prefill. */
+static rm_status add_prefixes(rm_json_writer *w, rm_store *store, rm_error *err)
+{
+    sqlite3_stmt *rows = NULL;
+    int code = SQLITE_DONE;
+    rm_status status = rm_store_prepare(
+        store, "SELECT value FROM meta WHERE key GLOB 'prefix *' ORDER BY key", &rows, err);
+    if (status)
+        return status;
+    rm_json_array(w, "shared_prefixes");
+    while ((code = sqlite3_step(rows)) == SQLITE_ROW)
+        rm_json_raw(w, NULL, (const char *)sqlite3_column_text(rows, 0));
+    rm_json_end(w);
+    if (code != SQLITE_DONE)
+        status = rm_store_fail(store, "read the shared prefixes", err);
+    sqlite3_finalize(rows);
+    return status;
+}
+
 rm_status rm_manifest_text(rm_store *store, rm_text *out, rm_error *err)
 {
     sqlite3_stmt *rows = NULL;
@@ -181,11 +203,13 @@ rm_status rm_manifest_text(rm_store *store, rm_text *out, rm_error *err)
         rm_json_end(&w);
     }
     rm_json_end(&w);
-    rm_json_end(&w);
-    rm_text_puts(out, "\n");
     if (code != SQLITE_DONE)
         status = rm_store_fail(store, "read the sessions", err);
-    else if (out->failed)
+    else
+        status = add_prefixes(&w, store, err);
+    rm_json_end(&w);
+    rm_text_puts(out, "\n");
+    if (!status && out->failed)
         status = rm_fail(err, RM_E_MEMORY, "no memory for the manifest");
     sqlite3_finalize(rows);
     return status;

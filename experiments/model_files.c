@@ -130,3 +130,31 @@ rm_status rm_model_find(const char *name, const char *beside, char **path, rm_er
     return rm_fail(err, RM_E_ARGUMENT, "there is no model file %s, and no embedded model of that "
                    "name (`ramify models` lists them)", name);
 }
+
+/* ---- models that work together ------------------------------------------------------------ */
+
+static rm_status cell_fits(const rm_config *config, const rm_plan_cell *cell,
+                           rm_model *const *models, rm_error *err)
+{
+    const rm_strategy *strategy = rm_params_strategy(cell->params);
+    if (!(strategy->needs(rm_params_values(cell->params)) & RM_NEEDS_ONE_VOCABULARY))
+        return RM_OK;
+    int first = cell->models[0];
+    for (int m = 1; m < cell->n_models; m++) {
+        int other = cell->models[m];
+        rm_status status = rm_model_same_vocabulary(models[first], models[other], err);
+        if (status)
+            return rm_fail_within(err, status, "cell %s: %s needs models of one vocabulary, but %s "
+                                  "and %s differ", cell->label, strategy->name,
+                                  config->models[first].name, config->models[other].name);
+    }
+    return RM_OK;
+}
+
+rm_status rm_models_fit(const rm_config *config, rm_model *const *models, rm_error *err)
+{
+    rm_status status = RM_OK;
+    for (int i = 0; i < config->n_cells && !status; i++)
+        status = cell_fits(config, &config->cells[i], models, err);
+    return status;
+}

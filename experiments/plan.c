@@ -332,6 +332,7 @@ static void shuffle(int *order, int n, uint64_t seed, int problem, int repeat)
     }
 }
 
+/* The first seed only: repeats measure one and the same outcome. */
 static rm_status latency_round(rm_plan *plan, int problem, int repeat, const int *order,
                                rm_error *err)
 {

@@ -12,17 +12,28 @@ typedef struct regrader {
     rm_regrade_summary *summary;
 } regrader;
 
-enum { OUTCOME, K, TASK, IDX, ID, LABEL, SEED, TEXT, ANSWER, CORRECT, CHOSEN, TRUNCATED };
+enum { OUTCOME, K, TASK, IDX, ID, LABEL, SEED, TEXT, ANSWER, CORRECT, CHOSEN, TRUNCATED, PROMPT };
 
 static rm_status prepare(regrader *g, rm_error *err)
 {
+    rm_text sql = { 0 };
+    sqlite3_stmt *table = NULL;
     rm_status status = rm_store_prepare(
-        g->store,
+        g->store, "SELECT 1 FROM sqlite_master WHERE name = 'prompts'", &table, err);
+    bool prompts = !status && sqlite3_step(table) == SQLITE_ROW; /* runs from before chats have none */
+    sqlite3_finalize(table);
+    rm_text_printf(&sql,
         "SELECT o.outcome, k.k, c.task, p.idx, p.id, c.label, o.seed, k.text, k.answer, k.correct,"
-        " k.k = o.chosen, k.truncated FROM outcomes o JOIN cells c USING (cell) JOIN problems p USING (problem)"
+        " k.k = o.chosen, k.truncated, %s FROM outcomes o JOIN cells c USING (cell) JOIN problems p"
+        " USING (problem)"
         " JOIN candidates k USING (outcome)"
         " ORDER BY o.cell, p.idx, o.seed, o.timing DESC, o.repeat, k.k",
-        &g->rows, err);
+        prompts ? "(SELECT q.prompt FROM prompts q WHERE q.problem = p.problem AND q.model = c.model)"
+                : "NULL");
+    if (!status)
+        status = sql.failed ? rm_fail(err, RM_E_MEMORY, "no memory to read the records")
+                            : rm_store_prepare(g->store, sql.data, &g->rows, err);
+    rm_text_free(&sql);
     if (!status)
         status = rm_store_prepare(
             g->store, "UPDATE candidates SET answer = ?, correct = ? WHERE outcome = ? AND k = ?",
@@ -84,8 +95,11 @@ static rm_status regrade_row(regrader *g, void (*changed)(void *, const rm_regra
         return RM_OK;
     }
     rm_status status = find_item(g, &item, &task, err);
+    rm_item read = status ? (rm_item){ 0 } : *item; /* with the prompt as the model read it */
+    if (sqlite3_column_text(g->rows, PROMPT))
+        read.seen.prompt = (const char *)sqlite3_column_text(g->rows, PROMPT);
     if (!status)
-        status = rm_task_grade(task, item, text, sqlite3_column_int(g->rows, TRUNCATED) != 0,
+        status = rm_task_grade(task, &read, text, sqlite3_column_int(g->rows, TRUNCATED) != 0,
                                &answer, &correct, err);
     if (status)
         return status;

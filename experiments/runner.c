@@ -40,6 +40,8 @@ static rm_status keep_analysis(const rm_config *config, rm_store *store, rm_erro
         snprintf(margin, sizeof margin, "%.17g", config->margin);
         status = rm_store_set_meta(store, "margin", margin, err);
     }
+    if (!status && config->direction)
+        status = rm_store_set_meta(store, "direction", rm_direction_names[config->direction], err);
     if (status || !config->n_pairs)
         return status;
     rm_text pairs = { 0 };
@@ -149,24 +151,6 @@ static rm_status check_recorded(runner *r, const char *key, const char *value, c
     return status;
 }
 
-/* Refuses a cell of several models that need one vocabulary before anything is spent. */
-static rm_status check_vocabularies(const runner *r, const rm_plan_cell *cell, rm_error *err)
-{
-    const rm_strategy *strategy = rm_params_strategy(cell->params);
-    if (!(strategy->needs(rm_params_values(cell->params)) & RM_NEEDS_ONE_VOCABULARY))
-        return RM_OK;
-    int first = cell->models[0];
-    for (int m = 1; m < cell->n_models; m++) {
-        int other = cell->models[m];
-        rm_status status = rm_model_same_vocabulary(r->models[first], r->models[other], err);
-        if (status)
-            return rm_fail_within(err, status, "cell %s: %s needs models of one vocabulary, but %s "
-                                  "and %s differ", cell->label, strategy->name,
-                                  r->config->models[first].name, r->config->models[other].name);
-    }
-    return RM_OK;
-}
-
 static rm_status open_model(runner *r, int index, rm_error *err)
 {
     const rm_config_model *wanted = &r->config->models[index];
@@ -191,9 +175,9 @@ static rm_status open_engine(runner *r, rm_error *err)
 {
     const rm_config *config = r->config;
     const rm_runner_options *o = r->options;
-    rm_engine_options engine = { .isa = o->isa,
+    rm_engine_options engine = { .isa = o->isa ? o->isa : config->isa,
                                  .n_threads = o->threads ? o->threads : config->threads,
-                                 .kv_bytes = config->kv_bytes,
+                                 .kv_bytes = o->kv_bytes ? o->kv_bytes : config->kv_bytes,
                                  .max_batch_rows = o->max_batch_rows ? o->max_batch_rows
                                                                      : config->max_batch_rows };
     rm_status status = rm_engine_open(&engine, &r->engine, err);
@@ -204,19 +188,39 @@ static rm_status open_engine(runner *r, rm_error *err)
         status = rm_fail(err, RM_E_MEMORY, "no memory for the models of the run");
     for (int i = 0; i < config->n_models && !status; i++)
         status = open_model(r, i, err);
-    for (int i = 0; i < config->n_cells && !status; i++)
-        status = check_vocabularies(r, &config->cells[i], err);
-    return status;
+    if (!status)
+        status = rm_models_fit(config, r->models, err);
+    return status ? status : runner_check_chats(r, err);
 }
 
 /* ---- prefixes ------------------------------------------------------------------------------------- */
 
 enum { PREFIX_MIN = 32, PREFIX_PROBLEMS = 8 };
 
+static rm_status prompt_tokens(const runner *r, const rm_plan_cell *cell, const rm_item *item,
+                               const rm_model *model, int32_t **tokens, int *n)
+{
+    rm_problem problem = item->seen;
+    rm_text prompt = { 0 }, plain = { 0 };
+    rm_status status = RM_OK;
+    if (rm_task_is_chat(r->config->tasks[cell->task])
+        && !(status = runner_prompt(r, cell, item, &prompt, &plain, NULL))) {
+        problem.prompt = prompt.data;
+        problem.prompt_plain = plain.data;
+    }
+    if (!status)
+        status = rm_problem_tokenize(&problem, model, tokens, n, NULL);
+    rm_text_free(&prompt);
+    rm_text_free(&plain);
+    return status;
+}
+
 /* Tokens that the first prompts of a task begin with, all of them; *n 0 if they are few. */
-static rm_status common_prefix(const runner *r, int model, int task, int32_t **tokens, int *n,
+static rm_status common_prefix(const runner *r, const rm_plan_cell *cell, int32_t **tokens, int *n,
                                rm_error *err)
 {
+    int task = cell->task;
+    const rm_model *model = r->models[cell->models[0]];
     int problems = r->plan.n_problems[task];
     *n = 0;
     rm_status status = RM_OK;
@@ -226,8 +230,7 @@ static rm_status common_prefix(const runner *r, int model, int task, int32_t **t
         int n_other = 0;
         status = rm_task_item(r->config->tasks[task], (size_t)i, &item, err);
         /* A prompt that this vocabulary cannot spell is the trial's failure, not the run's. */
-        if (status || rm_tokenize(r->models[model], item->seen.prompt, strlen(item->seen.prompt),
-                                  true, &other, &n_other, NULL))
+        if (status || prompt_tokens(r, cell, item, model, &other, &n_other))
             break;
         if (!*tokens) {
             *tokens = other;
@@ -243,8 +246,49 @@ static rm_status common_prefix(const runner *r, int model, int task, int32_t **t
     return status;
 }
 
-/* Opens the prefixes of all single-model cells of the plan; a pool of KV pages too small for one
- * only means that there is none. */
+/* What the manifest tells of a prefix: its prefill is in no outcome's time, though in every
+ * outcome's account. */
+static rm_status keep_prefix(runner *r, const char *model, const char *task, int n, rm_error *err)
+{
+    rm_text key = { 0 }, value = { 0 };
+    rm_json_writer w = { .out = &value };
+    rm_text_printf(&key, "prefix %s/%s", model, task);
+    rm_json_object(&w, NULL);
+    rm_json_string(&w, "model", model);
+    rm_json_string(&w, "task", task);
+    rm_json_int(&w, "tokens", n);
+    rm_json_end(&w);
+    rm_status status = key.failed || value.failed
+                           ? rm_fail(err, RM_E_MEMORY, "no memory for a shared prefix")
+                           : rm_store_set_meta(r->store, key.data, value.data, err);
+    rm_text_free(&key);
+    rm_text_free(&value);
+    return status;
+}
+
+static rm_status open_prefix(runner *r, const rm_plan_cell *cell, rm_prefix **slot,
+                             rm_error *err)
+{
+    int32_t *tokens = NULL;
+    int n = 0;
+    const char *task = rm_task_name(r->config->tasks[cell->task]);
+    rm_status status = common_prefix(r, cell, &tokens, &n, err);
+    if (!status && n >= PREFIX_MIN) {
+        rm_error why;
+        if (rm_prefix_open(r->engine, r->models[cell->models[0]], tokens, n, slot, &why)) {
+            rm_store_log(r->store, "no shared prefix for task %s: %s", task, why.text);
+        } else {
+            rm_store_log(r->store, "task %s: the %d tokens that its prompts begin with are "
+                         "computed once", task, n);
+            status = keep_prefix(r, r->config->models[cell->models[0]].name, task, n, err);
+        }
+    }
+    free(tokens);
+    return status;
+}
+
+/* Opens the prefixes of the plan's cells, of their first models; a pool of KV pages too small for
+ * one only means that there is none. */
 static rm_status open_prefixes(runner *r, rm_error *err)
 {
     rm_status status = RM_OK;
@@ -252,21 +296,8 @@ static rm_status open_prefixes(runner *r, rm_error *err)
         const rm_plan_cell *cell = &r->config->cells[c];
         rm_prefix **slot =
             &r->prefixes[cell->models[0] * r->config->n_tasks + cell->task];
-        int32_t *tokens = NULL;
-        int n = 0;
-        if (*slot || r->plan.n_problems[cell->task] < 2)
-            continue;
-        status = common_prefix(r, cell->models[0], cell->task, &tokens, &n, err);
-        if (!status && n >= PREFIX_MIN) {
-            rm_error why;
-            const char *task = rm_task_name(r->config->tasks[cell->task]);
-            if (rm_prefix_open(r->engine, r->models[cell->models[0]], tokens, n, slot, &why))
-                rm_store_log(r->store, "no shared prefix for task %s: %s", task, why.text);
-            else
-                rm_store_log(r->store, "task %s: the %d tokens that its prompts begin with are "
-                             "computed once", task, n);
-        }
-        free(tokens);
+        if (!*slot && r->plan.n_problems[cell->task] >= 2)
+            status = open_prefix(r, cell, slot, err);
     }
     return status;
 }
@@ -283,6 +314,13 @@ static void close_engine(runner *r)
 }
 
 /* ---- jobs ------------------------------------------------------------------------------------------- */
+
+static void free_job(trial_job *t)
+{
+    rm_text_free(&t->prompt);
+    rm_text_free(&t->plain);
+    free(t);
+}
 
 static trial_job *new_job(runner *r, const rm_plan_job *plan, int only)
 {
@@ -304,6 +342,16 @@ static trial_job *new_job(runner *r, const rm_plan_job *plan, int only)
     t->only = only;
     t->job.work = trial_work;
     t->job.arg = t;
+    t->problem = item->seen;
+    if (rm_task_is_chat(r->config->tasks[cell->task])) {
+        if ((status = runner_prompt(r, cell, item, &t->prompt, &t->plain, &err))) {
+            free_job(t);
+            runner_break(r, status, &err);
+            return NULL;
+        }
+        t->problem.prompt = t->prompt.data;
+        t->problem.prompt_plain = t->plain.data;
+    }
     t->job.options = (rm_run_options){
         .seed = plan->seed, .problem = item->hash, .stream = cell->independent ? cell->hash : 0,
         .kv_quota_bytes = r->config->kv_quota_bytes, .max_wall_ms = r->config->max_wall_ms,
@@ -409,7 +457,7 @@ static void job_done(void *arg, rm_job *job)
     r->uncommitted += (size_t)t->recorded;
     r->uncommitted_tokens += t->tokens;
     r->summary.failed += (size_t)t->failed;
-    free(t);
+    free_job(t);
     if (!r->broken &&
         (r->uncommitted >= COMMIT_OUTCOMES || rm_now_s() - r->committed_s > commit_every_s))
         commit(r);
@@ -426,6 +474,8 @@ static rm_status run_phase(runner *r, rm_timing timing, rm_error *err)
                                                : DEFAULT_CONCURRENCY;
     rm_status status = rm_plan_make(r->config, timing, o->problems, !o->no_sharing, r->store,
                                     &r->plan, err);
+    if (!status)
+        status = runner_record_prompts(r, err);
     if (!status)
         status = rm_store_commit(r->store, err);
     if (!status)
@@ -447,7 +497,7 @@ static rm_status run_phase(runner *r, rm_timing timing, rm_error *err)
         rm_progress_end(&r->progress);
     }
     while (r->n_retries)
-        free(r->retries[--r->n_retries]);
+        free_job(r->retries[--r->n_retries]);
     rm_plan_free(&r->plan);
     if (r->broken) {
         if (err)

@@ -22,6 +22,8 @@ typedef struct rm_runner_options {
     int problems;            /* the first n of each task */
     int concurrency;         /* problems in flight; default 64 */
     int threads, max_batch_rows;
+    size_t kv_bytes;         /* limit of the key/value cache; too small for one problem alone, and
+                                the run ends with a sentence */
     const char *isa;
     rm_mode mode;
     bool no_sharing;         /* draw every cell's samples for itself: slower, the same records */

@@ -17,6 +17,8 @@ typedef struct trial_job {
     int recorded, failed;/* outcomes this job recorded */
     bool retry;          /* the pool did not come whole: draw each cell by itself */
     uint64_t tokens;
+    rm_problem problem;  /* as its models read it */
+    rm_text prompt, plain; /* what problem.prompt points to, where it is a chat */
 } trial_job;
 
 struct runner {
@@ -42,6 +44,18 @@ struct runner {
 
 /* The job's coroutine: runs the strategy, grades, records (uncommitted). */
 rm_status trial_work(rm_run *, void *job, rm_error *);
+
+/* ---- runner_chat.c: prompts that depend on the model ------------------------------------ */
+
+/* The prompt of a problem for a cell, into prompt and plain; its models must agree on it. Nothing
+ * is written for tasks without a chat. */
+rm_status runner_prompt(const runner *, const rm_plan_cell *, const rm_item *, rm_text *prompt,
+                        rm_text *plain, rm_error *);
+/* Refuses a model without a chat template, or one that its template refuses, before anything is
+ * spent. */
+rm_status runner_check_chats(const runner *, rm_error *);
+/* The prompts of the plan, each once for each model, into the records. */
+rm_status runner_record_prompts(runner *, rm_error *);
 
 /* Records that the finished job failed for this cell. */
 void trial_record_failure(trial_job *, int cell);

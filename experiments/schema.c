@@ -12,6 +12,8 @@
  *   cells       model x task x strategy x parameters; params is a JSON object:
  *               params ->> 'num_beams' gives one
  *   problems    idx is the place within the task; hash names equal problems in all tasks
+ *   prompts     what a cell's model read, where prompts go through chat templates (then problems
+ *               has what the user says); model is as in cells
  *   outcomes    counts are those of the outcome alone (base.h, rm_cost); what was measured
  *               (wall_ms and all columns after it) depends on the machine, the rest does not
  *   candidates  tokens are little-endian int32 (numpy: frombuffer(blob, '<i4'))
@@ -72,6 +74,14 @@ const char rm_schema_sql[] =
     "  UNIQUE (task, idx),"
     "  UNIQUE (task, id)"
     ") STRICT;"
+
+    "CREATE TABLE prompts ("
+    "  problem     INTEGER NOT NULL REFERENCES problems,"
+    "  model       TEXT NOT NULL,"
+    "  prompt_hash TEXT NOT NULL,"
+    "  prompt      TEXT NOT NULL,"
+    "  PRIMARY KEY (problem, model)"
+    ") STRICT, WITHOUT ROWID;"
 
     "CREATE TABLE outcomes ("
     "  outcome INTEGER PRIMARY KEY,"

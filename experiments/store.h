@@ -69,6 +69,11 @@ typedef struct rm_problem_row {
  * under the same task and index is RM_E_ARGUMENT. */
 rm_status rm_store_put_problem(rm_store *, const rm_problem_row *, int64_t *problem, rm_error *);
 
+/* What the model (or models, as the cell names them) of some cells read of a problem, where that
+ * depends on the model. Writing it again changes nothing; another prompt there is RM_E_ARGUMENT. */
+rm_status rm_store_put_prompt(rm_store *, int64_t problem, const char *model, const char *prompt,
+                              rm_error *);
+
 typedef struct rm_outcome_row {
     int cell;
     int64_t problem;

@@ -11,6 +11,8 @@ enum store_statement {
     PUT_CELL,
     PUT_PROBLEM,
     GET_PROBLEM,
+    PUT_PROMPT,
+    GET_PROMPT,
     PUT_OUTCOME,
     PUT_CANDIDATE,
     PUT_SCORE,

@@ -2,6 +2,7 @@
 #include "experiments/store_private.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 static const char *const statement_sql[N_STATEMENTS] = {
@@ -13,6 +14,8 @@ static const char *const statement_sql[N_STATEMENTS] = {
                     " hash, prompt_hash, prompt) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
                     " ON CONFLICT (task, idx) DO NOTHING",
     [GET_PROBLEM] = "SELECT problem, id, prompt_hash FROM problems WHERE task = ? AND idx = ?",
+    [PUT_PROMPT] = "INSERT INTO prompts VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+    [GET_PROMPT] = "SELECT prompt_hash FROM prompts WHERE problem = ? AND model = ?",
     [PUT_OUTCOME] =
         "INSERT INTO outcomes (cell, problem, seed, timing, repeat, error, cut_short, chosen,"
         " correct, n_candidates, prompt_tokens, generated_tokens, evaluated_tokens, shared_tokens,"
@@ -161,6 +164,37 @@ rm_status rm_store_put_problem(rm_store *store, const rm_problem_row *row, int64
     put_text(&b, row->prompt);
     status = finish(store, b.statement, "record a problem", err);
     return status ? status : find_problem(store, row, problem, err);
+}
+
+rm_status rm_store_put_prompt(rm_store *store, int64_t problem, const char *model,
+                              const char *prompt, rm_error *err)
+{
+    binder b = { 0 };
+    uint64_t hash = rm_hash_bytes(prompt, strlen(prompt));
+    char text[17];
+    snprintf(text, sizeof text, "%016llx", (unsigned long long)hash);
+    rm_status status = store_statement_ready(store, PUT_PROMPT, true, &b.statement, err);
+    if (status)
+        return status;
+    put_int(&b, problem);
+    put_text(&b, model);
+    put_hash(&b, hash);
+    put_text(&b, prompt);
+    status = finish(store, b.statement, "record a prompt", err);
+    b = (binder){ 0 };
+    if (!status)
+        status = store_statement_ready(store, GET_PROMPT, true, &b.statement, err);
+    if (status)
+        return status;
+    put_int(&b, problem);
+    put_text(&b, model);
+    if (sqlite3_step(b.statement) != SQLITE_ROW)
+        status = rm_store_fail(store, "find a prompt", err);
+    else if (strcmp((const char *)sqlite3_column_text(b.statement, 0), text) != 0)
+        status = rm_fail(err, RM_E_ARGUMENT, "the chat template of %s makes another prompt of problem "
+                         "%lld than when %s was begun", model, (long long)problem, store->dir);
+    sqlite3_reset(b.statement);
+    return status;
 }
 
 /* ---- outcomes ------------------------------------------------------------------------------------ */

@@ -26,7 +26,7 @@ static const rm_kind *const kinds[] = {
 enum { N_KINDS = sizeof kinds / sizeof *kinds };
 
 static const char *const split_names[] = { "all", "test", "tune", "train", NULL };
-static const char *const chat_names[] = { "none", "chatml", "llama3", "mistral", NULL };
+static const char *const chat_names[] = { "none", "chatml", "llama3", "mistral", "model", NULL };
 
 /* Keys that only files need, read beside the common ones. */
 typedef struct common {
@@ -50,7 +50,13 @@ static const rm_key common_keys[] = {
       "template of the prompt; {question} and other fields are filled in" },
     { "system", RM_KEY_STRING, FORMAT(system), 0, 0, NULL, "text in front of everything" },
     { "chat", RM_KEY_CHOICE, FORMAT(chat), 0, 0, chat_names,
-      "markup of a chat model: none, chatml, llama3, mistral" },
+      "markup of a chat model: none, chatml, llama3, mistral; model: its own template" },
+    { "chat_template", RM_KEY_STRING, FORMAT(chat_template), 0, 0, NULL,
+      "instead of the model's own: chatml, llama-3, deepseek-r1, mistral, llama-2, or a file" },
+    { "template_variables", RM_KEY_ANY, FORMAT(template_variables), 0, 0, NULL,
+      "object: variables of the chat template, as {\"enable_thinking\": false}" },
+    { "date", RM_KEY_STRING, FORMAT(date), 0, 0, NULL,
+      "the day that the chat template is told, 2026-01-31 (none: it has no clock)" },
     { "few_shot", RM_KEY_ANY, FORMAT(few_shot), 0, 0, NULL,
       "object: examples or file, question, answer, template, separator, n, seed" },
     { "stop", RM_KEY_STRINGS, FORMAT(stop), 0, 0, NULL,
@@ -194,14 +200,25 @@ static const rm_slot *slot_of(const rm_problem *problem)
     return problem->task;
 }
 
+/* The extractor for what follows this prompt: chat templates may open the thought themselves.
+ * Shares everything with the task's. */
+static rm_extractor extractor_for(const rm_task *task, const char *prompt)
+{
+    rm_extractor x = task->extractor;
+    if (task->chats)
+        x.in_thought = rm_chat_opens(prompt, x.open);
+    return x;
+}
+
 /* What strategies call: the canonical answer, in the run's memory. */
 static const char *answer_in_run(const rm_problem *problem, rm_run *run, const char *text,
                                  bool truncated)
 {
     const rm_task *task = slot_of(problem)->task;
+    rm_extractor extractor = extractor_for(task, problem->prompt);
     rm_text answer = { 0 };
     char *copy = NULL;
-    if (rm_extract(&task->extractor, &task->format.grader, text, truncated, &answer)
+    if (rm_extract(&extractor, &task->format.grader, text, truncated, &answer)
         && answer.data && (copy = rm_run_alloc(run, answer.length + 1)))
         memcpy(copy, answer.data, answer.length + 1);
     rm_text_free(&answer);
@@ -527,7 +544,8 @@ static rm_status set_up_answers(rm_task *task, const rm_json *json, const cJSON 
  * what a task is called change no record. */
 static uint64_t hash_json(const cJSON *item)
 {
-    static const char *const skip[] = { "path", "file", "name", "typical_tokens" };
+    static const char *const skip[] = { "path", "file", "name", "typical_tokens",
+                                        "chat_template" };
     uint64_t h = (uint64_t)item->type;
     if (cJSON_IsString(item))
         return rm_mix(h, rm_hash_bytes(item->valuestring, strlen(item->valuestring)));
@@ -579,7 +597,8 @@ static rm_status read_task(rm_task *task, const rm_json *json, const cJSON *obje
                             "tasks from files; \"seed\" chooses other problems here", path);
     if (task->kind->open && (st = task->kind->open(task, task->options, json, object, path, err)))
         return st;
-    if ((st = set_up_answers(task, json, object, path, err)))
+    if ((st = rm_task_chats_new(task, json, object, path, err))
+        || (st = set_up_answers(task, json, object, path, err)))
         return st;
     if (task->format.few_shot
         && (st = rm_examples_read(task, json, task->format.few_shot, path, err)))
@@ -594,7 +613,8 @@ static rm_status read_task(rm_task *task, const rm_json *json, const cJSON *obje
         if (st)
             return st;
     }
-    task->format.few_shot = task->format.answer = NULL; /* borrowed from a tree that may go */
+    /* borrowed from a tree that may go */
+    task->format.few_shot = task->format.answer = task->format.template_variables = NULL;
     return task->kind->count ? select_records(task, c.first, c.count, err) : RM_OK;
 }
 
@@ -638,6 +658,7 @@ void rm_task_free(rm_task *task)
     free(task->seen.slots);
     rm_examples_free(&task->examples);
     rm_extractor_free(&task->extractor);
+    rm_task_chats_free(task->chats);
     if (task->options) {
         if (task->kind->close)
             task->kind->close(task->options);
@@ -701,11 +722,12 @@ uint64_t rm_task_hash(const rm_task *task)
     return task->hash;
 }
 
-rm_status rm_task_answer(const rm_task *task, const char *text, bool truncated, char **answer,
-                         rm_error *err)
+rm_status rm_task_answer(const rm_task *task, const char *prompt, const char *text, bool truncated,
+                         char **answer, rm_error *err)
 {
+    rm_extractor extractor = extractor_for(task, prompt);
     rm_text out = { 0 };
-    bool found = rm_extract(&task->extractor, &task->format.grader, text, truncated, &out);
+    bool found = rm_extract(&extractor, &task->format.grader, text, truncated, &out);
     if (out.failed || (found && !out.data)) {
         rm_text_free(&out);
         return out_of_memory(err);
@@ -719,7 +741,7 @@ rm_status rm_task_answer(const rm_task *task, const char *text, bool truncated, 
 rm_status rm_task_grade(const rm_task *task, const rm_item *item, const char *text, bool truncated,
                         char **answer, bool *correct, rm_error *err)
 {
-    rm_status st = rm_task_answer(task, text, truncated, answer, err);
+    rm_status st = rm_task_answer(task, item->seen.prompt, text, truncated, answer, err);
     if (!st)
         *correct = judge(&item->seen, *answer) > 0;
     return st;

@@ -45,13 +45,24 @@ const char *rm_task_grader(const rm_task *);         /* "numeric", "expression",
 uint64_t rm_task_hash(const rm_task *);
 void rm_task_free(rm_task *);
 
-/* The canonical answer of a generated text (malloc'd; NULL if it states none). `truncated`: a
- * length limit ended the text, so an answer at its very end may be cut off and does not count. */
-rm_status rm_task_answer(const rm_task *, const char *text, bool truncated, char **answer,
-                         rm_error *);
+/* The canonical answer of a text that a model generated from a prompt (malloc'd; NULL if it states
+ * none). `truncated`: a length limit ended the text, so an answer at its very end may be cut off
+ * and does not count. */
+rm_status rm_task_answer(const rm_task *, const char *prompt, const char *text, bool truncated,
+                         char **answer, rm_error *);
 
-/* Grades a text again from nothing: answer (malloc'd or NULL) and verdict. For `regrade` and
- * for recorded samples. */
+/* Where prompts go through a chat template they depend on the model: item->seen.prompt is what the
+ * user says, and rm_task_prompt gives what the model reads. */
+bool rm_task_is_chat(const rm_task *);
+/* The prompt of a problem for a model, with prompt_plain (strategy.h) in `plain`; for other tasks
+ * the item's, with `plain` left empty. */
+rm_status rm_task_prompt(rm_task *, const rm_item *, const rm_model *, rm_text *text,
+                         rm_text *plain, rm_error *);
+/* Where a model's chat template comes from ("the model's own"); NULL if none was used yet. */
+const char *rm_task_chat_origin(const rm_task *, const rm_model *);
+
+/* Grades a text again from nothing: answer (malloc'd or NULL) and verdict. For `regrade` and for
+ * recorded samples; item->seen.prompt is what the model read. */
 rm_status rm_task_grade(const rm_task *, const rm_item *, const char *text, bool truncated,
                         char **answer, bool *correct, rm_error *);
 

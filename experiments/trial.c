@@ -115,8 +115,8 @@ static rm_status cost_of_first(const rm_trial *trial, const rm_outcome *pool, in
     int n_prompt = 0;
     if (!generated)
         return rm_fail(err, RM_E_MEMORY, "no memory to account for %d samples", n);
-    rm_status status = rm_tokenize(trial->models[0], trial->problem->prompt,
-                                   strlen(trial->problem->prompt), true, &tokens, &n_prompt, err);
+    rm_status status = rm_problem_tokenize(trial->problem, trial->models[0], &tokens, &n_prompt,
+                                           err);
     free(tokens);
     if (status)
         return status;
@@ -195,9 +195,7 @@ rm_status trial_work(rm_run *run, void *arg, rm_error *err)
     runner *r = t->owner;
     const rm_plan_unit *unit = &r->plan.units[t->plan.unit];
     const rm_plan_cell *first = cell_of(r, unit->cells[t->only >= 0 ? t->only : 0]);
-    const rm_item *item;
-    rm_status status = rm_task_item(r->config->tasks[first->task], (size_t)t->plan.problem, &item,
-                                    err);
+    rm_status status = RM_OK;
     rm_model **models = rm_run_alloc(run, (size_t)first->n_models * sizeof *models);
     if (!status && !models)
         status = rm_fail(err, RM_E_MEMORY, "no memory for a trial");
@@ -205,7 +203,7 @@ rm_status trial_work(rm_run *run, void *arg, rm_error *err)
         return status;
     for (int i = 0; i < first->n_models; i++)
         models[i] = r->models[first->models[i]];
-    rm_trial trial = { .run = run, .problem = &item->seen, .models = models,
+    rm_trial trial = { .run = run, .problem = &t->problem, .models = models,
                        .n_models = first->n_models };
     if (unit->pooled && t->only < 0)
         return run_pool(t, run, &trial, err);

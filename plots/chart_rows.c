@@ -35,15 +35,6 @@ static void row_name(const fig_view *v, int report, rm_text *name)
     rm_text_puts(name, fig_dagger(fig_cell(v, report)));
 }
 
-static const fig_style *row_style(const fig_view *v, int report)
-{
-    for (size_t i = 0; i < v->n_series; i++)
-        for (size_t j = 0; j < v->series[i].n; j++)
-            if (v->series[i].reports[j] == report)
-                return &v->series[i].style;
-    return &v->series[0].style;
-}
-
 static double row_y(const fig_rect *plot, size_t i)
 {
     return plot->y1 - 4 - ROW_HEIGHT * ((double)i + 0.5);
@@ -85,7 +76,7 @@ static void open_rows(const fig_view *v, fig_page *page, fig_rect rect, const ro
         row_name(v, rows[i].report, &name);
         if (!name.failed)
             fig_text(c, plot->x0 - 5, row_y(plot, i), 1, FIG_SIZE_LABEL, FIG_REGULAR,
-                     fig_readable(row_style(v, rows[i].report)->color), name.data);
+                     fig_readable(fig_style_of(v, rows[i].report)->color), name.data);
         rm_text_free(&name);
         fig_page_shows(page, fig_cell(v, rows[i].report));
     }
@@ -174,7 +165,7 @@ void fig_chart_distribution(const fig_view *v, fig_page *page, fig_rect rect)
     fig_rect plot;
     open_rows(v, page, rect, rows, n, "Latency per problem (ms, log scale)", 0, &x, &plot);
     for (size_t i = 0; i < n; i++) {
-        const fig_style *style = row_style(v, rows[i].report);
+        const fig_style *style = fig_style_of(v, rows[i].report);
         double y = row_y(&plot, i), at[5];
         for (int k = 0; k < 5; k++)
             at[k] = fig_at_clamped(&x, rows[i].at[k]);
@@ -250,7 +241,7 @@ void fig_chart_differences(const fig_view *v, fig_page *page, fig_rect rect)
         const rm_comparison *c = rows[i].comparison;
         double y = row_y(&plot, i), value = 100 * c->difference.value;
         double low = 100 * c->corrected.low, high = 100 * c->corrected.high;
-        fig_style style = { .color = row_style(v, rows[i].report)->color,
+        fig_style style = { .color = fig_style_of(v, rows[i].report)->color,
                             .marker = FIG_CIRCLE,
                             .hollow = !(low > 0 || high < 0) };
         if (!isnan(low) && !isnan(high))

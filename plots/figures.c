@@ -214,6 +214,45 @@ static void differences_size(const fig_view *v, double *width_in, double *height
     *height_in = 0.55 + 0.16 * (double)fig_difference_rows(v);
 }
 
+static void draw_beams(const fig_view *v, fig_page *page)
+{
+    bool both = fig_has_beam_lp(v);
+    fig_chart_beams(v, page, column_of(page, 0, both ? 2 : 1), RM_Q_ACCURACY,
+                    &(fig_chart_options){ both ? "(a) accuracy" : NULL, both });
+    if (both)
+        fig_chart_beams(v, page, column_of(page, 1, 2), RM_Q_CHOSEN_LP,
+                        &(fig_chart_options){ "(b) log-probability of the answer", true });
+}
+
+static void beams_size(const fig_view *v, double *width_in, double *height_in)
+{
+    *width_in = fig_has_beam_lp(v) ? PAGE_IN : COLUMN_IN;
+    *height_in = 2.4;
+}
+
+static void draw_coverage(const fig_view *v, fig_page *page)
+{
+    fig_chart_coverage(v, page, page->body);
+}
+
+static bool has_coverage(const fig_view *v)
+{
+    for (size_t i = 0; i < v->task->n_cells; i++)
+        if (fig_longest_fit(v, i))
+            return true;
+    return false;
+}
+
+static void draw_tuning(const fig_view *v, fig_page *page)
+{
+    fig_chart_tuning(v, page, page->body);
+}
+
+static bool has_tuning(const fig_view *v)
+{
+    return v->task->n_tunings > 0;
+}
+
 static void overview_size(const fig_view *v, double *width_in, double *height_in)
 {
     (void)v;
@@ -260,6 +299,23 @@ static const struct figure {
         { "size", "Scaling with the swept size",
           "Every cell run in full; a line joins the cells that differ only in the swept parameter." },
         fig_has_sizes, draw_size, NULL },
+    [RM_FIGURE_BEAMS] = {
+        { "beams", "Beam width",
+          "Accuracy against the beam width, and beside it what the search itself raises: the "
+          "log-probability of the chosen answer under the model, mean over problems. Per doubling: "
+          "the least-squares change with an interval that holds for all trends together." },
+        fig_has_beams, draw_beams, beams_size },
+    [RM_FIGURE_COVERAGE] = {
+        { "coverage", "Coverage and its law",
+          "Share of the problems that at least one of k samples solves, for every pool of samples, "
+          "with bands from a bootstrap over problems. Dashed: the law exp(−a k^−b) fitted to the "
+          "points. A horizontal bar: the interval of k in which one pool overtakes another." },
+        has_coverage, draw_coverage, NULL },
+    [RM_FIGURE_TUNING] = {
+        { "tuning", "Equal tuning",
+          "Expected accuracy of the best of m settings of a strategy, chosen on one half of the "
+          "problems and judged on the other: strategies compare at equal m." },
+        has_tuning, draw_tuning, NULL },
     [RM_FIGURE_DIVERSITY] = {
         { "diversity", "Diversity and accuracy",
           "Expected number of distinct answers among equally many candidates of every cell." },

@@ -43,6 +43,8 @@ void fig_view_free(fig_view *);
 const rm_cell *fig_cell(const fig_view *, int report);
 /* A cell's label without the model that goes without saying. */
 const char *fig_name_of(const fig_view *, const rm_cell *);
+/* Must a name that does not contain the cell's model say it? */
+bool fig_needs_model(const fig_view *, const rm_cell *);
 const rm_estimate *fig_quantity(const fig_view *, int report, rm_quantity);
 /* " †", " ‡" or "" */
 const char *fig_dagger(const rm_cell *);
@@ -145,6 +147,11 @@ void fig_chart_diversity(const fig_view *, fig_page *, fig_rect, const fig_chart
 void fig_chart_samples(const fig_view *, fig_page *, fig_rect, int report,
                        const fig_chart_options *);
 void fig_chart_size(const fig_view *, fig_page *, fig_rect, const fig_chart_options *);
+/* Accuracy, or the chosen answers' log-probability, against the beam width. */
+void fig_chart_beams(const fig_view *, fig_page *, fig_rect, rm_quantity,
+                     const fig_chart_options *);
+void fig_chart_coverage(const fig_view *, fig_page *, fig_rect);
+void fig_chart_tuning(const fig_view *, fig_page *, fig_rect);
 void fig_chart_reliability(const fig_view *, fig_page *, fig_rect, int report,
                            const fig_chart_options *);
 void fig_chart_distribution(const fig_view *, fig_page *, fig_rect);
@@ -157,6 +164,13 @@ size_t fig_latency_problems(const fig_view *);
 size_t fig_sample_pools(const fig_view *, int *reports, size_t room);
 size_t fig_calibrated(const fig_view *, int *reports, size_t room);
 bool fig_has_sizes(const fig_view *);
+/* Is the cell's law of coverage the longest of its family, of draws not seen in an earlier cell? */
+bool fig_longest_fit(const fig_view *, size_t report);
+const rm_subset_curve *fig_coverage_of(const rm_cell_report *);
+/* Swept beams with several widths. */
+bool fig_has_beams(const fig_view *);
+bool fig_has_beam_lp(const fig_view *); /* with log-probabilities */
+const fig_style *fig_style_of(const fig_view *, int report);
 size_t fig_distribution_rows(const fig_view *);
 size_t fig_difference_rows(const fig_view *);
 

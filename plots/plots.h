@@ -34,6 +34,9 @@ typedef enum rm_figure {
     RM_FIGURE_FLOPS,        /* accuracy against FLOPs, with the Pareto front */
     RM_FIGURE_SAMPLES,      /* maj@k, best-of-k and coverage against k */
     RM_FIGURE_SIZE,         /* accuracy against the swept size: beams, samples, simulations */
+    RM_FIGURE_BEAMS,        /* accuracy and log-probability against the beam width */
+    RM_FIGURE_COVERAGE,     /* pass@k of every pool with its law and crossings */
+    RM_FIGURE_TUNING,       /* expected best of m settings */
     RM_FIGURE_DIVERSITY,    /* accuracy against distinct answers at a common k */
     RM_FIGURE_RELIABILITY,  /* accuracy against the share of votes */
     RM_FIGURE_DISTRIBUTION, /* latency distribution of every cell */
@@ -104,17 +107,34 @@ typedef enum rm_table {
     RM_TABLE_RESULTS,     /* accuracy, difference to the baseline, tokens, FLOPs, latency */
     RM_TABLE_COST,        /* the whole account of cost, and diversity */
     RM_TABLE_COMPARISONS, /* every comparison with its test and verdicts */
+    RM_TABLE_FRONT,       /* how surely a cell is on the Pareto front, for each cost */
+    RM_TABLE_TRENDS,      /* change per doubling of a swept size, with its test */
+    RM_TABLE_AREAS,       /* mean accuracy of a family over its range of costs */
+    RM_TABLE_BUDGETS,     /* two families at equal budgets, and who leads from where */
+    RM_TABLE_SCALING,     /* the law of coverage of every pool */
+    RM_TABLE_CROSSINGS,   /* pools overtaking each other; samples that equal one pass */
+    RM_TABLE_TUNING,      /* expected best of m settings */
+    RM_TABLE_EQUAL_TUNING, /* two strategies at equal tuning */
     RM_N_TABLES
 } rm_table;
-typedef enum rm_table_format { RM_TABLE_LATEX, RM_TABLE_MARKDOWN, RM_TABLE_HTML } rm_table_format;
+typedef enum rm_table_format {
+    RM_TABLE_LATEX,
+    RM_TABLE_MARKDOWN,
+    RM_TABLE_HTML,
+    RM_TABLE_TEXT /* aligned columns, for terminals */
+} rm_table_format;
 
 typedef struct rm_table_info {
     const char *name, *title;
 } rm_table_info;
 RM_API const rm_table_info *rm_table_describe(rm_table); /* static table */
 
+/* Has the task (index into analysis->tasks) a row in that table? */
+RM_API bool rm_table_has_data(const rm_analysis *, size_t task, rm_table);
+
 /* Appends the table of one task. LaTeX: a tabular for the packages booktabs and (for the text
- * symbols) textcomp; Markdown: a pipe table; HTML: one <table>. Notes follow it. */
+ * symbols) textcomp; Markdown: a pipe table; HTML: one <table>; text: aligned columns. Notes
+ * follow it. */
 RM_API rm_status rm_table_render(const rm_analysis *, size_t task, rm_table, rm_table_format,
                                  rm_text *, rm_error *);
 RM_API rm_status rm_table_write(const rm_analysis *, size_t task, rm_table, rm_table_format,
@@ -143,8 +163,8 @@ RM_API rm_status rm_report_markdown(const rm_analysis *, const rm_report_options
 /* Writes into the directory `out` (made if absent; its parent must exist)
  *     report.html, report.md, figures/TASK-FIGURE.{pdf,svg,png}, figures/tree-N.*,
  * tables/TASK-TABLE.tex TASK is the task's name with everything but letters, digits, '.', '_' and
- * '-' replaced by '-'. Figures without data are left out. Existing files of these names are
- * replaced. */
+ * '-' replaced by '-'. Figures and tables without data are left out. Existing files of these names
+ * are replaced. */
 RM_API rm_status rm_report_write(const rm_analysis *, const rm_report_options *, const char *out,
                                  rm_error *);
 

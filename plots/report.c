@@ -47,6 +47,8 @@ static rm_status write_task(const rm_analysis *a, size_t task, unsigned formats,
         }
     }
     for (int t = 0; !st && t < RM_N_TABLES; t++) {
+        if (!rm_table_has_data(a, task, (rm_table)t))
+            continue;
         name.length = 0;
         fig_task_slug(&name, a, task);
         rm_text_printf(&name, "-%s", rm_table_describe((rm_table)t)->name);

@@ -82,8 +82,12 @@ static rm_status add_task(const rm_analysis *a, size_t task, rm_text *out, rm_er
 {
     static const rm_figure further[] = {
         RM_FIGURE_LATENCY, RM_FIGURE_TOKENS,    RM_FIGURE_FLOPS,       RM_FIGURE_SAMPLES,
-        RM_FIGURE_SIZE,    RM_FIGURE_DIVERSITY, RM_FIGURE_RELIABILITY, RM_FIGURE_DISTRIBUTION,
+        RM_FIGURE_SIZE,    RM_FIGURE_BEAMS,     RM_FIGURE_COVERAGE,    RM_FIGURE_TUNING,
+        RM_FIGURE_DIVERSITY, RM_FIGURE_RELIABILITY, RM_FIGURE_DISTRIBUTION,
     };
+    static const rm_table curves[] = { RM_TABLE_TRENDS, RM_TABLE_SCALING, RM_TABLE_CROSSINGS };
+    static const rm_table folded[] = { RM_TABLE_FRONT, RM_TABLE_AREAS, RM_TABLE_BUDGETS,
+                                       RM_TABLE_TUNING, RM_TABLE_EQUAL_TUNING };
     fig_view v;
     rm_status st = fig_view_new(a, task, &v, err);
     if (st)
@@ -105,7 +109,14 @@ static rm_status add_task(const rm_analysis *a, size_t task, rm_text *out, rm_er
         if (!st)
             st = add_figure(a, task, RM_FIGURE_DIFFERENCES, out, err);
     }
-    rm_text_puts(out, "<h3>Further figures</h3>\n<div class=\"grid\">\n");
+    for (size_t i = 0; !st && i < sizeof curves / sizeof *curves; i++)
+        if (fig_table_has(&v, curves[i]))
+            st = add_table(a, task, curves[i], out, err);
+    rm_text_puts(out, "<details><summary>Fronts, budgets and tuning</summary>\n");
+    for (size_t i = 0; !st && i < sizeof folded / sizeof *folded; i++)
+        if (fig_table_has(&v, folded[i]))
+            st = add_table(a, task, folded[i], out, err);
+    rm_text_puts(out, "</details>\n<h3>Further figures</h3>\n<div class=\"grid\">\n");
     for (size_t i = 0; !st && i < sizeof further / sizeof *further; i++)
         st = add_figure(a, task, further[i], out, err);
     rm_text_puts(out, "</div>\n");

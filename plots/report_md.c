@@ -60,6 +60,21 @@ static void count_verdicts(const fig_view *v, rm_text *out)
                        n, n == 1 ? "" : "s", better, better == 1 ? "is" : "are", worse);
 }
 
+/* What became of the claim that the experiment states. */
+static void count_claims(const fig_view *v, rm_text *out)
+{
+    const rm_analysis_options *o = &v->analysis->options;
+    size_t found[3] = { 0 }, n = v->task->n_comparisons;
+    for (size_t i = 0; i < n; i++)
+        found[rm_comparison_claim(&v->task->comparisons[i], o)]++;
+    if (n && o->direction)
+        rm_text_printf(out,
+                       " The experiment claims that their accuracy is %s: supported for %zu, "
+                       "refuted for %zu, inconclusive for %zu.",
+                       rm_direction_names[o->direction], found[RM_SUPPORTED], found[RM_REFUTED],
+                       found[RM_INCONCLUSIVE]);
+}
+
 void fig_report_summary(const fig_view *v, rm_text *out)
 {
     int best = -1;
@@ -79,6 +94,7 @@ void fig_report_summary(const fig_view *v, rm_text *out)
         rm_text_puts(out, ".");
     }
     count_verdicts(v, out);
+    count_claims(v, out);
 }
 
 /* ---- the document ------------------------------------------------------------------------ */
@@ -110,7 +126,7 @@ static rm_status add_task(const rm_analysis *a, size_t task, rm_text *out, rm_er
     rm_text_free(&summary);
     add_figure(a, task, RM_FIGURE_OVERVIEW, out);
     for (int t = 0; !st && t < RM_N_TABLES; t++) {
-        if (t == RM_TABLE_COMPARISONS && !v.task->n_comparisons && !v.task->n_pairs)
+        if (!fig_table_has(&v, (rm_table)t))
             continue;
         rm_text_printf(out, "### %s\n\n", rm_table_describe((rm_table)t)->title);
         st = rm_table_render(a, task, (rm_table)t, RM_TABLE_MARKDOWN, out, err);

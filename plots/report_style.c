@@ -49,8 +49,8 @@ const char fig_report_css[] =
     ".l{text-align:left}.r{text-align:right}.ci{color:var(--soft);font-size:12px}\n"
     ".unit{display:block;font-weight:400;color:var(--soft);font-size:12px}\n"
     ".verdict{padding:1px 8px;border-radius:9px;font-size:12.5px}\n"
-    ".better{color:var(--good);background:var(--good-bg)}.worse{color:var(--bad);background:var(--"
-    "bad-bg)}\n"
+    ".better,.supported{color:var(--good);background:var(--good-bg)}"
+    ".worse,.refuted{color:var(--bad);background:var(--bad-bg)}\n"
     ".equal{color:var(--same);background:var(--same-bg)}"
     ".inconclusive,.borderline{color:var(--none);background:var(--none-bg)}\n"
     ".notes{font-size:13px;line-height:1.5;color:var(--soft);padding-left:18px;margin:10px 0 0;"
@@ -84,8 +84,11 @@ const char fig_report_css[] =
 
 const char *const fig_report_methods[] = {
     "Every outcome is charged its whole account as if it had run alone: all generated tokens with "
-    "every discarded branch, a shared prefix once. Latency comes from problems run one at a time; "
-    "what runs in batches is never reported as latency.",
+    "every discarded branch, a shared prefix once. Latency comes from problems run one at a time, "
+    "with the first seed only; what runs in batches is never reported as latency.",
+    "Tokens that all prompts of a task begin with (few-shot examples, a system text) are evaluated "
+    "once for the whole run and kept. Latency and time to first token leave their prefill out; the "
+    "counts of tokens and operations of every outcome hold it. The manifest lists such prefixes.",
     "A problem weighs the same whatever its number of seeds and repeats. Accuracies of one sample "
     "a "
     "problem have Wilson intervals; other means come from a bootstrap over problems; quantiles of "
@@ -105,6 +108,10 @@ const char *const fig_report_methods[] = {
     "The Pareto front holds the cells that no other cell beats in both accuracy and cost. Cells "
     "that "
     "used an exact verifier (†) or the reference answer (oracle, ‡) never join it.",
+    "Laws, areas and crossings of curves are computed again in every bootstrap resample of the "
+    "problems, accuracies and costs of all cells together, since the points of a curve share their "
+    "problems. Trends are least-squares changes per doubling with a permutation test within "
+    "problems. Settings are tuned on one half of the problems and judged on the other.",
     NULL,
 };
 

@@ -25,6 +25,15 @@ const rm_estimate *fig_quantity(const fig_view *v, int report, rm_quantity q)
     return &v->task->cells[report].quantities[q];
 }
 
+const fig_style *fig_style_of(const fig_view *v, int report)
+{
+    for (size_t i = 0; i < v->n_series; i++)
+        for (size_t j = 0; j < v->series[i].n; j++)
+            if (v->series[i].reports[j] == report)
+                return &v->series[i].style;
+    return &v->series[0].style;
+}
+
 const char *fig_dagger(const rm_cell *cell)
 {
     return cell->oracle ? " ‡" : cell->verifier ? " †" : "";
@@ -85,6 +94,16 @@ static size_t unsaid(const fig_view *v, const rm_cell *cell)
 const char *fig_name_of(const fig_view *v, const rm_cell *cell)
 {
     return cell->label + unsaid(v, cell);
+}
+
+bool fig_needs_model(const fig_view *v, const rm_cell *cell)
+{
+    if (v->main_model)
+        return strcmp(cell->model, v->main_model) != 0;
+    for (size_t i = 0; i < v->task->n_cells; i++)
+        if (strcmp(fig_cell(v, (int)i)->model, cell->model))
+            return true;
+    return false;
 }
 
 /* Length of the common beginning of two texts, cut back to whole words. */

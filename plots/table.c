@@ -1,4 +1,5 @@
-/* table.c - the tables of a task: what stands in them. How they are written: table_print.c.
+/* table.c - the tables of a task: what stands in them. Tables of curves: table_curves.c; how all
+ * are written: table_print.c.
  *
  * Columns in which no cell has a number are left out. An estimate is its value with its interval
  * beside it; the notes below say how the intervals were computed, which are corrected for the
@@ -16,14 +17,14 @@ static fig_cell_text *cell_at(fig_table *t, size_t row, size_t column)
     return &t->cells[row * FIG_MAX_COLUMNS + column];
 }
 
-static size_t add_column(fig_table *t, const char *head, const char *unit, bool left)
+size_t fig_table_column(fig_table *t, const char *head, const char *unit, bool left)
 {
     if (t->n_columns < FIG_MAX_COLUMNS)
         t->columns[t->n_columns++] = (fig_column){ head, unit, left, false };
     return t->n_columns - 1;
 }
 
-static void set_rows(fig_table *t, size_t n)
+void fig_table_rows(fig_table *t, size_t n)
 {
     t->cells = calloc(n ? n : 1, FIG_MAX_COLUMNS * sizeof *t->cells);
     if (t->cells)
@@ -33,7 +34,7 @@ static void set_rows(fig_table *t, size_t n)
 }
 
 /* Moves the text into a cell; takes it over. */
-static void put(fig_table *t, size_t row, size_t column, rm_text *main, rm_text *aside)
+void fig_table_put(fig_table *t, size_t row, size_t column, rm_text *main, rm_text *aside)
 {
     if (t->failed || main->failed || (aside && aside->failed)) {
         t->failed = true;
@@ -47,11 +48,11 @@ static void put(fig_table *t, size_t row, size_t column, rm_text *main, rm_text 
     c->aside = aside ? aside->data : NULL;
 }
 
-static void put_string(fig_table *t, size_t row, size_t column, const char *text)
+void fig_table_string(fig_table *t, size_t row, size_t column, const char *text)
 {
     rm_text main = { 0 };
     rm_text_puts(&main, text);
-    put(t, row, column, &main, NULL);
+    fig_table_put(t, row, column, &main, NULL);
 }
 
 void fig_amount(rm_text *out, double v)
@@ -90,53 +91,54 @@ static void fixed(rm_text *out, double v, int digits, bool plus)
     }
 }
 
-typedef enum form { PERCENT, POINTS, AMOUNT, DECIMAL } form;
-
-static void print_form(rm_text *out, double v, form f)
+void fig_form_print(rm_text *out, double v, fig_form f)
 {
     switch (f) {
-    case PERCENT:
+    case FIG_PERCENT:
         fixed(out, 100 * v, 1, false);
         break;
-    case POINTS:
+    case FIG_POINTS:
         fixed(out, 100 * v, 1, true);
         break;
-    case AMOUNT:
+    case FIG_AMOUNT:
         fig_amount(out, v);
         break;
-    case DECIMAL:
+    case FIG_DECIMAL:
         fixed(out, v, 2, false);
+        break;
+    case FIG_CHANGE:
+        fixed(out, v, 3, true);
         break;
     }
 }
 
-static void put_estimate(fig_table *t, size_t row, size_t column, const rm_estimate *e, form f,
-                         bool interval)
+void fig_table_estimate(fig_table *t, size_t row, size_t column, const rm_estimate *e, fig_form f,
+                        bool interval)
 {
     rm_text main = { 0 }, aside = { 0 };
-    print_form(&main, e->value, f);
+    fig_form_print(&main, e->value, f);
     bool has = interval && isfinite(e->value) && !isnan(e->low) && !isnan(e->high);
     if (has && isinf(e->low) && isinf(e->high)) {
         has = false;                    /* too few values for either end: nothing is known */
     } else if (has && isinf(e->high)) { /* too few values for an upper end */
         rm_text_puts(&aside, "[≥ ");
-        print_form(&aside, e->low, f);
+        fig_form_print(&aside, e->low, f);
         rm_text_puts(&aside, "]");
     } else if (has && isinf(e->low)) {
         rm_text_puts(&aside, "[≤ ");
-        print_form(&aside, e->high, f);
+        fig_form_print(&aside, e->high, f);
         rm_text_puts(&aside, "]");
     } else if (has) {
         rm_text_puts(&aside, "[");
-        print_form(&aside, e->low, f);
+        fig_form_print(&aside, e->low, f);
         rm_text_puts(&aside, ", ");
-        print_form(&aside, e->high, f);
+        fig_form_print(&aside, e->high, f);
         rm_text_puts(&aside, "]");
     }
-    put(t, row, column, &main, has ? &aside : NULL);
+    fig_table_put(t, row, column, &main, has ? &aside : NULL);
 }
 
-static void put_p(fig_table *t, size_t row, size_t column, double p)
+void fig_table_p(fig_table *t, size_t row, size_t column, double p)
 {
     rm_text main = { 0 };
     if (isnan(p))
@@ -145,15 +147,15 @@ static void put_p(fig_table *t, size_t row, size_t column, double p)
         rm_text_puts(&main, "<0.001");
     else
         rm_text_printf(&main, "%.3f", p);
-    put(t, row, column, &main, NULL);
+    fig_table_put(t, row, column, &main, NULL);
 }
 
-static void put_name(const fig_view *v, fig_table *t, size_t row, size_t column, int cell)
+void fig_table_name(const fig_view *v, fig_table *t, size_t row, size_t column, int cell)
 {
     const rm_cell *of = &v->analysis->records->cells[cell];
     rm_text main = { 0 };
     rm_text_printf(&main, "%s%s", fig_name_of(v, of), fig_dagger(of));
-    put(t, row, column, &main, NULL);
+    fig_table_put(t, row, column, &main, NULL);
 }
 
 /* ---- notes ------------------------------------------------------------------------------- */
@@ -180,7 +182,7 @@ static void note_methods(const fig_view *v, fig_table *t, rm_quantity q, const c
 }
 
 /* What stands below every table: whose names are short, what the daggers mean. */
-static void note_names(const fig_view *v, fig_table *t)
+void fig_table_note_names(const fig_view *v, fig_table *t)
 {
     if (v->main_model)
         rm_text_printf(&t->notes, "Model, where none is named: %s.\n", v->main_model);
@@ -241,13 +243,13 @@ static bool any_value(const fig_view *v, rm_quantity q)
 }
 
 static void quantity_column(const fig_view *v, fig_table *t, rm_quantity q, const char *head,
-                            const char *unit, form f, bool interval)
+                            const char *unit, fig_form f, bool interval)
 {
     if (!any_value(v, q))
         return;
-    size_t column = add_column(t, head, unit, false);
+    size_t column = fig_table_column(t, head, unit, false);
     for (size_t i = 0; i < t->n_rows; i++)
-        put_estimate(t, i, column, fig_quantity(v, (int)i, q), f, interval);
+        fig_table_estimate(t, i, column, fig_quantity(v, (int)i, q), f, interval);
 }
 
 static const rm_comparison *comparison_of(const fig_view *v, int cell)
@@ -262,36 +264,36 @@ static void difference_columns(const fig_view *v, fig_table *t)
 {
     if (!v->task->n_comparisons)
         return;
-    size_t column = add_column(t, "Δ to baseline", "pp", false);
-    size_t column_p = add_column(t, "p", "Holm", false);
+    size_t column = fig_table_column(t, "Δ to baseline", "pp", false);
+    size_t column_p = fig_table_column(t, "p", "Holm", false);
     for (size_t i = 0; i < t->n_rows; i++) {
         const rm_comparison *c = comparison_of(v, v->task->cells[i].cell);
         if (!c) {
-            put_string(t, i, column, "–");
-            put_string(t, i, column_p, "–");
+            fig_table_string(t, i, column, "–");
+            fig_table_string(t, i, column_p, "–");
             continue;
         }
         rm_estimate e = c->corrected;
         e.value = c->difference.value;
-        put_estimate(t, i, column, &e, POINTS, true);
-        put_p(t, i, column_p, c->p_holm);
+        fig_table_estimate(t, i, column, &e, FIG_POINTS, true);
+        fig_table_p(t, i, column_p, c->p_holm);
     }
 }
 
 static void build_results(const fig_view *v, fig_table *t)
 {
-    size_t name = add_column(t, "Strategy", "", true);
-    set_rows(t, v->task->n_cells);
+    size_t name = fig_table_column(t, "Strategy", "", true);
+    fig_table_rows(t, v->task->n_cells);
     for (size_t i = 0; i < t->n_rows; i++)
-        put_name(v, t, i, name, v->task->cells[i].cell);
-    quantity_column(v, t, RM_Q_ACCURACY, "Accuracy", "%", PERCENT, true);
+        fig_table_name(v, t, i, name, v->task->cells[i].cell);
+    quantity_column(v, t, RM_Q_ACCURACY, "Accuracy", "%", FIG_PERCENT, true);
     difference_columns(v, t);
-    quantity_column(v, t, RM_Q_GENERATED_TOKENS, "Tokens", "", AMOUNT, false);
-    quantity_column(v, t, RM_Q_FLOPS, "FLOPs", "", AMOUNT, false);
-    quantity_column(v, t, RM_Q_LATENCY_P50_MS, "Latency p50", "ms", AMOUNT, true);
-    quantity_column(v, t, RM_Q_LATENCY_P95_MS, "Latency p95", "ms", AMOUNT, true);
-    quantity_column(v, t, RM_Q_MISSING, "Missing", "%", PERCENT, false);
-    quantity_column(v, t, RM_Q_TRUNCATED, "Cut off", "%", PERCENT, false);
+    quantity_column(v, t, RM_Q_GENERATED_TOKENS, "Tokens", "", FIG_AMOUNT, false);
+    quantity_column(v, t, RM_Q_FLOPS, "FLOPs", "", FIG_AMOUNT, false);
+    quantity_column(v, t, RM_Q_LATENCY_P50_MS, "Latency p50", "ms", FIG_AMOUNT, true);
+    quantity_column(v, t, RM_Q_LATENCY_P95_MS, "Latency p95", "ms", FIG_AMOUNT, true);
+    quantity_column(v, t, RM_Q_MISSING, "Missing", "%", FIG_PERCENT, false);
+    quantity_column(v, t, RM_Q_TRUNCATED, "Cut off", "%", FIG_PERCENT, false);
     rm_text_printf(&t->notes, "Means over %zu problem%s; %.4g%% intervals in brackets.\n",
                    v->task->n_problems, v->task->n_problems == 1 ? "" : "s",
                    100 * v->analysis->options.level);
@@ -303,7 +305,7 @@ static void build_results(const fig_view *v, fig_table *t)
     note_comparisons(v, t);
     rm_text_puts(&t->notes, "Tokens: all generated ones, discarded branches included. Missing: no "
                             "answer could be extracted; cut off: by a length limit.\n");
-    note_names(v, t);
+    fig_table_note_names(v, t);
 }
 
 static void build_cost(const fig_view *v, fig_table *t)
@@ -311,34 +313,34 @@ static void build_cost(const fig_view *v, fig_table *t)
     static const struct {
         rm_quantity q;
         const char *head, *unit;
-        form f;
+        fig_form f;
         bool detail;
     } columns[] = {
-        { RM_Q_CANDIDATES, "Candidates", "", AMOUNT, false },
-        { RM_Q_PROMPT_TOKENS, "Prompt", "tokens", AMOUNT, true },
-        { RM_Q_GENERATED_TOKENS, "Generated", "tokens", AMOUNT, false },
-        { RM_Q_EVALUATED_TOKENS, "Evaluated", "tokens", AMOUNT, true },
-        { RM_Q_SHARED_TOKENS, "Shared", "tokens", AMOUNT, false },
-        { RM_Q_ROUNDS, "Rounds", "", AMOUNT, true },
-        { RM_Q_FLOPS, "FLOPs", "", AMOUNT, false },
-        { RM_Q_WEIGHT_BYTES, "Weights read", "bytes", AMOUNT, true },
-        { RM_Q_KV_BYTES, "KV read", "bytes", AMOUNT, true },
-        { RM_Q_KV_PEAK, "KV peak", "positions", AMOUNT, true },
-        { RM_Q_ENERGY_J, "Energy", "J", AMOUNT, true },
-        { RM_Q_TOKENS_PER_CORRECT, "Per correct", "tokens", AMOUNT, false },
-        { RM_Q_FLOPS_PER_CORRECT, "Per correct", "FLOPs", AMOUNT, true },
-        { RM_Q_TTFT_P50_MS, "First token", "ms, p50", AMOUNT, true },
-        { RM_Q_TOKENS_PER_S, "Throughput", "tokens/s", AMOUNT, false },
-        { RM_Q_DISTINCT_ANSWERS, "Distinct", "answers", DECIMAL, false },
-        { RM_Q_ANSWER_ENTROPY, "Entropy", "nats", DECIMAL, true },
-        { RM_Q_DISTINCT_2, "Distinct-2", "", DECIMAL, true },
-        { RM_Q_EDIT_DISTANCE, "Edit dist.", "", DECIMAL, true },
-        { RM_Q_FAILED, "Failed", "%", PERCENT, true },
+        { RM_Q_CANDIDATES, "Candidates", "", FIG_AMOUNT, false },
+        { RM_Q_PROMPT_TOKENS, "Prompt", "tokens", FIG_AMOUNT, true },
+        { RM_Q_GENERATED_TOKENS, "Generated", "tokens", FIG_AMOUNT, false },
+        { RM_Q_EVALUATED_TOKENS, "Evaluated", "tokens", FIG_AMOUNT, true },
+        { RM_Q_SHARED_TOKENS, "Shared", "tokens", FIG_AMOUNT, false },
+        { RM_Q_ROUNDS, "Rounds", "", FIG_AMOUNT, true },
+        { RM_Q_FLOPS, "FLOPs", "", FIG_AMOUNT, false },
+        { RM_Q_WEIGHT_BYTES, "Weights read", "bytes", FIG_AMOUNT, true },
+        { RM_Q_KV_BYTES, "KV read", "bytes", FIG_AMOUNT, true },
+        { RM_Q_KV_PEAK, "KV peak", "positions", FIG_AMOUNT, true },
+        { RM_Q_ENERGY_J, "Energy", "J", FIG_AMOUNT, true },
+        { RM_Q_TOKENS_PER_CORRECT, "Per correct", "tokens", FIG_AMOUNT, false },
+        { RM_Q_FLOPS_PER_CORRECT, "Per correct", "FLOPs", FIG_AMOUNT, true },
+        { RM_Q_TTFT_P50_MS, "First token", "ms, p50", FIG_AMOUNT, true },
+        { RM_Q_TOKENS_PER_S, "Throughput", "tokens/s", FIG_AMOUNT, false },
+        { RM_Q_DISTINCT_ANSWERS, "Distinct", "answers", FIG_DECIMAL, false },
+        { RM_Q_ANSWER_ENTROPY, "Entropy", "nats", FIG_DECIMAL, true },
+        { RM_Q_DISTINCT_2, "Distinct-2", "", FIG_DECIMAL, true },
+        { RM_Q_EDIT_DISTANCE, "Edit dist.", "", FIG_DECIMAL, true },
+        { RM_Q_FAILED, "Failed", "%", FIG_PERCENT, true },
     };
-    size_t name = add_column(t, "Strategy", "", true);
-    set_rows(t, v->task->n_cells);
+    size_t name = fig_table_column(t, "Strategy", "", true);
+    fig_table_rows(t, v->task->n_cells);
     for (size_t i = 0; i < t->n_rows; i++)
-        put_name(v, t, i, name, v->task->cells[i].cell);
+        fig_table_name(v, t, i, name, v->task->cells[i].cell);
     for (size_t c = 0; c < sizeof columns / sizeof *columns; c++)
         if (any_value(v, columns[c].q)) {
             quantity_column(v, t, columns[c].q, columns[c].head, columns[c].unit, columns[c].f,
@@ -353,7 +355,7 @@ static void build_cost(const fig_view *v, fig_table *t)
     if (any_value(v, RM_Q_DISTINCT_ANSWERS))
         rm_text_printf(&t->notes, "Diversity of %zu candidates a problem.\n",
                        v->analysis->options.diversity_k);
-    note_names(v, t);
+    fig_table_note_names(v, t);
 }
 
 /* Row i of the table: the comparisons with the baseline, then the stated pairs. */
@@ -389,68 +391,93 @@ static void put_interval(fig_table *t, size_t row, size_t column, const rm_estim
 {
     rm_text interval = { 0 };
     rm_text_puts(&interval, "[");
-    print_form(&interval, e->low, POINTS);
+    fig_form_print(&interval, e->low, FIG_POINTS);
     rm_text_puts(&interval, ", ");
-    print_form(&interval, e->high, POINTS);
+    fig_form_print(&interval, e->high, FIG_POINTS);
     rm_text_puts(&interval, "]");
-    put(t, row, column, &interval, NULL);
+    fig_table_put(t, row, column, &interval, NULL);
 }
 
 /* Columns of the table of comparisons; 0 for those that a note says once for all rows. */
 typedef struct comparison_columns {
-    size_t a, b, n, only_a, only_b, difference, alone, corrected, p, holm, verdict, detectable,
-        test;
+    size_t a, b, n, only_a, only_b, difference, alone, corrected, p, holm, verdict, claim,
+        detectable, test;
 } comparison_columns;
 
 static comparison_columns add_comparison_columns(const fig_view *v, fig_table *t)
 {
-    comparison_columns at = { .a = add_column(t, "Strategy", "", true) };
+    comparison_columns at = { .a = fig_table_column(t, "Strategy", "", true) };
     if (!common_baseline(v) || v->task->n_pairs)
-        at.b = add_column(t, "Baseline", "", true);
+        at.b = fig_table_column(t, "Baseline", "", true);
     if (!common_n(v->task))
-        at.n = add_column(t, "n", "", false);
-    at.only_a = add_column(t, "Only it", "solved", false);
-    at.only_b = add_column(t, "Only base", "solved", false);
-    at.difference = add_column(t, "Difference", "pp", false);
-    at.alone = add_column(t, "Interval", "alone", false);
+        at.n = fig_table_column(t, "n", "", false);
+    at.only_a = fig_table_column(t, "Only it", "solved", false);
+    at.only_b = fig_table_column(t, "Only base", "solved", false);
+    at.difference = fig_table_column(t, "Difference", "pp", false);
+    at.alone = fig_table_column(t, "Interval", "alone", false);
     t->columns[at.alone].detail = true;
-    at.corrected = add_column(t, "Interval", "corrected", false);
-    at.p = add_column(t, "p", "", false);
+    at.corrected = fig_table_column(t, "Interval", "corrected", false);
+    at.p = fig_table_column(t, "p", "", false);
     t->columns[at.p].detail = true;
-    at.holm = add_column(t, "p", "Holm", false);
-    at.verdict = add_column(t, "Verdict", "", true);
-    at.detectable = add_column(t, "Detectable", "pp", false);
+    at.holm = fig_table_column(t, "p", "Holm", false);
+    at.verdict = fig_table_column(t, "Verdict", "", true);
+    if (v->analysis->options.direction)
+        at.claim =
+            fig_table_column(t, "Claim", rm_direction_names[v->analysis->options.direction], true);
+    at.detectable = fig_table_column(t, "Detectable", "pp", false);
     t->columns[at.detectable].detail = true;
     if (!common_test(v->task))
-        at.test = add_column(t, "Test", "", true);
+        at.test = fig_table_column(t, "Test", "", true);
     return at;
 }
 
 static void put_comparison(const fig_view *v, fig_table *t, const comparison_columns *at, size_t i)
 {
     const rm_comparison *c = comparison_at(v->task, i);
-    put_name(v, t, i, at->a, c->a);
+    fig_table_name(v, t, i, at->a, c->a);
     if (at->b)
-        put_name(v, t, i, at->b, c->b);
+        fig_table_name(v, t, i, at->b, c->b);
     if (at->n)
-        put_estimate(t, i, at->n, &(rm_estimate){ .value = (double)c->n }, AMOUNT, false);
-    put_estimate(t, i, at->only_a, &(rm_estimate){ .value = c->only_a }, AMOUNT, false);
-    put_estimate(t, i, at->only_b, &(rm_estimate){ .value = c->only_b }, AMOUNT, false);
-    put_estimate(t, i, at->difference, &c->difference, POINTS, false);
+        fig_table_estimate(t, i, at->n, &(rm_estimate){ .value = (double)c->n }, FIG_AMOUNT, false);
+    fig_table_estimate(t, i, at->only_a, &(rm_estimate){ .value = c->only_a }, FIG_AMOUNT, false);
+    fig_table_estimate(t, i, at->only_b, &(rm_estimate){ .value = c->only_b }, FIG_AMOUNT, false);
+    fig_table_estimate(t, i, at->difference, &c->difference, FIG_POINTS, false);
     put_interval(t, i, at->alone, &c->difference);
     put_interval(t, i, at->corrected, &c->corrected);
-    put_p(t, i, at->p, c->p);
-    put_p(t, i, at->holm, c->p_holm);
-    put_string(t, i, at->verdict, rm_comparison_verdict(c, v->analysis->options.level));
-    put_estimate(t, i, at->detectable, &(rm_estimate){ .value = c->detectable }, PERCENT, false);
+    fig_table_p(t, i, at->p, c->p);
+    fig_table_p(t, i, at->holm, c->p_holm);
+    fig_table_string(t, i, at->verdict, rm_comparison_verdict(c, v->analysis->options.level));
+    if (at->claim)
+        fig_table_string(t, i, at->claim,
+                         rm_verdict_name(rm_comparison_claim(c, &v->analysis->options)));
+    fig_table_estimate(t, i, at->detectable, &(rm_estimate){ .value = c->detectable }, FIG_PERCENT,
+                       false);
     if (at->test)
-        put_string(t, i, at->test, c->test ? c->test : "–");
+        fig_table_string(t, i, at->test, c->test ? c->test : "–");
+}
+
+static void note_claim(const fig_view *v, fig_table *t)
+{
+    const rm_analysis_options *o = &v->analysis->options;
+    bool higher = o->direction == RM_DIRECTION_HIGHER;
+    if (o->direction == RM_DIRECTION_NONE)
+        return;
+    rm_text_printf(&t->notes,
+                   "\nClaim: the accuracy is %s. It is supported where the corrected "
+                   "interval lies ",
+                   rm_direction_names[o->direction]);
+    if (o->direction == RM_DIRECTION_EQUAL)
+        rm_text_puts(&t->notes, "inside the margin, and refuted where it lies outside.");
+    else
+        rm_text_printf(&t->notes, "%s 0, and refuted where it lies %s %s%.4g points.",
+                       higher ? "above" : "below", higher ? "below" : "above",
+                       o->margin > 0 ? (higher ? "+" : "−") : "", 100 * o->margin);
 }
 
 static void build_comparisons(const fig_view *v, fig_table *t)
 {
     comparison_columns at = add_comparison_columns(v, t);
-    set_rows(t, comparison_rows(v->task));
+    fig_table_rows(t, comparison_rows(v->task));
     for (size_t i = 0; i < t->n_rows; i++)
         put_comparison(v, t, &at, i);
     note_comparisons(v, t);
@@ -467,11 +494,12 @@ static void build_comparisons(const fig_view *v, fig_table *t)
     if (v->analysis->options.margin > 0)
         rm_text_printf(&t->notes, " Equal: it lies inside the stated margin of ±%.4g points.",
                        100 * v->analysis->options.margin);
+    note_claim(v, t);
     rm_text_printf(&t->notes,
                    "\nDetectable: the smallest true difference found with a probability of "
                    "%.4g%% at this size.\n",
                    100 * v->analysis->options.power);
-    note_names(v, t);
+    fig_table_note_names(v, t);
 }
 
 rm_status fig_table_build(const fig_view *v, rm_table kind, fig_table *t, rm_error *err)
@@ -486,6 +514,16 @@ rm_status fig_table_build(const fig_view *v, rm_table kind, fig_table *t, rm_err
         break;
     case RM_TABLE_COMPARISONS:
         build_comparisons(v, t);
+        break;
+    case RM_TABLE_FRONT:
+    case RM_TABLE_TRENDS:
+    case RM_TABLE_AREAS:
+    case RM_TABLE_BUDGETS:
+    case RM_TABLE_SCALING:
+    case RM_TABLE_CROSSINGS:
+    case RM_TABLE_TUNING:
+    case RM_TABLE_EQUAL_TUNING:
+        fig_table_curves(v, kind, t);
         break;
     case RM_N_TABLES:
         break;

@@ -1,4 +1,4 @@
-/* table_print.c - a table as LaTeX (booktabs), Markdown (pipes) and HTML. */
+/* table_print.c - a table as LaTeX (booktabs), Markdown (pipes), HTML and aligned text. */
 #include "plots/escape.h"
 #include "plots/table.h"
 
@@ -185,7 +185,8 @@ static void html_cell(const fig_table *t, size_t row, size_t column, rm_text *ou
 {
     const fig_cell_text *cell = text_at(t, row, column);
     const char *tag = column == 0 ? "th scope=\"row\"" : "td";
-    bool verdict = !strcmp(t->columns[column].head, "Verdict");
+    const char *head = t->columns[column].head;
+    bool verdict = !strcmp(head, "Verdict") || !strcmp(head, "Claim");
     rm_text_printf(out, "<%s class=\"%s\">", tag, t->columns[column].left ? "l" : "r");
     if (verdict)
         rm_text_printf(out, "<span class=\"verdict %s\">", cell->main ? cell->main : "");
@@ -226,6 +227,85 @@ static void print_html(const fig_table *t, rm_text *out)
     rm_text_puts(out, "</ul>\n");
 }
 
+/* ---- text -------------------------------------------------------------------------------- */
+
+/* Nothing is escaped but control characters, which a terminal would obey. */
+static void text_plain(rm_text *out, const char *text)
+{
+    for (const char *p = text; *p; p++)
+        rm_text_add(out, (unsigned char)*p < 0x20 || *p == 0x7f ? " " : p, 1);
+}
+
+enum { TEXT_WIDTH = 100 };
+
+/* Words in lines of TEXT_WIDTH characters; a longer word has a line of its own. */
+static void text_note(rm_text *out, const char *note)
+{
+    size_t used = 0;
+    while (*note) {
+        rm_text word = { 0 };
+        size_t n = strcspn(note, " ");
+        rm_text_add(&word, note, n);
+        size_t width = word.failed ? 0 : characters(word.data);
+        if (used && used + 1 + width > TEXT_WIDTH) {
+            rm_text_puts(out, "\n");
+            used = 0;
+        }
+        rm_text_puts(out, used ? " " : "");
+        text_plain(out, word.failed || !word.data ? "" : word.data);
+        used += width + (used > 0);
+        note += n + strspn(note + n, " ");
+        rm_text_free(&word);
+    }
+    rm_text_puts(out, "\n");
+}
+
+static size_t text_width(const fig_table *t, size_t column)
+{
+    const fig_column *c = &t->columns[column];
+    size_t widest = characters(c->head) + (*c->unit ? characters(c->unit) + 1 : 0);
+    for (size_t r = 0; r < t->n_rows; r++) {
+        const fig_cell_text *cell = text_at(t, r, column);
+        size_t n = characters(cell->main) + (cell->aside ? characters(cell->aside) + 1 : 0);
+        widest = n > widest ? n : widest;
+    }
+    return widest;
+}
+
+static void text_cell(const char *main, const char *aside, size_t width, bool left, bool last,
+                      rm_text *out)
+{
+    size_t used = characters(main) + (aside && *aside ? characters(aside) + 1 : 0);
+    int room = used < width ? (int)(width - used) : 0;
+    rm_text_printf(out, "%*s", left ? 0 : room, "");
+    if (main)
+        text_plain(out, main);
+    if (aside && *aside) {
+        rm_text_puts(out, " ");
+        text_plain(out, aside);
+    }
+    if (!last)
+        rm_text_printf(out, "%*s  ", left ? room : 0, "");
+}
+
+static void print_text(const fig_table *t, rm_text *out)
+{
+    size_t width[FIG_MAX_COLUMNS];
+    for (size_t c = 0; c < t->n_columns; c++)
+        width[c] = text_width(t, c);
+    for (size_t c = 0; c < t->n_columns; c++)
+        text_cell(t->columns[c].head, t->columns[c].unit, width[c], t->columns[c].left,
+                  c + 1 == t->n_columns, out);
+    rm_text_puts(out, "\n");
+    for (size_t r = 0; r < t->n_rows; r++) {
+        for (size_t c = 0; c < t->n_columns; c++)
+            text_cell(text_at(t, r, c)->main, text_at(t, r, c)->aside, width[c],
+                      t->columns[c].left, c + 1 == t->n_columns, out);
+        rm_text_puts(out, "\n");
+    }
+    each_note(t, out, text_note);
+}
+
 void fig_table_print(const fig_table *t, rm_table_format format, rm_text *out)
 {
     switch (format) {
@@ -238,6 +318,9 @@ void fig_table_print(const fig_table *t, rm_table_format format, rm_text *out)
     case RM_TABLE_HTML:
         print_html(t, out);
         break;
+    case RM_TABLE_TEXT:
+        print_text(t, out);
+        break;
     }
 }
 
@@ -249,14 +332,32 @@ const rm_table_info *rm_table_describe(rm_table table)
         [RM_TABLE_RESULTS] = { "results", "Results" },
         [RM_TABLE_COST] = { "cost", "Cost and diversity" },
         [RM_TABLE_COMPARISONS] = { "comparisons", "Comparisons" },
+        [RM_TABLE_FRONT] = { "front", "On the Pareto front" },
+        [RM_TABLE_TRENDS] = { "trends", "Trends along swept sizes" },
+        [RM_TABLE_AREAS] = { "areas", "Accuracy over a range of costs" },
+        [RM_TABLE_BUDGETS] = { "budgets", "At equal budgets" },
+        [RM_TABLE_SCALING] = { "scaling", "The law of coverage" },
+        [RM_TABLE_CROSSINGS] = { "crossings", "Crossing curves and equal passes" },
+        [RM_TABLE_TUNING] = { "tuning", "Best of m settings" },
+        [RM_TABLE_EQUAL_TUNING] = { "equal-tuning", "At equal tuning" },
     };
     return (unsigned)table < RM_N_TABLES ? &info[table] : NULL;
+}
+
+bool rm_table_has_data(const rm_analysis *analysis, size_t task, rm_table kind)
+{
+    fig_view v;
+    if ((unsigned)kind >= RM_N_TABLES || fig_view_new(analysis, task, &v, NULL))
+        return false;
+    bool has = fig_table_has(&v, kind);
+    fig_view_free(&v);
+    return has;
 }
 
 rm_status rm_table_render(const rm_analysis *analysis, size_t task, rm_table kind,
                           rm_table_format format, rm_text *out, rm_error *err)
 {
-    if ((unsigned)kind >= RM_N_TABLES || (unsigned)format > RM_TABLE_HTML)
+    if ((unsigned)kind >= RM_N_TABLES || (unsigned)format > RM_TABLE_TEXT)
         return rm_fail(err, RM_E_ARGUMENT, "There is no table %d in format %d.", (int)kind,
                        (int)format);
     fig_view v;

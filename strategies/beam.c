@@ -8,8 +8,8 @@
  * The rule of a step stands in beam_step.h, its execution on the token tree in beam_search.c.
  * Canonical beam search is early_stopping = never, length_penalty = 0. A candidate's score is the
  * normalised one it was ranked by (penalties included); its lp is the raw model's. With both
- * penalties, diversity is subtracted from the log-probability that repetition has scaled; Hugging
- * Face subtracts first. */
+ * penalties, diversity is subtracted first and repetition scales the difference, the order of
+ * Hugging Face's processors. */
 #include "strategies/beam_search.h"
 #include "strategies/list.h"
 #include "strategies/params.h"

@@ -288,7 +288,14 @@ static rm_status step_group(search *s, int g, rm_error *err)
     beam_group *group = &s->group[g];
     for (int b = 0; b < group->n_live; b++) {
         const rm_request *r = &s->request[group->live[b].source];
-        s->list[b] = (beam_list){ r->result.tokens, r->result.lp, r->result.n };
+        s->list[b] = (beam_list){ .tokens = r->result.tokens, .lp = r->result.lp,
+                                  .n = r->result.n };
+        if (s->config->repetition_penalty == 1)
+            continue;
+        const rm_path *path = s->now[group->live[b].source].member[0].path;
+        s->list[b].path = rm_path_tokens(path);
+        s->list[b].n_path = rm_path_length(path);
+        s->list[b].repetition = s->config->repetition_penalty;
     }
     beam_select(group, &s->rules, s->list, s->chosen, s->n_chosen, s->config->diversity_penalty);
     mark_ends(s, group);

@@ -36,6 +36,18 @@ static int times_chosen(int32_t token, const int32_t *chosen, int n)
     return count;
 }
 
+/* What the choices of earlier groups cost a token of one beam: the repetition penalty scales it
+ * with the log-probability it is taken from. */
+static double diversity_cost(const beam_list *list, int32_t token, const int32_t *chosen,
+                             int n_chosen, double diversity)
+{
+    int count = times_chosen(token, chosen, n_chosen);
+    if (count == 0)
+        return 0;
+    bool repeated = times_chosen(token, list->path, list->n_path) > 0;
+    return diversity * count * (repeated ? list->repetition : 1);
+}
+
 void beam_select(beam_group *group, const beam_rules *rules, const beam_list *lists,
                  const int32_t *chosen, int n_chosen, double diversity)
 {
@@ -49,7 +61,8 @@ void beam_select(beam_group *group, const beam_rules *rules, const beam_list *li
             int32_t token = lists[b].tokens[i];
             if (diversity != 0)
                 score = group->live[b].score +
-                        (lists[b].lp[i] - diversity * times_chosen(token, chosen, n_chosen));
+                        (lists[b].lp[i] -
+                         diversity_cost(&lists[b], token, chosen, n_chosen, diversity));
             if (n == keep && score <= next[n - 1].score)
                 continue;
             int at = n < keep ? n++ : n - 1; /* insert, pushing the worst out when full */

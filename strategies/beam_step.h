@@ -3,7 +3,9 @@
  * Pure: no engine, no text, no allocation. The caller owns every array.
  *
  *     keep = max(2, 1 + n_eos) * B
- *     select    s[b,v] = live[b].score + lp[b][v] - lambda * (how often earlier groups chose v);
+ *     select    s[b,v] = live[b].score + lp[b][v] - lambda * c[v] * theta[b,v]
+ *                 c      how often earlier groups chose v at this step
+ *                 theta  the repetition penalty where v stands in beam b, else 1; lp has it already
  *               the best `keep` over all b, v; ties to the earlier beam, then list order
  *     (caller)  marks the candidates that end: a stop token, a stop string, the length limit
  *     settle    the ended ones among the first B enter `done`, which keeps its best B by
@@ -15,6 +17,10 @@
  * as Hugging Face generate() computes it (transformers 4.50 and later, `_beam_search`), with one
  * difference: its B - 1 placeholders of score -1e9 at the first step are never evaluated and
  * never enter `done`. It matters only where B exceeds the vocabulary.
+ *
+ * Its processors subtract the diversity first and apply the repetition penalty to the difference
+ * (4.49, `_get_logits_processor`). A log-probability is not positive, so that the penalty is a
+ * factor: theta (lp - lambda c) = theta lp - lambda c theta.
  *
  * At the length limit every candidate ends, so the first B of the list enter; a worse one could
  * not, since all of them have the same length. */
@@ -46,6 +52,9 @@ typedef struct beam_list {
     const int32_t *tokens;
     const double *lp;      /* as ranked: after the repetition penalty, where there is one */
     int n;
+    const int32_t *path;   /* [n_path] the beam's tokens, prompt included, whose lp ... */
+    int n_path;            /* ... the repetition penalty has scaled; 0: there is no penalty */
+    double repetition;     /* the penalty */
 } beam_list;
 
 typedef struct beam_live {

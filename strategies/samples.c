@@ -20,13 +20,21 @@ rm_status run_array(rm_run *run, size_t n, size_t item_bytes, void *items_out, r
     return RM_OK;
 }
 
+rm_status rm_problem_tokenize(const rm_problem *problem, const rm_model *model, int32_t **tokens,
+                              int *n_tokens, rm_error *err)
+{
+    const char *prompt = problem->prompt, *plain = problem->prompt_plain;
+    size_t n = strlen(prompt);
+    return plain ? rm_tokenize_rendered(model, prompt, plain, n, tokens, n_tokens, err)
+                 : rm_tokenize(model, prompt, n, true, tokens, n_tokens, err);
+}
+
 rm_status prompt_path(const rm_trial *trial, int model, rm_path **path, rm_error *err)
 {
-    const char *prompt = trial->problem->prompt;
     int32_t *tokens = NULL;
     int n = 0;
     rm_status status =
-        rm_tokenize(trial->models[model], prompt, strlen(prompt), true, &tokens, &n, err);
+        rm_problem_tokenize(trial->problem, trial->models[model], &tokens, &n, err);
     if (!status)
         status = rm_path_new(trial->run, trial->models[model], tokens, n, path, err);
     free(tokens);

@@ -25,6 +25,9 @@ typedef struct rm_problem rm_problem;
 struct rm_problem {
     const char *id;                  /* canonical, unique within its task */
     const char *prompt;              /* rendered text; tokenized with special tokens */
+    const char *prompt_plain;        /* NULL: the model's own BOS goes in front. For a rendered chat
+                                        [strlen(prompt)]: 1 where a byte came from a message and
+                                        names no special token; BOS is as the prompt has it */
     const char *const *stop_strings; /* [n_stop_strings] end an answer */
     int n_stop_strings;
     const char *const *step_ends;    /* [n_step_ends] end a reasoning step */
@@ -185,6 +188,10 @@ RM_API const void *rm_params_values(const rm_params *);
 RM_API bool rm_params_get(const rm_params *, const char *name, rm_text *);
 /* Canonical JSON object of all values in table order; reals as %.17g shortest round trip. */
 RM_API void rm_params_json(const rm_params *, rm_text *);
+
+/* The tokens of a problem's prompt for a model; *tokens is malloc'd. */
+RM_API rm_status rm_problem_tokenize(const rm_problem *, const rm_model *, int32_t **tokens,
+                                     int *n_tokens, rm_error *);
 
 /* Runs the strategy. The outcome is complete on success; on RM_E_LIMIT and RM_E_BUDGET it holds
  * what was finished before and the call still fails only if nothing was. */

@@ -102,8 +102,11 @@ size_t cpu_input_stride(input_kind, size_t width);
 /* ---- keys and values ----------------------------------------------------------------------- */
 
 /* A page holds `page_positions` positions of all layers:
- *   [layer][G] { keys [C][page_positions]; values [page_positions][Cp] }
- * Keys are transposed so that the lanes of a score are positions; Cp is C padded to 16. */
+ *   f32   [layer][G] { keys [C][P]; values [P][Cp] }
+ *   bf16  [layer][G] { keys [C/2][P][2]; values [P/2][Cp][2] }
+ * with P = page_positions and Cp = C padded to 16. Keys are transposed so that the lanes of a
+ * score are positions. bf16 lies in pairs (of dimensions, of positions), the operands of the bf16
+ * dot product; what is odd is rounded up and its last half stays zero. */
 struct rm_kv {
     rm_kv_shape shape;
     int padded_dim; /* Cp */
@@ -172,17 +175,17 @@ typedef struct product_args {
 typedef struct attend_args {
     int n_queries, head_dim, padded_dim, page_positions;
     rm_dtype type;
-    const float *q; /* [Q][q_stride], already divided by sqrt(C) */
-    size_t q_stride;
-    const int *valid;                /* [Q] positions of the chunk the query sees, 1 .. 64 */
-    const void *keys[CHUNK_PAGES];   /* [C][page_positions] */
-    const void *values[CHUNK_PAGES]; /* [page_positions][Cp] */
-    bool first;                      /* max, sum, out are written; else merged into */
-    float *max, *sum;                /* [Q] */
-    float *out;                      /* [Q][Cp] */
-    float *scores;                   /* scratch [Q][64] */
-    const void *next[CHUNK_PAGES];   /* what will be read next: prefetched; may be NULL */
-    int next_bytes;                  /* of each */
+    const void *q;                 /* [Q] rows of floats, or of bf16, already divided by sqrt(C) */
+    size_t q_stride;               /* bytes */
+    const int *valid;              /* [Q] positions of the chunk the query sees, 1 .. 64 */
+    const void *keys[CHUNK_PAGES]; /* see rm_kv */
+    const void *values[CHUNK_PAGES];
+    bool first;                    /* max, sum, out are written; else merged into */
+    float *max, *sum;              /* [Q] */
+    float *out;                    /* [Q][Cp] */
+    float *scores;                 /* scratch [Q][64] */
+    const void *next[CHUNK_PAGES]; /* what will be read next: prefetched; may be NULL */
+    int next_bytes;                /* of each */
 } attend_args;
 
 typedef struct cpu_isa {
@@ -196,8 +199,8 @@ typedef struct cpu_isa {
     void (*embed)(const rm_matrix *, size_t row, float *y);
     void (*scale)(float *y, const float *x, float by, size_t n);
     void (*rope)(float *head, const float *cosine, const float *sine, int n_dims, bool interleaved);
-    void (*store_kv)(rm_dtype, const float *k, const float *v, int dim, int positions, void *keys,
-                     void *values); /* to one position of a head's page */
+    void (*store_kv)(rm_dtype, const float *k, const float *v, int dim, int positions, int at,
+                     void *keys, void *values); /* to position `at` of a head's page */
     void (*attend)(const attend_args *);
     void (*merge)(float *max, float *sum, float *out, float max2, float sum2, const float *out2,
                   size_t n);

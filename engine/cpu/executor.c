@@ -8,8 +8,9 @@
  *
  * Nobody waits for a thread, only for tiles: a worker that the operating system holds back
  * delays the one tile in its hands, and a claim that comes too late finds the program number in
- * the claim word changed and does nothing. Waiting spins for a few microseconds, then sleeps on
- * a futex, so that an oversubscribed machine gets its processor back at once.
+ * the claim word changed and does nothing. Waiting spins for a few microseconds, then keeps
+ * offering its processor to others (the system likes to put a worker beside the one that woke it,
+ * and spinning there would keep the awaited tile waiting), then sleeps on a futex.
  *
  *     stage   epoch (32, counts every step) | operation (16, NONE when idle) | program (16)
  *     claim   end (24) | next (24) | program (16)     one per operation and worker */
@@ -24,7 +25,7 @@
 
 #include "engine/cpu/cpu.h"
 
-enum { NONE = 0xffff, SPINS = 2000 };
+enum { NONE = 0xffff, SPINS = 200, YIELDS = 1000 };
 
 typedef struct claim {
     _Alignas(64) _Atomic uint64_t word;
@@ -88,6 +89,11 @@ static void wait_step(executor *e, uint64_t seen)
         if (atomic_load_explicit(&e->stage, memory_order_acquire) != seen)
             return;
         relax();
+    }
+    for (int i = 0; i < YIELDS; i++) {
+        if (atomic_load_explicit(&e->stage, memory_order_acquire) != seen)
+            return;
+        sched_yield();
     }
     atomic_fetch_add(&e->sleepers, 1);
     while (atomic_load(&e->stage) == seen && !atomic_load(&e->quit))

@@ -28,27 +28,51 @@ void tile_head_norm(const op *o, worker *w, size_t tile)
     }
 }
 
+/* Dimensions as keys hold them: bf16 in pairs. */
+static size_t key_dims(const rm_kv *kv)
+{
+    size_t C = (size_t)kv->shape.head_dim;
+    return kv->shape.type == RM_F32 ? C : round_up(C, 2);
+}
+
 size_t cpu_window_bytes(const rm_kv *kv)
 {
     if (!kv->shape.window)
         return 0;
-    size_t values = (size_t)kv->shape.head_dim + (size_t)kv->padded_dim;
-    return round_up(RM_CHUNK * values * kv->element_bytes, 64);
+    return round_up(RM_CHUNK * (key_dims(kv) + (size_t)kv->padded_dim) * kv->element_bytes, 64);
+}
+
+/* A row of values to position `lane` of pairs of positions. */
+static void put_paired(const char *page, size_t at, size_t lane, size_t dims, char *to)
+{
+    const uint16_t *from = (const uint16_t *)(const void *)page + at / 2 * dims * 2 + at % 2;
+    uint16_t *pair = (uint16_t *)(void *)to + lane / 2 * dims * 2 + lane % 2;
+    for (size_t d = 0; d < dims; d++)
+        pair[2 * d] = from[2 * d];
 }
 
 void cpu_window_gather(const rm_kv *kv, const void *const keys[CHUNK_PAGES], int from, int to,
                        void *scratch, attend_args *a)
 {
-    size_t C = (size_t)kv->shape.head_dim, P = (size_t)kv->shape.page_positions,
-           e = kv->element_bytes, row = (size_t)kv->padded_dim * e;
-    char *to_keys = scratch, *to_values = to_keys + RM_CHUNK * C * e;
+    bool paired = kv->shape.type == RM_BF16;
+    size_t P = (size_t)kv->shape.page_positions, dims = (size_t)kv->padded_dim;
+    size_t rows = key_dims(kv) / (paired ? 2 : 1); /* of keys: one 4-byte cell a position */
+    char *to_keys = scratch, *to_values = to_keys + RM_CHUNK * rows * 4;
+    if (paired) /* an odd last position is half a pair: the other half must be zero */
+        memset(to_values + (size_t)((to - from - 1) / 2) * dims * 4, 0, dims * 4);
     for (size_t t = (size_t)from, n; t < (size_t)to; t += n) { /* the rest of one page */
         const char *page = keys[t / P];
         size_t at = t % P, lane = t - (size_t)from;
         n = P - at < (size_t)to - t ? P - at : (size_t)to - t;
-        for (size_t c = 0; c < C; c++)
-            memcpy(to_keys + (c * RM_CHUNK + lane) * e, page + (c * P + at) * e, n * e);
-        memcpy(to_values + lane * row, page + kv->key_bytes + at * row, n * row);
+        for (size_t c = 0; c < rows; c++)
+            memcpy(to_keys + (c * RM_CHUNK + lane) * 4, page + (c * P + at) * 4, n * 4);
+        for (size_t i = 0; i < n; i++) {
+            if (paired)
+                put_paired(page + kv->key_bytes, at + i, lane + i, dims, to_values);
+            else
+                memcpy(to_values + (lane + i) * dims * 4, page + kv->key_bytes + (at + i) * dims * 4,
+                       dims * 4);
+        }
     }
     a->page_positions = RM_CHUNK;
     a->keys[0] = to_keys;

@@ -66,7 +66,9 @@ rm_status cpu_kv_new(rm_backend *b, const rm_kv_shape *shape, const rm_rope *rop
     kv->max_positions = max_positions;
     kv->padded_dim = (int)round_up((size_t)shape->head_dim, LANES);
     kv->element_bytes = shape->type == RM_F32 ? 4 : 2;
-    kv->key_bytes = (size_t)P * kv->element_bytes * (size_t)shape->head_dim;
+    kv->key_bytes =
+        (size_t)P * kv->element_bytes *
+        (shape->type == RM_F32 ? (size_t)shape->head_dim : round_up((size_t)shape->head_dim, 2));
     kv->head_bytes =
         round_up(kv->key_bytes + (size_t)P * kv->element_bytes * (size_t)kv->padded_dim, 64);
     kv->layer_bytes = kv->head_bytes * (size_t)shape->n_kv_heads;

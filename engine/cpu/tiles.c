@@ -101,11 +101,10 @@ void tile_rope_store(const op *o, worker *w, size_t tile)
         }
         int32_t id = o->plan->batch.pages[o->plan->batch.seq[r]][(size_t)position / P];
         assert(id >= 0 && (size_t)id < kv->n_pages);
-        size_t at = (size_t)position % P, e = kv->element_bytes;
         uint8_t *head = kv->page[id] + (size_t)o->layer * kv->layer_bytes;
         for (int g = 0; g < s->n_kv_heads; g++, k += C, v += C, head += kv->head_bytes)
-            isa->store_kv(s->type, k, v, s->head_dim, s->page_positions, head + at * e,
-                          head + kv->key_bytes + at * (size_t)kv->padded_dim * e);
+            isa->store_kv(s->type, k, v, s->head_dim, s->page_positions, position % (int)P, head,
+                          head + kv->key_bytes);
     }
 }
 
@@ -119,8 +118,9 @@ void tile_rope_store(const op *o, worker *w, size_t tile)
 
 size_t cpu_attention_scratch_bytes(int n_queries, const rm_kv *kv)
 {
-    size_t floats = (size_t)kv->shape.head_dim + RM_CHUNK + (size_t)kv->padded_dim + 2 + 1;
-    return cpu_window_bytes(kv) + (size_t)n_queries * floats * sizeof(float);
+    size_t floats = 2 * (size_t)kv->padded_dim + RM_CHUNK + 2 + 1;
+    return cpu_window_bytes(kv) +
+           ((size_t)n_queries * floats + (size_t)kv->shape.head_dim + LANES) * sizeof(float);
 }
 
 typedef struct attention_tile {
@@ -133,7 +133,7 @@ typedef struct attention_tile {
     void *window; /* scratch of cpu_window_gather */
 } attention_tile;
 
-/* The queries of rows [from, to) divided by sqrt(C), and scratch. */
+/* The queries of rows [from, to) divided by sqrt(C), in the cache's type, and scratch. */
 static void tile_begin(attention_tile *t, const op *o, worker *w, int g, int row_tile)
 {
     const rm_kv *kv = o->kv;
@@ -143,24 +143,33 @@ static void tile_begin(attention_tile *t, const op *o, worker *w, int g, int row
     };
     rows_of(o, (size_t)row_tile, &t->from, &t->to);
     int n = (t->to - t->from) * t->per_kv;
+    bool bf16 = kv->shape.type == RM_BF16;
+    size_t stride = bf16 ? (size_t)kv->padded_dim * 2 : (size_t)C * sizeof(float);
     t->window = w->scratch;
-    float *q = (float *)(void *)((char *)w->scratch + cpu_window_bytes(kv)), *scores = q + n * C, *out = scores + n * RM_CHUNK,
-          *max = out + n * kv->padded_dim;
+    float *q = (float *)(void *)((char *)w->scratch + cpu_window_bytes(kv)),
+          *scores = q + n * kv->padded_dim, *out = scores + n * RM_CHUNK,
+          *max = out + n * kv->padded_dim, *scaled = max + 3 * n;
     t->valid = (int *)(void *)(max + 2 * n);
     t->args = (attend_args){ .head_dim = C,
                              .padded_dim = kv->padded_dim,
                              .page_positions = kv->shape.page_positions,
                              .type = kv->shape.type,
                              .q = q,
-                             .q_stride = (size_t)C,
+                             .q_stride = stride,
                              .max = max,
                              .sum = max + n,
                              .out = out,
                              .scores = scores };
     float scale = 1.0f / __builtin_sqrtf((float)C);
-    size_t width = (size_t)t->per_kv * (size_t)C;
-    for (int i = t->from; i < t->to; i++, q += width)
-        t->isa->scale(q, row_of(o->x, o->plan->order[i]) + (size_t)g * width, scale, width);
+    char *to = (char *)q;
+    for (int i = t->from; i < t->to; i++) {
+        const float *row = row_of(o->x, o->plan->order[i]) + g * t->per_kv * C;
+        for (int h = 0; h < t->per_kv; h++, row += C, to += stride) {
+            t->isa->scale(bf16 ? scaled : (float *)(void *)to, row, scale, (size_t)C);
+            if (bf16)
+                t->isa->convert(INPUT_BF16, scaled, (size_t)C, to);
+        }
+    }
 }
 
 /* Keys and values of `row` at a chunk: where each of its pages has this tile's head. */
@@ -182,7 +191,7 @@ static attend_args queries_from(const attention_tile *t, int i)
 {
     attend_args a = t->args;
     size_t first = (size_t)(i - t->from) * (size_t)t->per_kv;
-    a.q += first * a.q_stride;
+    a.q = (const char *)a.q + first * a.q_stride;
     a.valid = t->valid + first;
     a.max += first;
     a.sum += first;

@@ -170,6 +170,15 @@ static inline void vf_to_bf16(uint16_t *p, vf x)
     _mm256_storeu_si256((__m256i *)p, _mm256_permute4x64_epi64(packed, 0xD8));
 }
 
+/* As bf16 into the even or the odd halves of 16 words; the other halves are not touched. */
+static inline void vf_store_half(uint16_t *p, int odd, vf x)
+{
+    uint16_t half[16];
+    vf_to_bf16(half, x);
+    for (int j = 0; j < 16; j++)
+        p[2 * j + odd] = half[j];
+}
+
 static inline int vf_to_i8(int8_t *p, vf x)
 {
     __m256i a = _mm256_cvtps_epi32(x.a), b = _mm256_cvtps_epi32(x.b);

@@ -119,15 +119,25 @@ static inline vf vf_pair_odd(const uint16_t *p)
         _mm512_and_si512(_mm512_loadu_si512(p), _mm512_set1_epi32((int)0xffff0000)));
 }
 
-static inline void vf_to_bf16(uint16_t *p, vf a)
+static inline __m512i round_bf16(vf a) /* in the low halves */
 {
     __m512i u = _mm512_castps_si512(a), hi = _mm512_srli_epi32(u, 16);
     __m512i odd = _mm512_and_si512(hi, _mm512_set1_epi32(1));
     __m512i r = _mm512_srli_epi32(
         _mm512_add_epi32(_mm512_add_epi32(u, _mm512_set1_epi32(0x7fff)), odd), 16);
     __mmask16 nan = _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q);
-    r = _mm512_mask_or_epi32(r, nan, hi, _mm512_set1_epi32(0x40));
-    _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16(r));
+    return _mm512_mask_or_epi32(r, nan, hi, _mm512_set1_epi32(0x40));
+}
+static inline void vf_to_bf16(uint16_t *p, vf a)
+{
+    _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16(round_bf16(a)));
+}
+/* As bf16 into the even or the odd halves of 16 words; the other halves are not touched. */
+static inline void vf_store_half(uint16_t *p, int odd, vf a)
+{
+    __m512i r = round_bf16(a);
+    if (odd) _mm512_mask_storeu_epi16(p, 0xAAAAAAAA, _mm512_slli_epi32(r, 16));
+    else _mm512_mask_storeu_epi16(p, 0x55555555, r);
 }
 
 static inline int vf_to_i8(int8_t *p, vf a)
@@ -225,6 +235,11 @@ static inline vf vf_dot_bf16(vf acc, const uint16_t *w, uint32_t pair)
 {
     return _mm512_dpbf16_ps(acc, (__m512bh)_mm512_loadu_si512(w),
                             (__m512bh)_mm512_set1_epi32((int)pair));
+}
+static inline vf vf_dot_bf16_even(vf acc, const uint16_t *w, uint16_t x)
+{
+    __m512i even = _mm512_and_si512(_mm512_loadu_si512(w), _mm512_set1_epi32(0xffff));
+    return _mm512_dpbf16_ps(acc, (__m512bh)even, (__m512bh)_mm512_set1_epi32(x));
 }
 #endif
 

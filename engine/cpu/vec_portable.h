@@ -176,6 +176,12 @@ static inline void vf_to_bf16(uint16_t *p, vf a)
     EACH(j, 16) p[j] = rm_f32_to_bf16(a.v[j]);
 }
 
+/* As bf16 into the even or the odd halves of 16 words; the other halves are not touched. */
+static inline void vf_store_half(uint16_t *p, int odd, vf a)
+{
+    EACH(j, 16) p[2 * j + odd] = rm_f32_to_bf16(a.v[j]);
+}
+
 /* To int8 by rounding to nearest even; |a| <= 127. Returns the sum of the 16. */
 static inline int vf_to_i8(int8_t *p, vf a)
 {

@@ -126,8 +126,8 @@ static void add_piece(rm_text *to, int k)
         add_stand_in(to, nth_byte((unsigned)bytes[n]));
 }
 
-/* Tokens, their types and the merges; false if memory ran out. */
-static bool put_vocabulary(rm_gguf_writer *w, int n_vocab)
+/* Tokens, their types, the merges and the chat template; false if memory ran out. */
+static bool put_vocabulary(rm_gguf_writer *w, int n_vocab, const char *chat_template)
 {
     int32_t *type = malloc((size_t)n_vocab * sizeof *type);
     if (!type)
@@ -158,6 +158,8 @@ static bool put_vocabulary(rm_gguf_writer *w, int n_vocab)
     rm_gguf_put_u32(w, "tokenizer.ggml.bos_token_id", 0);
     rm_gguf_put_u32(w, "tokenizer.ggml.eos_token_id", 1);
     rm_gguf_put_bool(w, "tokenizer.ggml.add_bos_token", true);
+    if (chat_template)
+        rm_gguf_put_string(w, "tokenizer.chat_template", chat_template);
     bool good = !piece.failed;
     rm_text_free(&piece);
     free(type);
@@ -278,7 +280,7 @@ rm_status rm_model_write_random(const rm_random_model *model, const char *file, 
     f->seed = s.m.seed;
     f->tensor = 0;
     put_hyperparameters(w, &s.m);
-    if (!put_vocabulary(w, s.m.n_vocab)) {
+    if (!put_vocabulary(w, s.m.n_vocab, s.m.chat_template)) {
         st = rm_fail(err, RM_E_MEMORY, "%s: no memory for its vocabulary", file);
         rm_gguf_writer_close(w, false, NULL);
     } else {

@@ -49,6 +49,10 @@ typedef struct rm_tokenizer_info {
 
 rm_tokenizer_info rm_tokenizer_describe(const rm_tokenizer *);
 
+/* As rm_tokenize_rendered. */
+rm_status rm_tokenizer_encode_rendered(const rm_tokenizer *, const char *text, const char *plain,
+                                       size_t n_bytes, int32_t **tokens, int *n_tokens, rm_error *);
+
 /* Bytes of a token as in running text; an id outside the vocabulary has none. *special: control,
  * unknown and unused tokens, which decoding without `special` drops. User-defined pieces are
  * text: always matched when encoding, always written when decoding. */

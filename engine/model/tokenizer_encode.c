@@ -407,13 +407,15 @@ static rm_status encode_sentencepiece(encoder *e, const char *text, size_t n, bo
 
 /* ---- names and stretches ------------------------------------------------------------------- */
 
-/* The longest name that text begins with, or -1: a user-defined piece, or, with `special`, any. */
-static int32_t match_name(const rm_tokenizer *t, const char *text, size_t n, bool special,
-                          size_t *length)
+/* The longest name that text begins with, or -1: a user-defined piece, or, with `special`, any of
+ * whose bytes none is `plain` (NULL: none is). */
+static int32_t match_name(const rm_tokenizer *t, const char *text, const char *plain, size_t n,
+                          bool special, size_t *length)
 {
     int32_t found = -1, node = t->trie_root[(unsigned char)text[0]];
     for (size_t i = 0; node >= 0; ) {
         int32_t token = t->trie[node].token;
+        special = special && !(plain && plain[i]);
         i++;
         if (token >= 0 && (special || t->type[token] == RM_TOKEN_USER)) {
             found = token;
@@ -429,16 +431,18 @@ static int32_t match_name(const rm_tokenizer *t, const char *text, size_t n, boo
     return found;
 }
 
-static rm_status encode_text(encoder *e, const char *text, size_t n, bool special)
+static rm_status encode_text(encoder *e, const char *text, const char *plain, size_t n,
+                             bool special, bool bos)
 {
     rm_status st = RM_OK;
     bool prefix = e->t->add_space_prefix; /* also after each name, as SentencePiece models learn */
     size_t start = 0;
-    if (special && e->t->add_bos && !emit(e, e->t->bos))
+    if (bos && e->t->add_bos && !emit(e, e->t->bos))
         return no_memory(e);
     for (size_t at = 0; at <= n && !st;) {
         size_t length = 0;
-        int32_t name = at < n ? match_name(e->t, text + at, n - at, special, &length) : -1;
+        int32_t name = at < n ? match_name(e->t, text + at, plain ? plain + at : NULL, n - at, special,
+                                          &length) : -1;
         if (name < 0 && at < n) {
             at++;
             continue;
@@ -486,8 +490,8 @@ static rm_status compose(const char *text, size_t n, rm_text *out, rm_error *err
     return out->failed ? rm_fail(err, RM_E_MEMORY, "no memory to normalise the text") : RM_OK;
 }
 
-rm_status rm_tokenizer_encode(const rm_tokenizer *t, const char *text, size_t n_bytes, bool special,
-                              int32_t **tokens, int *n_tokens, rm_error *err)
+static rm_status encode(const rm_tokenizer *t, const char *text, const char *plain, size_t n_bytes,
+                        bool special, bool bos, int32_t **tokens, int *n_tokens, rm_error *err)
 {
     if (n_bytes > MAX_TEXT_BYTES)
         return rm_fail(err, RM_E_ARGUMENT, "a text of %zu bytes, expected at most %d", n_bytes,
@@ -497,7 +501,7 @@ rm_status rm_tokenizer_encode(const rm_tokenizer *t, const char *text, size_t n_
     rm_text composed = { 0 };
     if (!text)
         text = ""; /* of no bytes */
-    if (t->nfc && may_compose(text, n_bytes)) {
+    if (t->nfc && !plain && may_compose(text, n_bytes)) {
         st = compose(text, n_bytes, &composed, err);
         if (st)
             return st;
@@ -509,7 +513,7 @@ rm_status rm_tokenizer_encode(const rm_tokenizer *t, const char *text, size_t n_
     if (n_bytes >= REMEMBER_FROM)
         e.memory = calloc(REMEMBERED, sizeof *e.memory); /* without it: slower, the same */
     if (!st)
-        st = encode_text(&e, text, n_bytes, special);
+        st = encode_text(&e, text, plain, n_bytes, special, bos);
     if (!st && !e.tokens && !(e.tokens = malloc(sizeof *e.tokens)))
         st = no_memory(&e); /* an empty text still gives something to free */
     rm_splitter_free(e.splitter);
@@ -526,4 +530,17 @@ rm_status rm_tokenizer_encode(const rm_tokenizer *t, const char *text, size_t n_
     *tokens = e.tokens;
     *n_tokens = (int)e.n_tokens;
     return RM_OK;
+}
+
+rm_status rm_tokenizer_encode(const rm_tokenizer *t, const char *text, size_t n_bytes, bool special,
+                              int32_t **tokens, int *n_tokens, rm_error *err)
+{
+    return encode(t, text, NULL, n_bytes, special, special, tokens, n_tokens, err);
+}
+
+rm_status rm_tokenizer_encode_rendered(const rm_tokenizer *t, const char *text, const char *plain,
+                                       size_t n_bytes, int32_t **tokens, int *n_tokens,
+                                       rm_error *err)
+{
+    return encode(t, text, plain, n_bytes, true, false, tokens, n_tokens, err);
 }

@@ -70,8 +70,8 @@ static rm_status given_pairs(const cli_args *args, cli_analysis *a, rm_error *er
             continue;
         const char *at = strstr(value, between);
         if (!at || at == value || !at[sizeof between - 1])
-            return rm_fail(err, RM_E_ARGUMENT, "--compare takes two labels with \" vs \" between "
-                           "them, not %s", value);
+            return cli_misuse(args, err, "--compare takes two labels with \" vs \" between them, "
+                              "not %s", value);
         status = add_pair(a, value, (size_t)(at - value), at + sizeof between - 1, err);
     }
     return status;
@@ -79,36 +79,51 @@ static rm_status given_pairs(const cli_args *args, cli_analysis *a, rm_error *er
 
 /* ---- options -------------------------------------------------------------------------------- */
 
-/* Baseline, margin and pairs those that the experiment states; options replace the first two and add
- * to the third. Of several runs nothing is taken as stated: their labels bear the runs' names. */
-static rm_status read_options(const cli_args *args, rm_store *store, cli_analysis *a,
-                              rm_analysis_options *o, rm_error *err)
+/* What the command line says; `stated` fills in the rest. */
+static rm_status read_options(const cli_args *args, rm_analysis_options *o, rm_error *err)
 {
-    int resamples = 0;
-    rm_text margin = { 0 };
+    int resamples = 0, direction = RM_DIRECTION_NONE;
     rm_status status = cli_real(args, "level", 0.5, 0.9999, &o->level, err);
     if (!status)
-        status = cli_int(args, "resamples", 100, 10000000, &resamples, err);
+        status = cli_int(args, "resamples", 100, 1000000, &resamples, err);
     if (!status)
         status = cli_uint(args, "analysis-seed", &o->seed, err);
-    if (store && rm_store_get_meta(store, "margin", &margin))
-        o->margin = strtod(margin.data, NULL);
     if (!status)
         status = cli_real(args, "margin", 0, 1, &o->margin, err);
+    if (!status)
+        status = cli_choice(args, "direction", rm_direction_names, &direction, err);
+    o->resamples = (size_t)resamples;
+    o->direction = (rm_direction)direction;
+    return status;
+}
+
+/* Baseline, margin, direction and pairs are those that the experiment states; options replace the
+ * first three and add to the fourth. Of several runs nothing is taken as stated (`store` is NULL):
+ * their labels bear the runs' names. */
+static rm_status stated(const cli_args *args, rm_store *store, cli_analysis *a,
+                        rm_analysis_options *o, rm_error *err)
+{
+    rm_text margin = { 0 }, direction = { 0 };
+    if (store && !cli_flag(args, "margin") && rm_store_get_meta(store, "margin", &margin))
+        o->margin = strtod(margin.data, NULL);
+    if (store && !cli_flag(args, "direction") &&
+        rm_store_get_meta(store, "direction", &direction))
+        for (int i = 0; rm_direction_names[i]; i++)
+            if (strcmp(direction.data, rm_direction_names[i]) == 0)
+                o->direction = (rm_direction)i;
     const char *baseline = cli_text(args, "baseline", NULL);
     if (baseline)
         rm_text_puts(&a->baseline, baseline);
     else if (store)
         rm_store_get_meta(store, "baseline", &a->baseline);
     o->baseline = a->baseline.length ? a->baseline.data : NULL;
-    o->resamples = (size_t)resamples;
-    if (!status && store)
-        status = stated_pairs(store, a, err);
+    rm_status status = store ? stated_pairs(store, a, err) : RM_OK;
     if (!status)
         status = given_pairs(args, a, err);
     o->pairs = a->pairs;
     o->n_pairs = a->n_pairs;
     rm_text_free(&margin);
+    rm_text_free(&direction);
     return status;
 }
 
@@ -132,13 +147,13 @@ rm_status cli_analyze_dirs(const cli_args *args, const char *const *dirs, int n,
     rm_analysis_options options = { 0 };
     rm_store *store = NULL;
     *a = (cli_analysis){ 0 };
-    rm_status status = RM_OK;
+    rm_status status = read_options(args, &options, err);
     for (int i = 0; i < n && !status; i++)
         status = add_run(dirs[i], n > 1 ? last_part(dirs[i]) : NULL, a, err);
     if (!status && n == 1)
         status = rm_store_open(dirs[0], false, &store, err);
     if (!status)
-        status = read_options(args, store, a, &options, err);
+        status = stated(args, store, a, &options, err);
     if (!status && !a->records.n_results)
         status = rm_fail(err, RM_E_ARGUMENT, "%s has no recorded outcomes yet", dirs[0]);
     if (!status)

@@ -1,5 +1,6 @@
 /* analyze.c - ramify analyze: accuracy, cost, latency, comparisons, as tables or JSON. */
 #include "experiments/cli/cli.h"
+#include "plots/plots.h"
 
 #include <math.h>
 #include <string.h>
@@ -93,6 +94,8 @@ static void comparison_row(const rm_analysis *a, const rm_comparison *c, bool bo
     cli_cell(table, c->p < 0.0001 ? "<0.0001" : "%.4f", c->p);
     cli_cell(table, c->p_holm < 0.0001 ? "<0.0001" : "%.4f", c->p_holm);
     cli_cell(table, "%s", rm_comparison_verdict(c, a->options.level));
+    if (a->options.direction)
+        cli_cell(table, "%s", rm_verdict_name(rm_comparison_claim(c, &a->options)));
     cli_cell(table, "%zu", c->n);
     cli_cell(table, "%s", c->test);
     cli_end_row(table);
@@ -116,6 +119,8 @@ static rm_status print_family(const rm_analysis *a, const rm_comparison *list, s
     cli_cell(&table, "p");
     cli_cell(&table, "p (Holm)");
     cli_cell(&table, "verdict");
+    if (a->options.direction)
+        cli_cell(&table, "%s?", rm_direction_names[a->options.direction]);
     cli_cell(&table, "n");
     cli_cell(&table, "test");
     cli_end_row(&table);
@@ -123,11 +128,27 @@ static rm_status print_family(const rm_analysis *a, const rm_comparison *list, s
         comparison_row(a, &list[i], both, &table);
     bool failed = table.failed;
     if (!failed) {
-        cli_print_table(&table, "lrrrlrl", stdout);
+        cli_print_table(&table, a->options.direction ? "lrrrllrl" : "lrrrlrl", stdout);
         fputc('\n', stdout);
     }
     cli_table_free(&table);
     return failed ? rm_fail(err, RM_E_MEMORY, "no memory for a table") : RM_OK;
+}
+
+/* What was claimed, and when it counts as supported and as refuted. */
+static void print_claim(const rm_analysis *a)
+{
+    double margin = 100 * a->options.margin;
+    bool higher = a->options.direction == RM_DIRECTION_HIGHER;
+    if (a->options.direction == RM_DIRECTION_NONE)
+        return;
+    printf("The claim: accuracy is %s. ", rm_direction_names[a->options.direction]);
+    if (a->options.direction == RM_DIRECTION_EQUAL)
+        printf("Supported by an interval inside ±%g points, refuted by one outside.\n\n", margin);
+    else
+        printf("Supported by an interval %s 0, refuted by one %s %s%g points.\n\n",
+               higher ? "above" : "below", higher ? "below" : "above",
+               margin > 0 ? (higher ? "+" : "−") : "", margin);
 }
 
 /* What the verdicts mean. */
@@ -140,6 +161,7 @@ static void print_rule(const rm_analysis *a, const rm_task_report *task)
     if (a->options.margin > 0)
         printf(", equal by one inside ±%g points", 100 * a->options.margin);
     puts("; borderline: only\nthe adjusted p is below the level.\n");
+    print_claim(a);
 }
 
 static const char *curve_name(rm_subset_kind kind)
@@ -174,9 +196,55 @@ static void print_curves(const rm_analysis *a, const rm_task_report *task)
     }
 }
 
+/* What this many problems can show, and how many the stated margin needs. */
+static void print_power(const rm_analysis *a, const rm_task_report *task)
+{
+    double least = INFINITY, most = 0, needed = 0;
+    for (size_t i = 0; i < task->n_comparisons; i++) {
+        const rm_comparison *c = &task->comparisons[i];
+        if (!isfinite(c->detectable))
+            continue;
+        least = fmin(least, c->detectable);
+        most = fmax(most, c->detectable);
+        needed = isfinite(c->needed) ? fmax(needed, c->needed) : needed;
+    }
+    if (!(most > 0))
+        return;
+    printf("Taken alone, a comparison finds a true difference of ");
+    if (most - least >= 0.001)
+        printf("%.1f to ", 100 * least);
+    printf("%.1f points in %g%% of such runs", 100 * most, 100 * a->options.power);
+    if (needed > 0)
+        printf(";\n%g points need up to %.0f problems", 100 * a->options.margin, needed);
+    puts(".\n");
+}
+
+/* Tables that the report has too, if the task has anything in them. */
+static rm_status print_tables(const rm_analysis *a, const rm_task_report *task,
+                              const rm_table *tables, size_t n, rm_error *err)
+{
+    rm_status status = RM_OK;
+    size_t at = (size_t)(task - a->tasks);
+    for (size_t i = 0; i < n && !status; i++) {
+        rm_text text = { 0 };
+        if (!rm_table_has_data(a, at, tables[i]))
+            continue;
+        rm_text_printf(&text, "%s\n\n", rm_table_describe(tables[i])->title);
+        status = rm_table_render(a, at, tables[i], RM_TABLE_TEXT, &text, err);
+        rm_text_puts(&text, "\n");
+        if (!status)
+            status = cli_put(&text, err);
+        rm_text_free(&text);
+    }
+    return status;
+}
+
 static rm_status print_task(const rm_analysis *a, const rm_task_report *task, bool curves,
                             rm_error *err)
 {
+    static const rm_table always[] = { RM_TABLE_TRENDS, RM_TABLE_CROSSINGS };
+    static const rm_table more[] = { RM_TABLE_SCALING,      RM_TABLE_FRONT,  RM_TABLE_AREAS,
+                                     RM_TABLE_BUDGETS, RM_TABLE_TUNING, RM_TABLE_EQUAL_TUNING };
     cli_table cells = { 0 };
     bool verifier = false, oracle = false;
     for (size_t i = 0; i < task->n_cells; i++) {
@@ -202,8 +270,14 @@ static rm_status print_task(const rm_analysis *a, const rm_task_report *task, bo
         status = print_family(a, task->pairs, task->n_pairs, true, err);
     if (!status && task->n_comparisons)
         print_rule(a, task);
-    if (!status && curves)
+    if (!status)
+        print_power(a, task);
+    if (!status)
+        status = print_tables(a, task, always, sizeof always / sizeof *always, err);
+    if (!status && curves) {
         print_curves(a, task);
+        status = print_tables(a, task, more, sizeof more / sizeof *more, err);
+    }
     return status;
 }
 
@@ -230,7 +304,7 @@ static rm_status analyze(const cli_args *args, rm_error *err)
 }
 
 static const cli_option options[] = {
-    { "curves", 0, NULL, "also pass@k, maj@k and best-of-k of every exchangeable cell" },
+    { "curves", 0, NULL, "curves over k, laws of coverage, fronts, equal budgets, equal tuning" },
     { "json", 0, NULL, "everything, for machines" },
     CLI_ANALYSIS_OPTIONS,
     { NULL, 0, NULL, NULL },
@@ -243,7 +317,9 @@ const cli_command cli_analyze = {
     .min_positional = 1,
     .max_positional = 64,
     .details = "Cells of one task are compared on their common problems. With several run\n"
-               "directories the problems are matched by task and name.",
+               "directories the problems are matched by task and name.\n\n"
+               "Sweeps of three sizes and more get a trend test; pools of samples are held against\n"
+               "each other and against the baseline: from how many samples on is one better?",
     .example = "ramify analyze demo --baseline greedy --margin 0.02",
     .options = options,
     .run = analyze,

@@ -3,7 +3,9 @@
  * One shared prompt of random tokens is evaluated (prefill); B paths fork from it and each draws
  * the same number of tokens (decode), none of which ends a path. Median of the repeats, with the
  * smallest and the largest; one unrecorded round before. Everything goes through the public
- * interface of the engine, sampling included. */
+ * interface of the engine, sampling included. With --roof the memory's own speed is measured just
+ * before and just after each repeat, and set beside the rate at which decoding reads the weights:
+ * on a shared machine a bandwidth measured at another time says nothing. */
 #include "base/json.h"
 #include "experiments/cli/cli.h"
 
@@ -20,6 +22,7 @@ typedef struct bench {
     bool greedy;
     uint64_t seed;
     int32_t *prompt;
+    cli_roof *roof; /* NULL: not asked for */
 } bench;
 
 typedef struct spread {
@@ -28,6 +31,7 @@ typedef struct spread {
 
 typedef struct result {
     spread prefill, decode; /* tokens per second */
+    spread read, roof, share; /* weight bytes per second; what memory gives; their ratio */
     size_t kv_peak_bytes;
 } result;
 
@@ -59,7 +63,8 @@ static rm_status decode(const bench *b, rm_run *run, rm_path *root, int n, doubl
     return status;
 }
 
-static rm_status measure(const bench *b, int n, double *prefill_s, double *decode_s, rm_error *err)
+static rm_status measure(const bench *b, int n, double *prefill_s, double *decode_s,
+                         double *weight_bytes, rm_error *err)
 {
     rm_run_options options = { .seed = b->seed };
     rm_run *run = NULL;
@@ -73,8 +78,10 @@ static rm_status measure(const bench *b, int n, double *prefill_s, double *decod
         status = rm_eval(run, &request, 1, err);
         *prefill_s = rm_now_s() - start;
     }
+    double before = status ? 0 : rm_run_cost(run).weight_bytes;
     if (!status)
         status = decode(b, run, root, n, decode_s, err);
+    *weight_bytes = status ? 0 : rm_run_cost(run).weight_bytes - before;
     rm_run_close(run);
     return status;
 }
@@ -94,13 +101,18 @@ static spread spread_of(double *rates, int n)
 
 static rm_status measure_batch(const bench *b, int n, result *r, rm_error *err)
 {
-    double prefill[MAX_REPEATS], tokens[MAX_REPEATS];
+    double prefill[MAX_REPEATS], tokens[MAX_REPEATS], read[MAX_REPEATS], roof[MAX_REPEATS],
+        share[MAX_REPEATS];
     rm_status status = RM_OK;
     for (int i = -1; i < b->n_repeats && !status; i++) {
-        double prefill_s = 0, decode_s = 0;
-        status = measure(b, n, &prefill_s, &decode_s, err);
+        double prefill_s = 0, decode_s = 0, weight_bytes = 0;
+        double before = b->roof ? cli_roof_measure(b->roof) : 0;
+        status = measure(b, n, &prefill_s, &decode_s, &weight_bytes, err);
         if (i < 0)
             continue;
+        read[i] = weight_bytes / decode_s;
+        roof[i] = b->roof ? (before + cli_roof_measure(b->roof)) / 2 : 1;
+        share[i] = read[i] / roof[i];
         prefill[i] = b->n_prompt / prefill_s;
         tokens[i] = (double)n * b->n_generate / decode_s;
     }
@@ -108,21 +120,25 @@ static rm_status measure_batch(const bench *b, int n, result *r, rm_error *err)
         return status;
     r->prefill = spread_of(prefill, b->n_repeats);
     r->decode = spread_of(tokens, b->n_repeats);
+    r->read = spread_of(read, b->n_repeats);
+    r->roof = spread_of(roof, b->n_repeats);
+    r->share = spread_of(share, b->n_repeats);
     r->kv_peak_bytes = rm_engine_kv(b->engine).bytes_peak;
     return RM_OK;
 }
 
 /* ---- setting up ---------------------------------------------------------------------------------- */
 
-static rm_status read_batches(bench *b, const char *text, rm_error *err)
+static rm_status read_batches(const cli_args *args, bench *b, rm_error *err)
 {
+    const char *text = cli_text(args, "batch", "1,4,8,16,32,64");
     for (const char *at = text;; at++) {
         char *end;
         long n = strtol(at, &end, 10);
         if (end == at || n < 1 || n > 65536 || (*end && *end != ',') ||
             b->n_batches == MAX_BATCHES)
-            return rm_fail(err, RM_E_ARGUMENT, "--batch takes up to %d numbers from 1 to 65536 "
-                           "with commas between them, not %s", MAX_BATCHES, text);
+            return cli_misuse(args, err, "--batch takes up to %d numbers from 1 to 65536 with "
+                              "commas between them, not %s", MAX_BATCHES, text);
         b->batches[b->n_batches++] = (int)n;
         at = end;
         if (!*end)
@@ -132,16 +148,15 @@ static rm_status read_batches(bench *b, const char *text, rm_error *err)
 
 static rm_status open_model(bench *b, const cli_args *args, rm_error *err)
 {
-    rm_engine_options engine = { .isa = cli_text(args, "isa", NULL) };
-    rm_model_options options = { .compute = cli_text(args, "compute", NULL),
-                                 .kv = cli_text(args, "kv", NULL) };
+    rm_engine_options engine = { 0 };
+    rm_model_options options = { 0 };
     const char *name = cli_text(args, "model", NULL);
     char *path = NULL;
     if (!name)
-        return rm_fail(err, RM_E_ARGUMENT, "-m MODEL is missing");
-    rm_status status = cli_int(args, "threads", 1, 4096, &engine.n_threads, err);
+        return cli_misuse(args, err, "-m MODEL is missing");
+    rm_status status = cli_engine_options(args, &engine, err);
     if (!status)
-        status = cli_int(args, "max-batch-rows", 16, 1 << 16, &engine.max_batch_rows, err);
+        status = cli_model_options(args, &options, err);
     if (!status)
         status = rm_model_find(name, NULL, &path, err);
     if (!status)
@@ -206,6 +221,11 @@ static rm_status put_json(const bench *b, const result *results, rm_error *err)
         put_spread(&w, "prefill_tokens_per_s", &results[i].prefill);
         put_spread(&w, "decode_tokens_per_s", &results[i].decode);
         rm_json_uint(&w, "kv_peak_bytes", results[i].kv_peak_bytes);
+        put_spread(&w, "weight_bytes_per_s", &results[i].read);
+        if (b->roof) {
+            put_spread(&w, "memory_bytes_per_s", &results[i].roof);
+            put_spread(&w, "memory_share", &results[i].share);
+        }
         rm_json_end(&w);
     }
     rm_json_end(&w);
@@ -227,6 +247,11 @@ static rm_status put_table(const bench *b, const result *results, rm_error *err)
     cli_cell(&table, "decode tok/s");
     cli_cell(&table, "lowest");
     cli_cell(&table, "highest");
+    cli_cell(&table, "weights GB/s");
+    if (b->roof) {
+        cli_cell(&table, "memory GB/s");
+        cli_cell(&table, "share");
+    }
     cli_end_row(&table);
     for (int i = 0; i < b->n_batches; i++) {
         cli_cell(&table, "%d", b->batches[i]);
@@ -234,11 +259,16 @@ static rm_status put_table(const bench *b, const result *results, rm_error *err)
         cli_cell(&table, "%.0f", results[i].decode.median);
         cli_cell(&table, "%.0f", results[i].decode.min);
         cli_cell(&table, "%.0f", results[i].decode.max);
+        cli_cell(&table, "%.1f", results[i].read.median / 1e9);
+        if (b->roof) {
+            cli_cell(&table, "%.1f", results[i].roof.median / 1e9);
+            cli_cell(&table, "%.0f%%", 100 * results[i].share.median);
+        }
         cli_end_row(&table);
     }
     rm_status status = table.failed ? rm_fail(err, RM_E_MEMORY, "no memory for a table") : RM_OK;
     if (!status)
-        cli_print_table(&table, "rrrrr", stdout);
+        cli_print_table(&table, b->roof ? "rrrrrrrr" : "rrrrrr", stdout);
     cli_table_free(&table);
     return status;
 }
@@ -249,7 +279,7 @@ static rm_status run_bench(const cli_args *args, rm_error *err)
                 .greedy = cli_flag(args, "greedy") };
     result results[MAX_BATCHES];
     memset(results, 0, sizeof results);
-    rm_status status = read_batches(&b, cli_text(args, "batch", "1,4,8,16,32,64"), err);
+    rm_status status = read_batches(args, &b, err);
     if (!status)
         status = cli_int(args, "prompt", 1, 1 << 24, &b.n_prompt, err);
     if (!status)
@@ -262,10 +292,14 @@ static rm_status run_bench(const cli_args *args, rm_error *err)
         status = open_model(&b, args, err);
     if (!status)
         status = make_prompt(&b, err);
+    if (!status && cli_flag(args, "roof"))
+        status = cli_roof_new(rm_model_describe(b.model)->memory_bytes,
+                              rm_engine_describe(b.engine).n_threads, &b.roof, err);
     for (int i = 0; i < b.n_batches && !status; i++)
         status = measure_batch(&b, b.batches[i], &results[i], err);
     if (!status)
         status = cli_flag(args, "json") ? put_json(&b, results, err) : put_table(&b, results, err);
+    cli_roof_free(b.roof);
     free(b.prompt);
     rm_model_close(b.model);
     rm_engine_close(b.engine);
@@ -278,12 +312,10 @@ static const cli_option options[] = {
     { "prompt", 0, "N", "tokens of the shared prompt (default 128)" },
     { "generate", 0, "N", "tokens each path draws (default 128)" },
     { "repeats", 0, "N", "measurements, of which the median counts (default 5)" },
-    { "threads", 't', "T", "worker threads (default: all processors)" },
-    { "compute", 0, "TYPE", "f32, bf16 or q8 (default: as the weights are stored)" },
-    { "kv", 0, "TYPE", "f32 or bf16" },
-    { "isa", 0, "NAME", "instruction-set variant" },
-    { "max-batch-rows", 0, "N", "most rows of one forward pass" },
+    CLI_MODEL_OPTIONS,
+    CLI_ENGINE_OPTIONS,
     { "greedy", 0, NULL, "take the most likely token instead of drawing one" },
+    { "roof", 0, NULL, "measure between the repeats how fast memory is read, and compare" },
     { "seed", 0, "S", "of the prompt and the draws (default 0)" },
     { "json", 0, NULL, "for machines" },
     { NULL, 0, NULL, NULL },
@@ -296,7 +328,10 @@ const cli_command cli_bench = {
     .details = "N paths forked from one shared prompt. With --json one object: model, file, weights,\n"
                "compute, kv, backend, device, isa, threads, prompt, generate, repeats, sampling, and\n"
                "results, for each of --batch: batch, prefill_tokens_per_s, decode_tokens_per_s (of\n"
-               "all paths together; medians, with _min and _max beside them), kv_peak_bytes.",
+               "all paths together; medians, with _min and _max beside them), kv_peak_bytes,\n"
+               "weight_bytes_per_s (read while decoding) and, with --roof, memory_bytes_per_s and\n"
+               "memory_share, the ratio of the two taken within each repeat. A model that fits the\n"
+               "caches may read its weights faster than memory gives them.",
     .example = "ramify bench -m thimble --batch 1,64 --prompt 128 --generate 128 --threads 2 --json",
     .options = options,
     .run = run_bench,

@@ -3,12 +3,11 @@
 
 #include <stdlib.h>
 
-/* Opens the models for their shapes; the plan is shown without FLOPs where one is missing, but
- * check then fails. */
+/* Opens the models for their shapes and vocabularies. */
 static rm_status open_models(const rm_config *config, rm_engine **engine, rm_model **models,
                              rm_error *err)
 {
-    rm_engine_options options = { 0 };
+    rm_engine_options options = { .isa = config->isa };
     rm_status status = rm_engine_open(&options, engine, err);
     for (int i = 0; i < config->n_models && !status; i++) {
         char *path = NULL;
@@ -27,7 +26,6 @@ static rm_status check(const cli_args *args, rm_error *err)
     rm_config *config = NULL;
     rm_engine *engine = NULL;
     rm_model **models = NULL;
-    const rm_model_info **infos = NULL;
     rm_text out = { 0 };
     int problems = 0, n_models = 0;
     rm_status status = cli_int(args, "problems", 1, 1 << 30, &problems, err);
@@ -36,23 +34,22 @@ static rm_status check(const cli_args *args, rm_error *err)
     if (!status) {
         n_models = config->n_models;
         models = calloc((size_t)n_models + 1, sizeof *models);
-        infos = calloc((size_t)n_models + 1, sizeof *infos);
-        if (!models || !infos)
+        if (!models)
             status = rm_fail(err, RM_E_MEMORY, "no memory for %d models", n_models);
     }
     if (!status)
         status = open_models(config, &engine, models, err);
-    for (int i = 0; i < n_models && !status; i++)
-        infos[i] = rm_model_describe(models[i]);
     if (!status)
-        status = rm_config_describe(config, infos, problems, cli_flag(args, "json"), &out, err);
+        status = rm_models_fit(config, models, err);
+    if (!status)
+        status = rm_config_describe_open(config, models, problems, cli_flag(args, "json"), &out,
+                                         err);
     if (!status)
         status = cli_put(&out, err);
     rm_text_free(&out);
     for (int i = 0; models && i < n_models; i++)
         rm_model_close(models[i]);
     free(models);
-    free(infos);
     rm_engine_close(engine);
     rm_config_free(config);
     return status;

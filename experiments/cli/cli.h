@@ -53,11 +53,17 @@ struct cli_args {
     const char **positional;     /* [n_positional] */
     int n_positional;
     bool help;
+    bool *misused;               /* set by cli_misuse */
 };
 
 /* Reads argv[2..]; RM_E_ARGUMENT names the option and the nearest known one. */
 rm_status cli_parse(const cli_command *, int argc, char **argv, cli_args *, rm_error *);
 void cli_args_free(cli_args *);
+/* The sentence of a command line that cannot be understood (a missing option, an impossible
+ * value): RM_E_ARGUMENT, and the program's exit status will be that of misuse. */
+rm_status cli_misuse(const cli_args *, rm_error *, const char *format, ...) RM_PRINTF(3, 4);
+/* The same for a sentence that another part has written already; returns `status`. */
+rm_status cli_misused(const cli_args *, rm_status status);
 void cli_print_help(const cli_command *, FILE *);
 
 bool cli_flag(const cli_args *, const char *name);
@@ -71,6 +77,20 @@ rm_status cli_real(const cli_args *, const char *name, double min, double max, d
 /* Index of the value among `choices` (NULL-terminated). */
 rm_status cli_choice(const cli_args *, const char *name, const char *const *choices, int *,
                      rm_error *);
+
+/* Options of every command that opens an engine and models. */
+#define CLI_ENGINE_OPTIONS                                                                        \
+    { "threads", 't', "T", "worker threads (default: all processors)" },                          \
+    { "isa", 0, "NAME", "instruction-set variant: avx512-bf16, avx512, avx2, portable" },         \
+    { "kv-mib", 0, "MIB", "most memory for keys and values (default: a quarter of all memory)" }, \
+    { "max-batch-rows", 0, "N", "most rows of one forward pass" }
+#define CLI_MODEL_OPTIONS                                                                         \
+    { "compute", 0, "TYPE", "f32, bf16 or q8 (default: as the weights are stored)" },             \
+    { "kv", 0, "TYPE", "of keys and values: f32 or bf16 (default: as computed)" }
+
+/* Set what is given and leave the rest. The strings live as long as the program. */
+rm_status cli_engine_options(const cli_args *, rm_engine_options *, rm_error *);
+rm_status cli_model_options(const cli_args *, rm_model_options *, rm_error *);
 
 /* ---- tables ------------------------------------------------------------------------------- */
 
@@ -115,6 +135,7 @@ typedef struct cli_analysis {
     { "baseline", 0, "LABEL", "the cell that the others are compared with (default: greedy)" },  \
     { "compare", 0, "'A vs B'", "two cells, beside the stated pairs; may be given several times" },\
     { "margin", 0, "DELTA", "two cells count as equal within this difference of accuracy" },     \
+    { "direction", 0, "CLAIM", "judge the claim that cells are higher, lower or equal; or none" }, \
     { "level", 0, "P", "confidence level of all intervals (default 0.95)" },                     \
     { "resamples", 0, "N", "bootstrap resamples (default 4000)" },                               \
     { "analysis-seed", 0, "SEED", "of the resampling (default 0)" }
@@ -124,5 +145,16 @@ typedef struct cli_analysis {
 rm_status cli_analyze_dirs(const cli_args *, const char *const *dirs, int n, cli_analysis *,
                            rm_error *);
 void cli_analysis_free(cli_analysis *);
+
+/* ---- the memory's speed, roof.c -------------------------------------------------------------- */
+
+typedef struct cli_roof cli_roof;
+
+/* A buffer of at least `bytes`, read by `n_threads`. Owned by the caller. */
+rm_status cli_roof_new(size_t bytes, int n_threads, cli_roof **, rm_error *);
+void cli_roof_free(cli_roof *);
+
+/* Reads all of it once; bytes per second. */
+double cli_roof_measure(cli_roof *);
 
 #endif

@@ -58,7 +58,7 @@ static rm_status import_run(const cli_args *args, rm_error *err)
     size_t n = 0;
     const char *out = cli_text(args, "out", NULL);
     if (!out)
-        return rm_fail(err, RM_E_ARGUMENT, "--out DIR is missing: where should the records go?");
+        return cli_misuse(args, err, "--out DIR is missing: where should the records go?");
     rm_status status = rm_import(args->positional[0], out, args->line, &n, err);
     if (!status)
         fprintf(stderr, "%zu candidates in %s. Next: ramify analyze %s\n", n, out, out);
@@ -79,7 +79,9 @@ const cli_command cli_import = {
     .details =
         "One JSON object a line with problem, strategy, candidate, answer, correct, and if known\n"
         "model, task, seed, params, text, reference, n_prompt, n_generated, finish_reason,\n"
-        "latency_ms, lp, scores (by name), step_scores, cluster, level, chosen, exchangeable.",
+        "latency_ms, lp, scores (by name), step_scores, cluster, level, chosen; and of the cell\n"
+        "that the line belongs to, label, exchangeable, verifier, oracle. Nothing is written unless\n"
+        "every line is understood.",
     .example = "ramify import samples.jsonl --out samples && ramify analyze samples",
     .options = import_options,
     .run = import_run,

@@ -1,14 +1,17 @@
 /* generate.c - ramify generate: one prompt through any strategy.
  *
  * Without a task nobody knows what an answer is, so that for strategies that vote the answer of a
- * text is what follows its last </think> (all of it, if there is none), blanks trimmed. */
+ * text is what follows its last </think> (all of it, if there is none), blanks trimmed. Where the
+ * prompt itself opened the thought, a text that never closes it has no answer. */
 #include "base/json.h"
+#include "experiments/chat/chat.h"
 #include "experiments/cli/cli.h"
 
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { MAX_MODELS = 16, MAX_STRINGS = 16 };
 
@@ -19,6 +22,8 @@ typedef struct generation {
     int n_models;
     rm_params *params;
     rm_problem problem;
+    rm_chat_prompt chat;     /* the prompt, with --chat */
+    const char *question;    /* what was asked, with --chat */
     const char *stops[MAX_STRINGS], *steps[MAX_STRINGS];
     rm_text out;             /* what goes to stdout */
     rm_cost cost;
@@ -28,8 +33,9 @@ typedef struct generation {
 
 static const char *plain_answer(const rm_problem *problem, rm_run *run, const char *text)
 {
-    (void)problem;
     static const char end[] = "</think>", blanks[] = " \t\r\n";
+    if (rm_chat_opens(problem->prompt, "<think>") && !strstr(text, end))
+        return NULL;
     for (const char *at; (at = strstr(text, end));)
         text = at + sizeof end - 1;
     text += strspn(text, blanks);
@@ -54,8 +60,7 @@ static rm_status gather(const cli_args *args, const char *name, const char **lis
         if (strcmp(args->given[i].name, name) != 0)
             continue;
         if (*n == MAX_STRINGS)
-            return rm_fail(err, RM_E_ARGUMENT, "--%s can be given %d times at most", name,
-                           MAX_STRINGS);
+            return cli_misuse(args, err, "--%s can be given %d times at most", name, MAX_STRINGS);
         list[(*n)++] = args->given[i].value;
     }
     return RM_OK;
@@ -75,15 +80,98 @@ static rm_status set_problem(generation *g, const char *prompt, rm_error *err)
     return status;
 }
 
+/* ---- chat ------------------------------------------------------------------------------------- */
+
+static bool wants_chat(const cli_args *args)
+{
+    return cli_flag(args, "chat") || cli_text(args, "chat-template", NULL) ||
+           cli_text(args, "system", NULL) || cli_text(args, "template-var", NULL);
+}
+
+/* "name=value" as often as it was given, as a JSON object. */
+static rm_status template_variables(const cli_args *args, rm_text *object, rm_error *err)
+{
+    rm_status status = RM_OK;
+    for (int i = 0; i < args->n_given && !status; i++) {
+        const char *text = args->given[i].value, *equals;
+        if (strcmp(args->given[i].name, "template-var") != 0)
+            continue;
+        if (!(equals = strchr(text, '=')))
+            return rm_fail(err, RM_E_ARGUMENT, "--template-var %s: expected NAME=VALUE", text);
+        char *name = strndup(text, (size_t)(equals - text));
+        status = name ? rm_chat_add_variable(object, name, equals + 1, err)
+                      : rm_fail(err, RM_E_MEMORY, "no memory for a template variable");
+        free(name);
+    }
+    return status;
+}
+
+static void local_time(int now[6])
+{
+    time_t seconds = time(NULL);
+    struct tm t = { .tm_mday = 1 };
+    localtime_r(&seconds, &t);
+    const int parts[6] = { t.tm_year + 1900, t.tm_mon + 1, t.tm_mday, t.tm_hour, t.tm_min, t.tm_sec };
+    memcpy(now, parts, sizeof parts);
+}
+
+static rm_status render_for(generation *g, int model, const rm_chat_request *request,
+                            rm_chat_prompt *prompt, rm_error *err)
+{
+    rm_chat *chat = NULL;
+    rm_status status = rm_chat_open(g->models[model], cli_text(g->args, "chat-template", NULL), NULL,
+                                    &chat, err);
+    if (!status)
+        status = rm_chat_render(chat, request, prompt, err);
+    if (!status && !model && !cli_flag(g->args, "json") && !cli_flag(g->args, "raw"))
+        fprintf(stderr, "chat template: %s\n", rm_chat_origin(chat));
+    rm_chat_free(chat);
+    return status;
+}
+
+/* Puts the prompt through the chat template; several models must agree on what it becomes. */
+static rm_status apply_chat(generation *g, rm_error *err)
+{
+    rm_text variables = { 0 };
+    int now[6];
+    local_time(now);
+    rm_status status = template_variables(g->args, &variables, err);
+    rm_chat_request request = { .system = cli_text(g->args, "system", NULL),
+                                .user = g->problem.prompt, .variables = variables.data, .now = now };
+    if (!status)
+        status = render_for(g, 0, &request, &g->chat, err);
+    for (int i = 1; i < g->n_models && !status; i++) {
+        rm_chat_prompt other = { 0 };
+        status = render_for(g, i, &request, &other, err);
+        if (!status && strcmp(other.text.data, g->chat.text.data) != 0)
+            status = rm_fail(err, RM_E_ARGUMENT, "the chat templates of %s and %s make different "
+                             "prompts; give one with --chat-template",
+                             rm_model_describe(g->models[0])->name,
+                             rm_model_describe(g->models[i])->name);
+        rm_chat_prompt_free(&other);
+    }
+    if (!status) {
+        g->question = g->problem.prompt;
+        g->problem.prompt = g->chat.text.data;
+        g->problem.prompt_plain = g->chat.plain.data;
+    }
+    rm_text_free(&variables);
+    return status;
+}
+
 /* ---- models and parameters ----------------------------------------------------------------------- */
 
 static rm_status open_models(generation *g, rm_error *err)
 {
     const cli_args *args = g->args;
-    rm_engine_options engine = { .isa = cli_text(args, "isa", NULL) };
-    rm_model_options options = { .compute = cli_text(args, "compute", NULL),
-                                 .kv = cli_text(args, "kv", NULL) };
-    rm_status status = cli_int(args, "threads", 1, 4096, &engine.n_threads, err);
+    rm_engine_options engine = { 0 };
+    rm_model_options options = { 0 };
+    rm_status status = cli_engine_options(args, &engine, err);
+    if (!status)
+        status = cli_model_options(args, &options, err);
+    if (!status && !cli_flag(args, "model"))
+        return cli_misuse(args, err, "-m MODEL is missing (`ramify models` lists the embedded "
+                          "ones)");
     if (!status)
         status = rm_engine_open(&engine, &g->engine, err);
     for (int i = 0; i < args->n_given && !status; i++) {
@@ -91,7 +179,7 @@ static rm_status open_models(generation *g, rm_error *err)
         if (strcmp(args->given[i].name, "model") != 0)
             continue;
         if (g->n_models == MAX_MODELS)
-            return rm_fail(err, RM_E_ARGUMENT, "at most %d models can be given", MAX_MODELS);
+            return cli_misuse(args, err, "at most %d models can be given", MAX_MODELS);
         status = rm_model_find(args->given[i].value, NULL, &path, err);
         if (!status)
             status = rm_model_open(g->engine, path, &options, &g->models[g->n_models], err);
@@ -99,9 +187,6 @@ static rm_status open_models(generation *g, rm_error *err)
             g->n_models++;
         free(path);
     }
-    if (!status && !g->n_models)
-        return rm_fail(err, RM_E_ARGUMENT, "-m MODEL is missing (`ramify models` lists the "
-                       "embedded ones)");
     return status;
 }
 
@@ -150,16 +235,16 @@ static rm_status set_params(generation *g, rm_error *err)
     if (!status)
         status = rm_params_check(g->params, g->n_models, err);
     if (status)
-        return status;
+        return cli_misused(args, status);
     const void *values = rm_params_values(g->params);
     unsigned needs = strategy->needs ? strategy->needs(values) : 0;
     if (needs & RM_NEEDS_STEPS && !g->problem.n_step_ends)
-        return rm_fail(err, RM_E_ARGUMENT, "%s works step by step: say with --step-end STRING where "
-                       "a step ends", strategy->name);
+        return cli_misuse(args, err, "%s works step by step: say with --step-end STRING where a "
+                          "step ends", strategy->name);
     if (needs & RM_NEEDS_VERIFIER ||
         (strategy->uses_oracle && strategy->uses_oracle(values)))
-        return rm_fail(err, RM_E_ARGUMENT, "these parameters of %s need a task with answers to "
-                       "check; use `ramify run`", strategy->name);
+        return cli_misuse(args, err, "these parameters of %s need a task with answers to check; "
+                          "use `ramify run`", strategy->name);
     return RM_OK;
 }
 
@@ -216,6 +301,8 @@ static void put_json(generation *g, const rm_outcome *o, uint64_t seed)
         rm_json_raw(&w, "params", params.data);
     rm_json_uint(&w, "seed", seed);
     rm_json_string(&w, "prompt", g->problem.prompt);
+    if (g->question)
+        rm_json_string(&w, "user", g->question);
     rm_json_string(&w, "text", o->chosen >= 0 ? o->candidates[o->chosen].text : NULL);
     if (o->chosen >= 0)
         rm_json_int(&w, "chosen", o->chosen);
@@ -295,6 +382,7 @@ static rm_status execute(generation *g, rm_error *err)
         status = cli_real(g->args, "max-wall-ms", 0, 1e12, &s.job.options.max_wall_ms, err);
     if (status)
         return status;
+    s.job.options.kv_quota_bytes = rm_engine_describe(g->engine).kv_limit_bytes;
     s.job.options.problem = rm_hash_bytes(g->problem.prompt, strlen(g->problem.prompt));
     status = rm_engine_run(g->engine, 1, give_once, ignore_done, &s, cli_catch_signals(), err);
     if (!status && s.job.status)
@@ -329,7 +417,7 @@ static rm_status read_prompt(const cli_args *args, char **owned, const char **pr
     size_t n = 0;
     *prompt = cli_text(args, "prompt", NULL);
     if (!*prompt && !file)
-        return rm_fail(err, RM_E_ARGUMENT, "-p TEXT is missing (or -f FILE; -f - reads standard input)");
+        return cli_misuse(args, err, "-p TEXT is missing (or -f FILE; -f - reads standard input)");
     if (*prompt)
         return RM_OK;
     rm_status status = strcmp(file, "-") == 0 ? read_stdin(MAX_PROMPT, owned, &n, err)
@@ -350,6 +438,8 @@ static rm_status generate(const cli_args *args, rm_error *err)
         status = set_problem(&g, prompt, err);
     if (!status)
         status = open_models(&g, err);
+    if (!status && wants_chat(args))
+        status = apply_chat(&g, err);
     if (!status)
         status = set_params(&g, err);
     if (!status)
@@ -362,6 +452,7 @@ static rm_status generate(const cli_args *args, rm_error *err)
                 (unsigned long long)g.cost.generated_tokens, (unsigned long long)g.cost.rounds,
                 g.cost.wall_ms);
     rm_text_free(&g.out);
+    rm_chat_prompt_free(&g.chat);
     rm_params_free(g.params);
     for (int i = 0; i < g.n_models; i++)
         rm_model_close(g.models[i]);
@@ -374,6 +465,10 @@ static const cli_option options[] = {
     { "model", 'm', "MODEL", "a file, a folder or an embedded model; several times: an ensemble" },
     { "prompt", 'p', "TEXT", "the prompt; special tokens may be written out" },
     { "prompt-file", 'f', "FILE", "the prompt from a file, as it stands there; - is standard input" },
+    { "chat", 0, NULL, "the prompt is what a user says: goes through the model's chat template" },
+    { "system", 0, "TEXT", "what the system says before (implies --chat)" },
+    { "template-var", 0, "NAME=VALUE", "a variable of the template, as enable_thinking=false" },
+    { "chat-template", 0, "NAME|FILE", "chatml, llama-3, deepseek-r1, mistral, llama-2, or a file" },
     { "strategy", 's', "NAME", "default greedy (`ramify strategies` lists them)" },
     { "seed", 0, "S", "of all random draws (default 0)" },
     { "stop", 0, "TEXT", "a text that ends the answer; may be given several times" },
@@ -381,10 +476,8 @@ static const cli_option options[] = {
     { "max-wall-ms", 0, "MS", "stop after that time with what there is" },
     { "raw", 0, NULL, "only the text on stdout, without a line end of ours" },
     { "json", 0, NULL, "the whole outcome: candidates, tokens, log-probabilities, cost" },
-    { "compute", 0, "TYPE", "f32, bf16 or q8 (default: as the weights are stored)" },
-    { "kv", 0, "TYPE", "f32 or bf16" },
-    { "threads", 't', "T", "worker threads (default: all processors)" },
-    { "isa", 0, "NAME", "instruction-set variant" },
+    CLI_MODEL_OPTIONS,
+    CLI_ENGINE_OPTIONS,
     { NULL, 0, NULL, NULL },
 };
 
@@ -393,7 +486,8 @@ const cli_command cli_generate = {
     .summary = "one prompt through any strategy",
     .positional = "",
     .details = "Every parameter of the strategy is an option of its own: --max-new-tokens 200,\n"
-               "--num-beams 4, --temperature 0.8 (`ramify strategies NAME` lists them).",
+               "--num-beams 4, --temperature 0.8 (`ramify strategies NAME` lists them). The strategy\n"
+               "works within --kv-mib.",
     .example = "ramify generate -m thimble -p '(17+5)*(9-4)-36=<think>' --strategy "
                "self-consistency --num-return-sequences 8 --temperature 0.8",
     .options = options,

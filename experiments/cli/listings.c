@@ -110,7 +110,7 @@ static rm_status strategies(const cli_args *args, rm_error *err)
     const rm_strategy *const *all = rm_strategies(), *one = NULL;
     rm_status status = RM_OK;
     if (args->n_positional)
-        status = rm_strategy_find(args->positional[0], &one, err);
+        status = cli_misused(args, rm_strategy_find(args->positional[0], &one, err));
     if (status)
         return status;
     if (cli_flag(args, "json")) {
@@ -161,6 +161,8 @@ const cli_command cli_strategies = {
 typedef struct task_listing {
     const char *wanted, *kind; /* NULL: all kinds; the kind that was listed last */
     bool found;
+    const char *nearest;       /* kind to the wanted one, and how far it is */
+    int distance;
     cli_table table;
     rm_json_writer *json;
 } task_listing;
@@ -168,6 +170,11 @@ typedef struct task_listing {
 static void add_task_key(void *arg, const rm_task_key *key)
 {
     task_listing *l = arg;
+    int distance = l->wanted && key->kind[0] ? rm_word_distance(l->wanted, key->kind) : 0;
+    if (distance && (!l->nearest || distance < l->distance)) {
+        l->distance = distance;
+        l->nearest = key->kind;
+    }
     if (l->wanted && key->kind[0] && strcmp(key->kind, l->wanted) != 0)
         return;
     l->found = l->found || key->kind[0];
@@ -203,8 +210,8 @@ static rm_status tasks(const cli_args *args, rm_error *err)
     rm_task_kinds(add_task_key, &l);
     rm_status status = RM_OK;
     if (!l.found)
-        status = rm_fail(err, RM_E_ARGUMENT, "there is no kind of task called %s (`ramify tasks` "
-                         "lists them)", l.wanted);
+        status = cli_misuse(args, err, "there is no kind of task '%.60s'; the nearest is '%s'",
+                            l.wanted, l.nearest);
     else if (!json)
         cli_print_table(&l.table, "ll", stdout);
     if (json) {

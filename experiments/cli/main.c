@@ -1,7 +1,8 @@
 /* main.c - the command line of ramify: finds the subcommand, prints the sentence of a failure.
  *
- * Exit status: 0 if all of it worked; 2 for a command line that cannot be understood; 130 or 143
- * after SIGINT or SIGTERM; 1 for everything else. */
+ * Exit status: 0 if all of it worked; 2 for a command line that cannot be understood (an unknown or
+ * missing option, an impossible value, an unknown strategy); 130 or 143 after SIGINT or SIGTERM; 1
+ * for everything else. */
 #include "experiments/cli/cli.h"
 
 #include <limits.h>
@@ -75,32 +76,43 @@ static void quote_line(rm_text *text, int argc, char **argv)
     }
 }
 
+/* What was printed has arrived; the exit status. */
+static int finish_output(const char *who)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return 0;
+    fprintf(stderr, "%s: cannot write to standard output\n", who);
+    return 1;
+}
+
 static int run_command(const cli_command *command, int argc, char **argv)
 {
     cli_args args;
     rm_error err = { "" };
     rm_text line = { 0 };
-    bool understood = false;
+    bool misused = true;
     quote_line(&line, argc, argv);
     rm_status status = cli_parse(command, argc, argv, &args, &err);
     if (!status && args.help) {
         cli_print_help(command, stdout);
     } else if (!status) {
-        understood = true;
+        misused = false;
         args.line = line.data;
+        args.misused = &misused;
         status = command->run(&args, &err);
     }
     cli_args_free(&args);
     rm_text_free(&line);
     if (status)
         fprintf(stderr, "ramify %s: %s\n", command->name, err.text);
-    if (!status && (fflush(stdout) != 0 || ferror(stdout))) {
-        fprintf(stderr, "ramify %s: cannot write to standard output\n", command->name);
-        return 1;
+    if (!status) {
+        char who[64];
+        snprintf(who, sizeof who, "ramify %s", command->name);
+        return finish_output(who);
     }
     if (status == RM_E_CANCELLED && cli_signal())
         return 128 + cli_signal();
-    return !status ? 0 : understood ? 1 : 2;
+    return misused ? 2 : 1;
 }
 
 int main(int argc, char **argv)
@@ -108,12 +120,12 @@ int main(int argc, char **argv)
     const char *name = argc > 1 ? argv[1] : "--help";
     if (strcmp(name, "--version") == 0) {
         printf("ramify %s\n", rm_version_text());
-        return 0;
+        return finish_output("ramify");
     }
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 ||
         (strcmp(name, "help") == 0 && argc < 3)) {
         print_overview(argc > 1 ? stdout : stderr);
-        return argc > 1 ? 0 : 2;
+        return argc > 1 ? finish_output("ramify") : 2;
     }
     bool help = strcmp(name, "help") == 0;
     const cli_command *command = find_command(help ? argv[2] : name);
@@ -121,7 +133,7 @@ int main(int argc, char **argv)
         return unknown_command(help ? argv[2] : name);
     if (help) {
         cli_print_help(command, stdout);
-        return 0;
+        return finish_output("ramify");
     }
     return run_command(command, argc, argv);
 }

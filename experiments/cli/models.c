@@ -1,9 +1,11 @@
 /* models.c - ramify models: embedded models, descriptions, token ids, random models. */
 #include "base/json.h"
+#include "experiments/chat/chat.h"
 #include "experiments/cli/cli.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* ---- token ids ------------------------------------------------------------------------------ */
 
@@ -62,7 +64,8 @@ static rm_status measure_tokenizer(const char *file, const char *path, rm_error 
 
 /* ---- descriptions --------------------------------------------------------------------------- */
 
-static void put_json(rm_text *out, const rm_model_info *m, const rm_engine_info *e)
+static void put_json(rm_text *out, const rm_model_info *m, const char *chat,
+                     const rm_engine_info *e)
 {
     rm_json_writer w = { .out = out, .pretty = true };
     rm_json_object(&w, NULL);
@@ -92,7 +95,8 @@ static void put_json(rm_text *out, const rm_model_info *m, const rm_engine_info 
     rm_json_int(&w, "bos", m->bos);
     rm_json_int(&w, "eos", m->eos);
     rm_json_bool(&w, "add_bos", m->add_bos);
-    rm_json_bool(&w, "chat_template", m->chat_template != NULL);
+    rm_json_string(&w, "chat_template", m->chat_template);
+    rm_json_string(&w, "chat", chat);
     rm_json_string(&w, "makers_sampling", m->sampling);
     rm_json_real(&w, "flops_per_token", m->flops_per_token);
     rm_json_uint(&w, "kv_position_bytes", m->kv_position_bytes);
@@ -102,7 +106,8 @@ static void put_json(rm_text *out, const rm_model_info *m, const rm_engine_info 
     rm_text_puts(out, "\n");
 }
 
-static void put_text(rm_text *out, const rm_model_info *m, const rm_engine_info *e)
+static void put_text(rm_text *out, const rm_model_info *m, const char *chat,
+                     const rm_engine_info *e)
 {
     char amount[16];
     rm_text_printf(out, "%s (%s)\n", m->name, m->file);
@@ -117,7 +122,7 @@ static void put_text(rm_text *out, const rm_model_info *m, const rm_engine_info 
                    m->kv_position_bytes);
     rm_text_printf(out, "  tokenizer     %s, %d tokens, bos %d%s, eos %d\n", m->tokenizer,
                    m->n_vocab, m->bos, m->add_bos ? " (added)" : "", m->eos);
-    rm_text_printf(out, "  chat template %s\n", m->chat_template ? "in the file" : "none");
+    rm_text_printf(out, "  chat          %s\n", chat);
     if (m->sampling)
         rm_text_printf(out, "  its makers    sample with %s (not applied: ask for it)\n",
                        m->sampling);
@@ -133,20 +138,29 @@ static void put_text(rm_text *out, const rm_model_info *m, const rm_engine_info 
 
 static rm_status describe(const cli_args *args, const char *file, rm_error *err)
 {
-    rm_engine_options options = { .isa = cli_text(args, "isa", NULL) };
-    rm_model_options model_options = { .compute = cli_text(args, "compute", NULL) };
+    rm_engine_options options = { 0 };
+    rm_model_options model_options = { 0 };
     rm_engine *engine = NULL;
     rm_model *model = NULL;
     rm_text out = { 0 };
-    rm_status status = rm_engine_open(&options, &engine, err);
+    rm_status status = cli_engine_options(args, &options, err);
+    if (!status)
+        status = cli_model_options(args, &model_options, err);
+    if (!status)
+        status = rm_engine_open(&options, &engine, err);
     if (!status)
         status = rm_model_open(engine, file, &model_options, &model, err);
     if (!status) {
         rm_engine_info info = rm_engine_describe(engine);
+        rm_error why;
+        rm_chat *chat = NULL;
+        bool found = !rm_chat_open(model, NULL, NULL, &chat, &why);
+        const char *origin = found ? rm_chat_origin(chat) : why.text;
         if (cli_flag(args, "json"))
-            put_json(&out, rm_model_describe(model), &info);
+            put_json(&out, rm_model_describe(model), found ? origin : NULL, &info);
         else
-            put_text(&out, rm_model_describe(model), &info);
+            put_text(&out, rm_model_describe(model), origin, &info);
+        rm_chat_free(chat);
         status = cli_put(&out, err);
     }
     rm_text_free(&out);
@@ -159,9 +173,11 @@ static rm_status describe(const cli_args *args, const char *file, rm_error *err)
 
 static rm_status write_random(const cli_args *args, const char *file, rm_error *err)
 {
+    static const char *const types[] = { "f32", "f16", "bf16", "q8_0", NULL };
+    struct stat there;
+    int type = 0;
     rm_random_model m = { .n_layers = 6, .n_embd = 256, .n_heads = 8, .n_ff = 704, .n_vocab = 512,
-                          .n_ctx = 2048, .tied = cli_flag(args, "tied"),
-                          .weight_type = cli_text(args, "type", "f32") };
+                          .n_ctx = 2048, .tied = cli_flag(args, "tied") };
     static const int most = 1 << 20;
     rm_status status = cli_int(args, "layers", 1, 1024, &m.n_layers, err);
     if (!status)
@@ -178,7 +194,21 @@ static rm_status write_random(const cli_args *args, const char *file, rm_error *
         status = cli_int(args, "ctx", 1, 1 << 24, &m.n_ctx, err);
     if (!status)
         status = cli_uint(args, "seed", &m.seed, err);
-    return status ? status : rm_model_write_random(&m, file, err);
+    if (!status)
+        status = cli_choice(args, "type", types, &type, err);
+    if (!status && stat(file, &there) == 0 && !S_ISREG(there.st_mode))
+        status = rm_fail(err, RM_E_IO, "cannot replace %s: it is not a regular file", file);
+    m.weight_type = types[type];
+    char *template = NULL;
+    const char *from = cli_text(args, "chat-template", NULL);
+    size_t n;
+    if (!status && from)
+        status = rm_file_read(from, RM_JINJA_MAX_SOURCE, &template, &n, err);
+    m.chat_template = template;
+    if (!status)
+        status = rm_model_write_random(&m, file, err);
+    free(template);
+    return status;
 }
 
 /* ---- the list ------------------------------------------------------------------------------------ */
@@ -249,11 +279,15 @@ static rm_status list(const cli_args *args, rm_error *err)
 
 static rm_status models(const cli_args *args, rm_error *err)
 {
+    bool random = cli_flag(args, "random");
+    const char *text = cli_text(args, "tokenize", NULL);
+    if (!args->n_positional && (random || text))
+        return cli_misuse(args, err, random ? "--random needs the name of the FILE to write"
+                                            : "--tokenize needs a MODEL");
     if (!args->n_positional)
         return list(args, err);
-    const char *name = args->positional[0], *text = cli_text(args, "tokenize", NULL),
-               *measured = cli_text(args, "tokenizer-speed", NULL);
-    if (cli_flag(args, "random"))
+    const char *name = args->positional[0], *measured = cli_text(args, "tokenizer-speed", NULL);
+    if (random)
         return write_random(args, name, err);
     char *file = NULL;
     rm_status status = rm_model_find(name, NULL, &file, err);
@@ -270,7 +304,7 @@ static const cli_option options[] = {
     { "no-special", 0, NULL, "special tokens written out in TEXT are text, and BOS is not added" },
     { "tokenizer-speed", 0, "FILE", "tokenize the text in FILE and print the MB/s" },
     { "compute", 0, "TYPE", "describe it as computed in f32, bf16 or q8" },
-    { "isa", 0, "NAME", "instruction-set variant" },
+    { "isa", 0, "NAME", "instruction-set variant: avx512-bf16, avx512, avx2, portable" },
     { "json", 0, NULL, "for machines" },
     { "random", 0, NULL, "write a model with random weights to FILE, for measuring speed:" },
     { "layers", 0, "N", "  6" },
@@ -283,6 +317,7 @@ static const cli_option options[] = {
     { "type", 0, "TYPE", "  f32, f16, bf16 or q8_0" },
     { "tied", 0, NULL, "  the output matrix is the embedding" },
     { "seed", 0, "S", "  0" },
+    { "chat-template", 0, "FILE", "  a chat template to put into it" },
     { NULL, 0, NULL, NULL },
 };
 

@@ -155,6 +155,23 @@ void cli_args_free(cli_args *args)
     *args = (cli_args){ 0 };
 }
 
+rm_status cli_misused(const cli_args *args, rm_status status)
+{
+    if (status && args->misused)
+        *args->misused = true;
+    return status;
+}
+
+rm_status cli_misuse(const cli_args *args, rm_error *err, const char *format, ...)
+{
+    char text[sizeof err->text];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(text, sizeof text, format, list);
+    va_end(list);
+    return cli_misused(args, rm_fail(err, RM_E_ARGUMENT, "%s", text));
+}
+
 /* ---- values ------------------------------------------------------------------------------------ */
 
 const char *cli_text(const cli_args *args, const char *name, const char *absent)
@@ -179,8 +196,7 @@ rm_status cli_uint(const cli_args *args, const char *name, uint64_t *value, rm_e
     errno = 0;
     unsigned long long number = strtoull(text, &end, 10);
     if (text[0] < '0' || text[0] > '9' || *end || errno)
-        return rm_fail(err, RM_E_ARGUMENT, "--%s takes a whole number from 0 on, not %s", name,
-                       text);
+        return cli_misuse(args, err, "--%s takes a whole number from 0 on, not %s", name, text);
     *value = number;
     return RM_OK;
 }
@@ -195,8 +211,8 @@ rm_status cli_int(const cli_args *args, const char *name, int min, int max, int 
     errno = 0;
     long number = strtol(text, &end, 10);
     if (end == text || *end || errno || number < min || number > max)
-        return rm_fail(err, RM_E_ARGUMENT, "--%s takes a whole number from %d to %d, not %s", name,
-                       min, max, text);
+        return cli_misuse(args, err, "--%s takes a whole number from %d to %d, not %s", name, min,
+                          max, text);
     *value = (int)number;
     return RM_OK;
 }
@@ -210,8 +226,8 @@ rm_status cli_real(const cli_args *args, const char *name, double min, double ma
         return RM_OK;
     double number = strtod(text, &end);
     if (end == text || *end || !(number >= min && number <= max))
-        return rm_fail(err, RM_E_ARGUMENT, "--%s takes a number from %g to %g, not %s", name, min,
-                       max, text);
+        return cli_misuse(args, err, "--%s takes a number from %g to %g, not %s", name, min, max,
+                          text);
     *value = number;
     return RM_OK;
 }
@@ -231,10 +247,46 @@ rm_status cli_choice(const cli_args *args, const char *name, const char *const *
         }
         rm_text_printf(&known, i ? ", %s" : "%s", choices[i]);
     }
-    rm_fail(err, RM_E_ARGUMENT, "--%s takes one of %s, not %s", name, known.data ? known.data : "",
-            text);
+    cli_misuse(args, err, "--%s takes one of %s, not %s", name, known.data ? known.data : "", text);
     rm_text_free(&known);
     return RM_E_ARGUMENT;
+}
+
+/* ---- engines and models ------------------------------------------------------------------------ */
+
+rm_status cli_engine_options(const cli_args *args, rm_engine_options *o, rm_error *err)
+{
+    int isa = -1;
+    double kv_mib = 0;
+    rm_status status = cli_int(args, "threads", 1, 1024, &o->n_threads, err);
+    if (!status)
+        status = cli_choice(args, "isa", rm_isa_names, &isa, err);
+    if (!status)
+        status = cli_real(args, "kv-mib", 1, 1e9, &kv_mib, err);
+    if (!status)
+        status = cli_int(args, "max-batch-rows", 16, 1 << 16, &o->max_batch_rows, err);
+    if (status)
+        return status;
+    if (isa >= 0)
+        o->isa = rm_isa_names[isa];
+    if (kv_mib > 0)
+        o->kv_bytes = (size_t)(kv_mib * 1048576.0);
+    return RM_OK;
+}
+
+rm_status cli_model_options(const cli_args *args, rm_model_options *o, rm_error *err)
+{
+    static const char *const computes[] = { "f32", "bf16", "q8", NULL };
+    static const char *const caches[] = { "f32", "bf16", NULL };
+    int compute = -1, kv = -1;
+    rm_status status = cli_choice(args, "compute", computes, &compute, err);
+    if (!status)
+        status = cli_choice(args, "kv", caches, &kv, err);
+    if (!status && compute >= 0)
+        o->compute = computes[compute];
+    if (!status && kv >= 0)
+        o->kv = caches[kv];
+    return status;
 }
 
 /* ---- help --------------------------------------------------------------------------------------- */

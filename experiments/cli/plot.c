@@ -20,14 +20,11 @@ static rm_status find_task(const rm_analysis *a, const char *name, size_t *task,
                    a->tasks[0].task);
 }
 
-static rm_status one_figure(const cli_args *args, const rm_analysis *a, const char *name,
+static rm_status one_figure(const cli_args *args, const rm_analysis *a, rm_figure figure,
                             const char *out, const rm_plot_options *plot, rm_error *err)
 {
-    rm_figure figure;
     size_t task = 0;
-    rm_status status = rm_figure_find(name, &figure, err);
-    if (!status)
-        status = find_task(a, cli_text(args, "task", NULL), &task, err);
+    rm_status status = find_task(a, cli_text(args, "task", NULL), &task, err);
     if (!status)
         status = rm_figure_write(a, task, figure, plot, out, err);
     return status;
@@ -66,9 +63,12 @@ static rm_status plot(const cli_args *args, rm_error *err)
     rm_plot_options o = { 0 };
     const char *figure = cli_text(args, "figure", NULL), *out = cli_text(args, "out", NULL);
     if (!out)
-        return rm_fail(err, RM_E_ARGUMENT, figure ? "--out FILE is missing (.pdf, .svg or .png)"
-                                                  : "--out DIR is missing");
+        return cli_misuse(args, err, figure ? "--out FILE is missing (.pdf, .svg or .png)"
+                                            : "--out DIR is missing");
+    rm_figure which = RM_FIGURE_OVERVIEW;
     rm_status status = cli_choice(args, "format", formats, &format, err);
+    if (!status && figure)
+        status = cli_misused(args, rm_figure_find(figure, &which, err));
     if (!status)
         status = cli_real(args, "width", 1, 40, &o.width_in, err);
     if (!status)
@@ -79,14 +79,14 @@ static rm_status plot(const cli_args *args, rm_error *err)
         status = cli_analyze_dirs(args, args->positional, args->n_positional, &a, err);
     if (status)
         return status;
-    status = figure ? one_figure(args, a.analysis, figure, out, &o, err)
+    status = figure ? one_figure(args, a.analysis, which, out, &o, err)
                     : all_figures(a.analysis, out, formats[format], &o, err);
     cli_analysis_free(&a);
     return status;
 }
 
 static const cli_option plot_options[] = {
-    { "figure", 0, "NAME", "overview, latency, tokens, flops, samples, size, ... (default: all)" },
+    { "figure", 0, "NAME", "one of those above (default: all that have data)" },
     { "task", 0, "NAME", "of the one figure (default: the first task)" },
     { "out", 'o', "PATH", "the file (.pdf, .svg, .png) of one figure, or a directory for all" },
     { "format", 'f', "FORMAT", "of all figures: pdf (default), svg or png" },
@@ -103,6 +103,19 @@ const cli_command cli_plot = {
     .positional = "DIR...",
     .min_positional = 1,
     .max_positional = 64,
+    .details = "Figures\n"
+               "  overview                      three panels, a page wide\n"
+               "  latency, tokens, flops        accuracy against a cost, with the Pareto front\n"
+               "  samples                       vote, best of k and coverage of one pool\n"
+               "  coverage                      coverage of all pools, its law, crossings\n"
+               "  size                          accuracy against the swept size\n"
+               "  beams                         accuracy and log-probability against beam width\n"
+               "  tuning                        expected best of m settings\n"
+               "  diversity                     accuracy against distinct answers\n"
+               "  reliability                   accuracy against the share of votes\n"
+               "  distribution                  latencies of single problems\n"
+               "  differences                   to the baseline, corrected intervals\n"
+               "Search trees: ramify tree.",
     .example = "ramify plot demo --figure latency --out latency.pdf",
     .options = plot_options,
     .run = plot,

@@ -6,27 +6,27 @@
 #define RUN_OPTIONS                                                                               \
     { "problems", 0, "N", "only the first N problems of each task" },                             \
     { "concurrency", 'c', "C", "problems in flight (default 64; no effect on the records)" },     \
-    { "threads", 't', "T", "worker threads (default: all processors; no effect on the records)" },\
-    { "max-batch-rows", 0, "N", "most rows of one forward pass (no effect on the records)" },     \
-    { "isa", 0, "NAME", "instruction-set variant: avx512-bf16, avx512, avx2, portable" },         \
+    CLI_ENGINE_OPTIONS,                                                                           \
     { "mode", 0, "MODE", "only this phase: throughput or latency" },                              \
     { "no-sharing", 0, NULL, "draw every cell's samples anew: slower, the same records" },        \
     { "quiet", 'q', NULL, "no progress" }
 
 static rm_status read_options(const cli_args *args, rm_runner_options *o, rm_error *err)
 {
+    rm_engine_options engine = { 0 };
     static const char *const modes[] = { "all", "throughput", "latency", NULL };
     int mode = RM_MODE_ALL;
     rm_status status = cli_int(args, "problems", 1, 1 << 30, &o->problems, err);
     if (!status)
         status = cli_int(args, "concurrency", 1, 1 << 16, &o->concurrency, err);
     if (!status)
-        status = cli_int(args, "threads", 1, 4096, &o->threads, err);
-    if (!status)
-        status = cli_int(args, "max-batch-rows", 16, 1 << 16, &o->max_batch_rows, err);
+        status = cli_engine_options(args, &engine, err);
     if (!status)
         status = cli_choice(args, "mode", modes, &mode, err);
-    o->isa = cli_text(args, "isa", NULL);
+    o->threads = engine.n_threads;
+    o->max_batch_rows = engine.max_batch_rows;
+    o->kv_bytes = engine.kv_bytes;
+    o->isa = engine.isa;
     o->mode = (rm_mode)mode;
     o->no_sharing = cli_flag(args, "no-sharing");
     o->command = args->line;
@@ -65,7 +65,7 @@ static rm_status run(const cli_args *args, rm_error *err)
     rm_store *store = NULL;
     const char *out = cli_text(args, "out", NULL);
     if (!out)
-        return rm_fail(err, RM_E_ARGUMENT, "--out DIR is missing: where should the run go?");
+        return cli_misuse(args, err, "--out DIR is missing: where should the run go?");
     rm_status status = read_options(args, &o, err);
     if (!status)
         status = rm_config_open(args->positional[0], &config, err);
@@ -112,7 +112,8 @@ const cli_command cli_run = {
     .min_positional = 1,
     .max_positional = 1,
     .details = "A run may be killed at any moment; the same command goes on with it, and the\n"
-               "records are those of a run that was never interrupted.",
+               "records are those of a run that was never interrupted. Nothing that is recorded\n"
+               "depends on concurrency, threads, --kv-mib or --max-batch-rows.",
     .example = "ramify run experiments/tradeoff.json --out demo --problems 20",
     .options = run_options,
     .run = run,

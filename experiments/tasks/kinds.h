@@ -5,6 +5,7 @@
 #ifndef RM_EXPERIMENTS_KINDS_H
 #define RM_EXPERIMENTS_KINDS_H
 
+#include "experiments/chat/chat.h"
 #include "experiments/graders/grader.h"
 #include "experiments/task.h"
 
@@ -38,7 +39,9 @@ typedef struct rm_format {
     int split;               /* rm_split */
     char *prompt;            /* template: "{question}=<think>" */
     char *system;
-    int chat;                /* rm_chat */
+    int chat;                /* rm_chat_kind */
+    char *chat_template, *date;
+    const cJSON *template_variables; /* read once, when the task is made */
     rm_strings stop, step_ends, think;
     const cJSON *few_shot, *answer; /* read once, when the task is made */
     int max_new_tokens, typical_tokens;
@@ -46,7 +49,10 @@ typedef struct rm_format {
 } rm_format;
 
 typedef enum rm_split { RM_SPLIT_ALL, RM_SPLIT_TEST, RM_SPLIT_TUNE, RM_SPLIT_TRAIN } rm_split;
-typedef enum rm_chat { RM_CHAT_NONE, RM_CHAT_CHATML, RM_CHAT_LLAMA3, RM_CHAT_MISTRAL } rm_chat;
+typedef enum rm_chat_kind {
+    RM_CHAT_NONE, RM_CHAT_CHATML, RM_CHAT_LLAMA3, RM_CHAT_MISTRAL,
+    RM_CHAT_MODEL            /* through a chat template, model by model (chat.c) */
+} rm_chat_kind;
 
 typedef struct rm_kind {
     const char *name, *summary;
@@ -78,6 +84,7 @@ rm_status rm_hash_set_add(rm_hash_set *, uint64_t hash, bool *added, rm_error *)
 bool rm_hash_set_has(const rm_hash_set *, uint64_t hash);
 
 typedef struct rm_slot rm_slot; /* one finished problem */
+typedef struct rm_task_chats rm_task_chats; /* chat templates of the models so far */
 
 struct rm_task {
     const rm_kind *kind;
@@ -92,6 +99,7 @@ struct rm_task {
     rm_slot **slots;       /* [n_slots] problems made so far; addresses stay */
     size_t n_slots, capacity;
     uint64_t hash;
+    rm_task_chats *chats;  /* RM_CHAT_MODEL, else NULL */
 };
 
 /* Draws for generated problems: a stream named by kind, index and attempt under the seed. */
@@ -115,6 +123,13 @@ rm_status rm_examples_read(rm_task *, const rm_json *, const cJSON *few_shot, co
 void rm_examples_free(rm_examples *);
 /* A member of a record as text: strings as they are, numbers in full. False if it has none. */
 bool rm_record_field(const cJSON *record, const char *name, rm_text *);
+
+/* ---- chat.c ------------------------------------------------------------------------------ */
+
+/* Reads the keys of a task whose prompts go through chat templates; nothing for the others. */
+rm_status rm_task_chats_new(rm_task *, const rm_json *, const cJSON *object, const char *path,
+                            rm_error *);
+void rm_task_chats_free(rm_task_chats *);
 
 /* ---- jsonl.c ----------------------------------------------------------------------------- */
 

@@ -89,6 +89,7 @@ static const struct chat_markup {
                          "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n" },
     /* Mistral has no system role: the text goes in front of the user's. */
     [RM_CHAT_MISTRAL] = { "[INST] ", "\n\n", "[INST] ", " [/INST]" },
+    [RM_CHAT_MODEL] = { "", "", "", "" }, /* what the user says; the rest is the template's */
 };
 
 rm_status rm_prompt_render(const rm_task *task, const rm_draft *draft, rm_text *out,
@@ -96,7 +97,7 @@ rm_status rm_prompt_render(const rm_task *task, const rm_draft *draft, rm_text *
 {
     const rm_format *f = &task->format;
     const struct chat_markup *chat = &chats[f->chat];
-    bool system = f->system && *f->system;
+    bool system = f->system && *f->system && f->chat != RM_CHAT_MODEL;
     if (system) {
         rm_text_puts(out, chat->system_open);
         rm_text_puts(out, f->system);

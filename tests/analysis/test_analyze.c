@@ -282,6 +282,15 @@ Test(analyze, json_is_complete_and_reproducible)
     }
     cr_assert(cJSON_IsString(cJSON_GetObjectItemCaseSensitive(beam, "subsets_refused")));
     cr_assert(cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(pool, "energy_j")));
+    cr_assert(cJSON_IsNumber(cJSON_GetObjectItemCaseSensitive(
+        cJSON_GetObjectItemCaseSensitive(pool, "scaling"), "rmse")));
+    static const char *const lists[] = { "families", "comparisons", "pairs", "fronts", "trends",
+                                         "areas", "area_pairs", "crossings", "equal_passes",
+                                         "tunings", "tuning_pairs" };
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        cr_assert(cJSON_IsArray(cJSON_GetObjectItemCaseSensitive(cJSON_GetArrayItem(tasks, 0),
+                                                                 lists[i])),
+                  "%s", lists[i]);
     const cJSON *accuracy = cJSON_GetObjectItemCaseSensitive(pool, "accuracy");
     cr_assert(cJSON_IsNumber(cJSON_GetObjectItemCaseSensitive(accuracy, "low")));
     const cJSON *odd = cJSON_GetObjectItemCaseSensitive(cJSON_GetArrayItem(cells, 1), "params");

@@ -135,6 +135,18 @@ Test(proportion, detectable)
     cr_assert(isnan(rm_detectable(0.5, 0, 0.95, 0.8)));
 }
 
+/* The inverse: 785 for a standardised difference of 0.1 at 5% and 80% (Cohen 1988, 2.8016^2 / 0.01);
+ * the second by scipy.stats.norm.ppf (SciPy 1.17.1). */
+Test(proportion, problems_needed)
+{
+    cr_assert_eq(rm_problems_needed(0.5, 0.05, 0.95, 0.80), 785);
+    cr_assert_eq(rm_problems_needed(0.3, 0.02, 0.99, 0.90), 3348);
+    cr_assert(rm_detectable(0.3, 3348, 0.99, 0.9) <= 0.02);
+    cr_assert(rm_detectable(0.3, 3347, 0.99, 0.9) > 0.02);
+    cr_assert(isnan(rm_problems_needed(0.5, 0, 0.95, 0.8)));
+    cr_assert(isnan(rm_problems_needed(NAN, 0.05, 0.95, 0.8)));
+}
+
 static const struct {
     double low, high;
     int direction;
@@ -158,4 +170,36 @@ Test(proportion, verdicts)
                      verdicts[i].better, "row %zu", i);
         cr_assert_eq(rm_verdict_equal(d, verdicts[i].margin), verdicts[i].equal, "row %zu", i);
     }
+}
+
+/* The claim is judged by the corrected interval, whatever the comparison's own says. */
+static const struct {
+    double low, high, margin;
+    rm_direction direction;
+    rm_verdict claim;
+} claims[] = {
+    { 0.01, 0.05, 0, RM_DIRECTION_NONE, RM_INCONCLUSIVE },
+    { 0.01, 0.05, 0, RM_DIRECTION_HIGHER, RM_SUPPORTED },
+    { 0.01, 0.05, 0, RM_DIRECTION_LOWER, RM_REFUTED },
+    { 0, 0.05, 0, RM_DIRECTION_HIGHER, RM_INCONCLUSIVE },      /* touches 0 */
+    { -0.05, 0.019, 0.02, RM_DIRECTION_HIGHER, RM_REFUTED },   /* excludes delta */
+    { -0.05, 0.019, 0, RM_DIRECTION_HIGHER, RM_INCONCLUSIVE }, /* no delta is stated */
+    { -0.05, 0.02, 0.02, RM_DIRECTION_HIGHER, RM_INCONCLUSIVE },
+    { -0.05, -0.01, 0.02, RM_DIRECTION_LOWER, RM_SUPPORTED },
+    { -0.019, 0.05, 0.02, RM_DIRECTION_LOWER, RM_REFUTED },
+    { -0.01, 0.01, 0.02, RM_DIRECTION_EQUAL, RM_SUPPORTED },
+    { 0.03, 0.05, 0.02, RM_DIRECTION_EQUAL, RM_REFUTED },
+    { -0.01, 0.03, 0.02, RM_DIRECTION_EQUAL, RM_INCONCLUSIVE },
+};
+
+Test(proportion, claims)
+{
+    for (size_t i = 0; i < sizeof claims / sizeof *claims; i++) {
+        rm_comparison c = { .difference = { .low = 0.9, .high = 1 },
+                            .corrected = { .low = claims[i].low, .high = claims[i].high } };
+        rm_analysis_options o = { .direction = claims[i].direction, .margin = claims[i].margin };
+        cr_expect_eq(rm_comparison_claim(&c, &o), claims[i].claim, "row %zu", i);
+    }
+    cr_expect_str_eq(rm_verdict_name(RM_REFUTED), "refuted");
+    cr_expect_str_eq(rm_direction_names[RM_DIRECTION_EQUAL], "equal");
 }

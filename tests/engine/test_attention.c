@@ -23,7 +23,9 @@ static const attention_case cases[] = {
     { 2, 2, 80, RM_F32, 2, { 33, 70 }, 0, 0, false, UINT64_C(0xf191d9674384c805), 0 },
     { 4, 1, 128, RM_F32, 2, { 65, 66 }, 65, 128, false, UINT64_C(0xaf947ecdc86ccefe), 0 },
     { 8, 4, 8, RM_F32, 4, { 1, 15, 16, 17 }, 1, 8, true, UINT64_C(0x5ef5e5c874e492ca), 0 },
-    { 2, 1, 32, RM_BF16, 2, { 150, 129 }, 128, 20, false, UINT64_C(0xb4bfde271343040e), 0 },
+    { 2, 1, 32, RM_BF16, 2, { 150, 129 }, 128, 20, false, UINT64_C(0xa08adb28c68faa47), 0 },
+    { 4, 2, 48, RM_BF16, 3, { 97, 66, 1 }, 33, 48, true, UINT64_C(0xe38b91d3b74b52c4), 0 },
+    { 3, 3, 17, RM_BF16, 2, { 65, 130 }, 16, 0, false, UINT64_C(0x20c2c2c12a0dcacc), 0 }, /* an odd width */
     { 4,
       1,
       64,
@@ -50,7 +52,7 @@ static const attention_case cases[] = {
     { 6, 2, 20, RM_F32, 3, { 150, 100, 70 }, 48, 20, false, UINT64_C(0x9d8afc335e8b10e9), 37 },
     { 2, 1, 64, RM_F32, 2, { 129, 66 }, 0, 64, true, UINT64_C(0xe76663d667dc74e4), 100 },
     { 2, 2, 16, RM_F32, 1, { 70 }, 0, 16, false, UINT64_C(0xfc62d20023a662c5), 1 },
-    { 4, 1, 40, RM_BF16, 2, { 140, 129 }, 128, 40, false, UINT64_C(0x0d9218a792b2a3ed), 33 },
+    { 4, 1, 40, RM_BF16, 2, { 140, 129 }, 128, 40, false, UINT64_C(0x94954aa7f35e322f), 33 },
     { 4, 1, 64, RM_F32, 1, { 420 }, 0, 64, false, UINT64_C(0x49955401aea2902d), 130 },
 };
 enum { N_CASES = sizeof cases / sizeof *cases, MAX_PAGES = 128 };
@@ -213,8 +215,8 @@ static void check_naive(const attention_case *c, const float *out)
                 to[i] = (double)row[i];
             for (int h = 0; h < c->H + c->G; h++)
                 rotate(c, t, to + (size_t)h * C);
-            for (size_t i = (size_t)c->H * C; i < W; i++)
-                to[i] = stored(c, to[i]);
+            for (size_t i = 0; i < W; i++) /* queries are rounded after the division */
+                to[i] = stored(c, i < (size_t)c->H * C ? to[i] / sqrt((double)C) : to[i]);
         }
         for (int t = 0; t < T; t++)
             for (int h = 0; h < c->H; h++) {
@@ -227,7 +229,6 @@ static void check_naive(const attention_case *c, const float *out)
                     p[u] = 0;
                     for (size_t i = 0; i < C; i++)
                         p[u] += q[i] * k[i];
-                    p[u] /= sqrt((double)C);
                     top = fmax(top, p[u]);
                 }
                 for (int u = begin; u <= t; u++)
@@ -247,9 +248,9 @@ static void check_naive(const attention_case *c, const float *out)
         free(row);
     }
     /* Scores reach about 10 sqrt(C) before the division; C + 10 roundings of 2^-24 of that move an
-     * exponent, and with it an output of size 2, by less than 1e-4. Keys in bf16 may round the
-     * other way than in double (their rotation differs in the last place of a float): half a unit
-     * of bf16, 2^-9 relative, in rare elements. */
+     * exponent, and with it an output of size 2, by less than 1e-4. In bf16 keys and queries may
+     * round the other way than in double (their rotation differs in the last place of a float),
+     * and weights are rounded: half a unit of bf16, 2^-9 relative. */
     double bound = c->type == RM_BF16 ? 0.02 : 1e-4;
     cr_expect_leq(worst, bound, "heads of %d: off by %g", c->C, worst);
 }

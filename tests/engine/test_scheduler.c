@@ -188,6 +188,41 @@ static rm_status quota_work(rm_run *run, void *arg, rm_error *err)
     return RM_OK;
 }
 
+/* The same requests without a quota, or with one above what the engine has: what a strategy would
+ * handle is the quota's alone. 101 positions are wanted. */
+Test(scheduler, a_cache_too_small_for_one_problem_is_no_quota)
+{
+    static const struct {
+        size_t quota, limit; /* positions */
+        rm_status status;
+        const char *sentence;
+    } table[] = {
+        { 0, 101, RM_OK, "" },
+        { 0, 100, RM_E_MEMORY, "more than the 409600 of the whole engine" },
+        { 500, 100, RM_E_MEMORY, "more than the 409600 of the whole engine" },
+        { 100, 100, RM_E_LIMIT, "of the quota of 409600" },
+        { 100, 50, RM_E_LIMIT, "of the quota of 409600" },
+    };
+    for (size_t t = 0; t < sizeof table / sizeof *table; t++) {
+        test_bench bench = bench_open((rm_engine_options){ .kv_bytes = table[t].limit * 4096 });
+        quota_job job = { .load.model = bench.model };
+        workload load = { .job = { .options = { .kv_quota_bytes = table[t].quota * 4096,
+                                                .seed = 5 },
+                                   .work = quota_work, .arg = &job } };
+        workload_list list = { &load, 1, 0, 0 };
+        rm_error error;
+        cr_assert_eq(
+            rm_engine_run(bench.engine, 1, workload_next, workload_done, &list, NULL, &error),
+            RM_OK);
+        cr_expect_eq(job.first, table[t].status, "row %zu: %d", t, (int)job.first);
+        if (table[t].status) {
+            cr_expect(strstr(job.sentence, table[t].sentence), "row %zu: %s", t, job.sentence);
+            cr_expect_eq(job.length, 40, "a refused request changed the path");
+        }
+        bench_close(&bench);
+    }
+}
+
 Test(scheduler, quota_is_the_run_s_own)
 {
     uint64_t digest = 0;

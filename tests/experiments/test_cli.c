@@ -20,23 +20,24 @@ static const struct command {
     { 2, { "run", "--probems", "3", "x" }, NULL, "did you mean --problems?" },
     { 2, { "export" }, NULL, "export needs DIR" },
     { 2, { "run", "a", "b" }, NULL, "does not know what to do with b" },
-    { 1, { "run", "a", "--out", "@run", "--problems", "none" }, NULL, "--problems takes" },
+    { 2, { "run", "a", "--out", "@run", "--problems", "none" }, NULL, "--problems takes" },
     { 1, { "check", "@none.json" }, NULL, "none.json" },
     { 1, { "analyze", "@none" }, NULL, "not a run directory" },
     { 1, { "resume", "@none" }, NULL, "not a run directory" },
-    { 1, { "export", "@none", "--format", "xml" }, NULL, "one of jsonl, csv, not xml" },
+    { 2, { "export", "@none", "--format", "xml" }, NULL, "one of jsonl, csv, not xml" },
     { 1, { "generate", "-m", "thimbel", "-p", "1" }, NULL, "did you mean thimble?" },
-    { 1, { "generate", "-m", "thimble", "-p", "1", "--strategy", "bem" }, NULL, "beam" },
-    { 1,
+    { 2, { "generate", "-m", "thimble", "-p", "1", "--strategy", "bem" }, NULL, "beam" },
+    { 2,
       { "generate", "-m", "thimble", "-p", "1", "-s", "beam", "--num-bems", "2" },
       NULL,
       "num_beams" },
-    { 1, { "generate", "-m", "thimble" }, NULL, "-p TEXT" },
+    { 2, { "generate", "-m", "thimble" }, NULL, "-p TEXT" },
     { 0, { "strategies" }, "self-consistency", NULL },
     { 0, { "strategies", "beam" }, "num_beams", NULL },
-    { 1, { "strategies", "beem" }, NULL, "beam" },
+    { 2, { "strategies", "beem" }, NULL, "beam" },
     { 0, { "tasks", "countdown" }, "target", NULL },
-    { 1, { "tasks", "chess" }, NULL, "no kind of task" },
+    { 2, { "tasks", "chess" }, NULL, "no kind of task" },
+    { 2, { "tasks", "countdwn" }, NULL, "no kind of task 'countdwn'; the nearest is 'countdown'" },
     { 0, { "models" }, "thimble-s", "" },
     { 0, { "models", "thimble" }, "6 layers", NULL },
     /* The vocabulary: engine/models, <bos> 0, <think> 2, digits from 4 (see the models' README). */
@@ -49,14 +50,22 @@ static bool fits(const char *wanted, const char *got)
     return wanted ? strstr(got, wanted) != NULL : got[0] == '\0';
 }
 
+/* "@name" becomes the path in the scratch directory. */
+static void scratch_arguments(const char *const *given, int most, const char **args)
+{
+    int n = 0;
+    for (; n < most && given[n]; n++)
+        args[n] = given[n][0] == '@' ? in_scratch(given[n] + 1) : given[n];
+    args[n] = NULL;
+}
+
 Test(cli, commands)
 {
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         const struct command *c = &commands[i];
-        const char *args[12] = { NULL };
+        const char *args[12];
         char *out, *message;
-        for (int a = 0; a < 10 && c->args[a]; a++)
-            args[a] = c->args[a][0] == '@' ? in_scratch(c->args[a] + 1) : c->args[a];
+        scratch_arguments(c->args, 10, args);
         int status = run_program(args, &out, &message);
         cr_assert(status == c->status && fits(c->out, out) && fits(c->message, message),
                   "ramify %s %s: status %d\nstdout: %s\nstderr: %s", args[0],
@@ -143,12 +152,38 @@ static const struct slip {
     const char *args[8], *sentence;
     int status;
 } slips[] = {
-    { { "generate", "-m", "thimble-s", "-p", "1", "--sed", "3" }, "did you mean --seed?", 1 },
-    { { "generate", "-m", "thimble-s", "-p", "1", "--top-kk", "3" }, "has no parameter 'top_kk'", 1 },
+    { { "generate", "-m", "thimble-s", "-p", "1", "--sed", "3" }, "did you mean --seed?", 2 },
+    { { "generate", "-m", "thimble-s", "-p", "1", "--top-kk", "3" }, "has no parameter 'top_kk'", 2 },
     { { "generate", "-m", "thimbl", "-p", "1" }, "did you mean thimble?", 1 },
-    { { "generate", "-m", "thimble-s" }, "-f - reads standard input", 1 },
-    { { "generate", "-m", "thimble-s", "-p", "1", "--strategy", "beem" }, "'beam'", 1 },
-    { { "run", "x.json" }, "--out DIR is missing", 1 },
+    { { "generate", "-m", "thimble-s" }, "-f - reads standard input", 2 },
+    { { "generate", "-m", "thimble-s", "-p", "1", "--strategy", "beem" }, "'beam'", 2 },
+    { { "run", "x.json" }, "--out DIR is missing", 2 },
+    { { "run" }, "run needs CONFIG --out DIR", 2 },
+    { { "run", "x.json", "--out", "x", "--isa", "sse" }, "one of avx512-bf16, avx512", 2 },
+    { { "run", "x.json", "--out", "x", "--kv-mib", "0" }, "--kv-mib takes a number from 1", 2 },
+    { { "resume", "x", "--mode", "fast" }, "one of all, throughput, latency, not fast", 2 },
+    { { "check" }, "check needs CONFIG", 2 },
+    { { "check", "none.json", "--problems", "0" }, "--problems takes", 2 },
+    { { "bench" }, "-m MODEL is missing", 2 },
+    { { "bench", "-m", "thimble-s", "--batch", "1,x" }, "--batch takes up to", 2 },
+    { { "bench", "-m", "thimble-s", "--compute", "q7" }, "one of f32, bf16, q8, not q7", 2 },
+    { { "import", "x.jsonl" }, "--out DIR is missing", 2 },
+    { { "plot", "x" }, "--out DIR is missing", 2 },
+    { { "plot", "x", "--figure", "overvew", "--out", "x.pdf" }, "did you mean \"overview\"?", 2 },
+    { { "analyze", "x", "--direction", "up" }, "one of none, higher, lower, equal, not up", 2 },
+    { { "report", "x", "--level", "2" }, "--level takes", 2 },
+    { { "analyze", "x", "--compare", "a" }, "is not a run directory", 1 },
+    { { "tree", "x", "--depth", "0" }, "--depth takes", 2 },
+    { { "regrade" }, "regrade needs DIR", 2 },
+    { { "export", "x", "y" }, "does not know what to do with y", 2 },
+    { { "models", "--random" }, "--random needs", 2 },
+    { { "models", "--tokenize", "1" }, "--tokenize needs a MODEL", 2 },
+    { { "models", "x.gguf", "--random", "--type", "q9" }, "one of f32, f16, bf16, q8_0", 2 },
+    { { "models", "/dev/null", "--random", "--layers", "1" }, "not a regular file", 1 },
+    { { "generate", "-m", "thimble-s", "-p", "1", "--kv-mib", "x" }, "--kv-mib takes", 2 },
+    { { "generate", "-m", "thimble-s", "-p", "1", "--num-beams", "2" }, "no parameter", 2 },
+    { { "generate", "-m", "thimble-s", "-p", "1", "-s", "ensemble-vote" }, "takes 2 to 8", 2 },
+    { { "generate", "-p", "1" }, "-m MODEL is missing", 2 },
     { { "run", "x.json", "--problem", "3" }, "did you mean --problems?", 2 },
     { { "analyze", "--basline", "x" }, "did you mean --baseline?", 2 },
     { { "analize" }, "did you mean analyze?", 2 },
@@ -167,6 +202,90 @@ Test(cli, slips_get_a_sentence)
     }
 }
 
+/* A full disk and a place that cannot be written: one sentence, status 1. */
+static const struct unwritable {
+    const char *args[8], *sentence;
+} unwritable[] = {
+    { { "export", "@run", "--out", "/dev/full" }, "No space left" },
+    { { "export", "@run", "--out", "@tree.json/x" }, "cannot create" },
+    { { "plot", "@run", "--out", "@tree.json/x" }, "cannot create" },
+    { { "plot", "@run", "--figure", "overview", "--out", "@tree.json/x.png" }, "cannot create" },
+    { { "report", "@run", "--out", "@tree.json/x" }, "cannot be made" },
+    { { "tree", "@run", "--out", "@tree.json/x.svg" }, "cannot create" },
+    { { "run", "@tree.json", "--out", "@tree.json/x", "-q" }, "Not a directory" },
+    { { "run", "@tree.json", "--out", "@tree.json", "-q" }, "cannot use" },
+    { { "import", "@one.jsonl", "--out", "@tree.json/x" }, "Not a directory" },
+    { { "models", "@tree.json/x.gguf", "--random", "--layers", "1" }, "cannot create" },
+};
+
+/* Commands whose standard output is full. */
+static const char *const talkative[][8] = {
+    { "--version" }, { "--help" }, { "help", "run" }, { "run", "--help" }, { "tasks" },
+    { "strategies", "--json" }, { "models" }, { "check", "@tree.json" }, { "analyze", "@run" },
+    { "analyze", "@run", "--json" }, { "tree", "@run" }, { "export", "@run" }, { "report", "@run" },
+    { "generate", "-m", "thimble-s", "-p", "1+2=", "--raw" },
+};
+
+static void make_tree_run(void)
+{
+    write_scratch("one.jsonl", "{\"problem\": 1, \"strategy\": \"s\", \"candidate\": 0,"
+                               " \"answer\": \"1\", \"correct\": true}");
+    const char *config = write_scratch(
+        "tree.json", "{ \"models\": [\"thimble-s\"], \"tasks\": [{ \"kind\": \"arithmetic\" }],"
+                     " \"problems\": 2, \"strategies\": [{ \"strategy\": \"mcts\","
+                     " \"simulations\": 2, \"max_new_tokens\": 40 }] }");
+    cr_assert(run_program(ARGS("run", config, "--out", in_scratch("run"), "-q"), NULL, NULL) == 0);
+}
+
+Test(cli, output_that_cannot_be_written)
+{
+    const char *args[12];
+    make_tree_run();
+    for (size_t i = 0; i < sizeof unwritable / sizeof *unwritable; i++) {
+        char *out, *message;
+        scratch_arguments(unwritable[i].args, 8, args);
+        int status = run_program(args, &out, &message);
+        cr_expect(status == 1 && strstr(message, unwritable[i].sentence) &&
+                      count_lines(message) == 1,
+                  "%s %s: %d, %s", args[0], args[1], status, message);
+        free(out);
+        free(message);
+    }
+    for (size_t i = 0; i < sizeof talkative / sizeof *talkative; i++) {
+        scratch_arguments(talkative[i], 8, args);
+        int status = wait_program(start_program(args, "/dev/full", in_scratch("stderr")));
+        char *message = read_scratch("stderr");
+        const char *sentence = strstr(message, "cannot write");
+        cr_expect(status == 1 && sentence && count_lines(sentence) == 1, "%s: %d, %s", args[0],
+                  status, message);
+        free(message);
+    }
+}
+
+/* What a run would refuse before it spends anything, check refuses too. A vote needs no common
+ * vocabulary. */
+Test(cli, check_refuses_an_ensemble_of_two_vocabularies)
+{
+    static const char *const strategies[] = { "ensemble-token", "ensemble-vote" };
+    cr_assert(run_program(ARGS("models", in_scratch("b.gguf"), "--random", "--layers", "1",
+                               "--embd", "64", "--heads", "2", "--ff", "64", "--vocab", "300"),
+                          NULL, NULL) == 0);
+    for (int i = 0; i < 2; i++) {
+        char config[512], *out, *message;
+        snprintf(config, sizeof config,
+                 "{ \"models\": { \"a\": \"thimble-s\", \"b\": \"b.gguf\" },"
+                 " \"tasks\": [{ \"kind\": \"arithmetic\" }], \"strategies\": ["
+                 "{ \"strategy\": \"%s\", \"models\": [[\"a\", \"b\"]] }] }", strategies[i]);
+        int status = run_program(ARGS("check", write_scratch("two.json", config)), &out, &message);
+        cr_expect(status == (i == 0), "%d: %s", status, message);
+        cr_expect(i == 1 || (strstr(message, "needs models of one vocabulary, but a and b differ") &&
+                             out[0] == '\0' && count_lines(message) == 1),
+                  "%s", message);
+        free(out);
+        free(message);
+    }
+}
+
 /* ---- stated comparisons ----------------------------------------------------------------------- */
 
 static const char stated[] =
@@ -175,7 +294,7 @@ static const char stated[] =
     "  \"generation\": { \"max_new_tokens\": 40, \"temperature\": 0.8 },"
     "  \"strategies\": [ { \"strategy\": \"greedy\" },"
     "    { \"strategy\": \"self-consistency\", \"num_return_sequences\": [2, 3] } ],"
-    "  \"analysis\": { \"margin\": 0.25, \"baseline\": \"self-consistency n=2\","
+    "  \"analysis\": { \"direction\": \"lower\", \"margin\": 0.25, \"baseline\": \"self-consistency n=2\","
     "    \"comparisons\": [[\"self-consistency n=3\", \"greedy\"]] } }";
 
 static const char *string_at(const cJSON *item, const char *key)
@@ -197,6 +316,7 @@ Test(cli, stated_comparisons_are_a_family_of_their_own)
                                "self-consistency n=2 vs greedy"), &out, NULL) == 0);
     CHECK(rm_json_parse(out, strlen(out), "stdout", 1, 0, &json, err));
     cr_assert(number_at(rm_json_root(json), "margin") == 0.25);
+    cr_expect_str_eq(string_at(rm_json_root(json), "direction"), "lower");
     const cJSON *task = cJSON_GetArrayItem(
         cJSON_GetObjectItemCaseSensitive(rm_json_root(json), "tasks"), 0);
     const cJSON *family = cJSON_GetObjectItemCaseSensitive(task, "comparisons");
@@ -207,10 +327,15 @@ Test(cli, stated_comparisons_are_a_family_of_their_own)
     cr_expect_str_eq(string_at(first, "a"), "self-consistency n=3");
     cr_expect_str_eq(string_at(first, "b"), "greedy");
     cr_expect(number_at(first, "n") == 4 && number_at(first, "n_family") == 2);
+    cr_expect_str_eq(string_at(first, "claim"), "inconclusive"); /* of 4 problems */
     rm_json_free(json);
     free(out);
     cr_assert(run_program(ARGS("analyze", dir), &out, NULL) == 0);
-    cr_expect(strstr(out, "self-consistency n=3 vs greedy") && strstr(out, "verdict"), "%s", out);
+    cr_expect(strstr(out, "self-consistency n=3 vs greedy") && strstr(out, "verdict") &&
+                  strstr(out, "lower?") && strstr(out, "The claim: accuracy is lower."), "%s", out);
+    free(out);
+    cr_assert(run_program(ARGS("analyze", dir, "--direction", "none"), &out, NULL) == 0);
+    cr_expect(!strstr(out, "lower?") && !strstr(out, "The claim"), "%s", out);
     free(out);
     cr_assert(run_program(ARGS("analyze", dir, "--compare", "gredy vs self-consistency n=2"), NULL,
                           &message) == 1);
@@ -254,7 +379,24 @@ Test(cli, import_and_analyze_hit_known_values)
     cr_assert(fabs(number_at(comparison, "p") - 0.003151) < 5e-7, "%s", out);
     rm_json_free(json);
     free(out);
+    /* The difference is 57/1319 = 0.043, its interval beyond 0 and beyond no 0.1. */
+    static const struct {
+        const char *direction, *claim;
+    } table[] = { { "higher", "supported" }, { "lower", "refuted" }, { "equal", "supported" } };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        char wanted[64];
+        snprintf(wanted, sizeof wanted, "\"claim\": \"%s\"", table[i].claim);
+        cr_assert(run_program(ARGS("analyze", in_scratch("pair"), "--baseline", "b", "--resamples",
+                                   "200", "--json", "--margin", "0.1", "--direction",
+                                   table[i].direction), &out, NULL) == 0);
+        cr_expect(strstr(out, wanted), "%s: %s", table[i].direction, out);
+        free(out);
+    }
 }
+
+#define LINE(candidate, more)                                                                      \
+    "{\"problem\": \"p\", \"strategy\": \"s\", \"candidate\": " candidate                           \
+    ", \"answer\": \"1\", \"correct\": true, " more "}"
 
 static const struct bad_line {
     const char *text, *sentence;
@@ -284,6 +426,25 @@ static const struct bad_line {
       "{\"problem\": \"p\", \"strategy\": \"s\", \"candidate\": 0, \"answer\": \"1\", \"correct\": true}",
       "an outcome without a candidate" },
     { "{\"problem\"", "1:" },
+    { LINE("0", "\"finish_reason\": \"stop\"") "\n" LINE("1", "\"finish_reason\": \"tired\""),
+      "bad.jsonl:2:" },
+    { LINE("0", "\"finish_reason\": \"tired\""),
+      "finish_reason is \"tired\", expected one of none, token, string, step, length, context, "
+      "budget, stop, eos, eos_token, end_turn, stop_sequence, max_tokens, max_new_tokens, or null" },
+    { LINE("0", "\"finish_reason\": 3"), "finish_reason should be a string" },
+    { LINE("0", "\"verifier\": \"yes\""), "verifier should be true or false" },
+    { LINE("0", "\"oracle\": true") "\n" LINE("1", "\"oracle\": false"),
+      "bad.jsonl:2: oracle differs from line 1" },
+    { LINE("0", "\"label\": \"a\"") "\n" LINE("1", "\"label\": \"b\""),
+      "label \"b\" differs from \"a\" of line 1" },
+    { LINE("0", "\"label\": \"\""), "label should be" },
+    { LINE("0", "\"label\": \"a\"") "\n" LINE("0", "\"params\": {\"n\": 2}, \"label\": \"a\""),
+      "two cells of task imported have the label \"a\"" },
+    { LINE("0", "\"params\": {\"n\": 2}") "\n" LINE("0", "\"label\": \"s n=2\""),
+      "have the label \"s n=2\"" },
+    { LINE("0", "\"reference\": 5"), "reference should be a string" },
+    { LINE("0", "\"exchangeable\": true") "\n" LINE("1", "\"seed\": 4, \"exchangeable\": false"),
+      "exchangeable differs from line 1" },
 };
 
 Test(cli, lines_that_cannot_be_imported)
@@ -298,6 +459,65 @@ Test(cli, lines_that_cannot_be_imported)
                   err.text);
         cr_assert(access(in_scratch("bad"), F_OK) != 0, "a bad file must leave nothing behind");
     }
+}
+
+/* Labels and marks of cells come with the lines; one line is enough to say them. */
+Test(cli, import_keeps_labels_and_marks)
+{
+    static const char lines[] =
+        LINE("0", "\"label\": \"judged\", \"verifier\": true") "\n" LINE("1", "\"lp\": -1") "\n"
+        LINE("0", "\"params\": {\"n\": 2}, \"oracle\": true, \"finish_reason\": \"stop\"");
+    size_t n;
+    rm_store *store;
+    rm_records records = { 0 };
+    CHECK(rm_import(write_scratch("marks.jsonl", lines), in_scratch("marks"), "test", &n, err));
+    CHECK(rm_store_open(in_scratch("marks"), false, &store, err));
+    CHECK(rm_store_records(store, &records, err));
+    cr_assert(n == 3 && records.n_cells == 2);
+    const rm_cell *judged = &records.cells[0], *best = &records.cells[1];
+    cr_expect_str_eq(judged->label, "judged");
+    cr_expect(judged->verifier && !judged->oracle && judged->exchangeable);
+    cr_expect_str_eq(best->label, "s n=2");
+    cr_expect(!best->verifier && best->oracle && !best->exchangeable);
+    rm_records_free(&records);
+    rm_store_close(store);
+}
+
+/* A run's cells are the same after export and import: those that a verifier judged stay marked, and
+ * so never join a front of the others. */
+Test(cli, a_run_keeps_its_cells_through_export_and_import)
+{
+    static const char config[] =
+        "{ \"models\": [\"thimble-s\"], \"tasks\": [{ \"kind\": \"countdown\" }], \"problems\": 2,"
+        " \"strategies\": [{ \"strategy\": \"greedy\", \"max_new_tokens\": 30 },"
+        " { \"strategy\": \"mcts\", \"simulations\": 2, \"score\": [\"verifier\", \"lp\"],"
+        " \"max_new_tokens\": 30 }] }";
+    rm_store *store;
+    size_t n;
+    cr_assert(run_program(ARGS("run", write_scratch("c.json", config), "--out", in_scratch("run"),
+                               "-q"), NULL, NULL) == 0);
+    char *first = export_dir(in_scratch("run"));
+    CHECK(rm_import(write_scratch("run.jsonl", first), in_scratch("back"), "test", &n, err));
+    rm_records was = { 0 }, is = { 0 };
+    CHECK(rm_store_open(in_scratch("run"), false, &store, err));
+    CHECK(rm_store_records(store, &was, err));
+    rm_store_close(store);
+    CHECK(rm_store_open(in_scratch("back"), false, &store, err));
+    CHECK(rm_store_records(store, &is, err));
+    rm_store_close(store);
+    cr_assert(was.n_cells == 3 && is.n_cells == 3);
+    int verified = 0;
+    for (size_t i = 0; i < 3; i++) {
+        cr_expect_str_eq(is.cells[i].label, was.cells[i].label);
+        cr_expect_eq(is.cells[i].verifier, was.cells[i].verifier);
+        cr_expect_eq(is.cells[i].oracle, was.cells[i].oracle);
+        cr_expect_eq(is.cells[i].exchangeable, was.cells[i].exchangeable);
+        verified += is.cells[i].verifier;
+    }
+    cr_expect_eq(verified, 1);
+    rm_records_free(&was);
+    rm_records_free(&is);
+    free(first);
 }
 
 Test(cli, an_export_can_be_imported_and_exports_the_same)

@@ -45,6 +45,8 @@ Test(config, defaults)
     cr_expect(c->latency_problems == 0 && c->latency_repeats == 3 && c->latency_warmup == 1);
     cr_expect_str_eq(c->primary_metric, "accuracy");
     cr_expect(isnan(c->margin));
+    cr_expect_eq(c->direction, RM_DIRECTION_NONE);
+    cr_expect_null(c->isa);
     cr_expect_null(c->baseline);
     cr_expect_str_eq(c->models[0].file, "a");
     cr_expect_null(c->models[0].options.compute);
@@ -66,8 +68,10 @@ Test(config, everything)
         "\"seeds\": [18446744073709551615, 0], \"problems\": 7,"
         "\"latency\": {\"problems\": 5, \"repeats\": 4, \"warmup\": 2},"
         "\"limits\": {\"max_wall_ms\": 1.5, \"max_generated_tokens\": 99, \"kv_quota_mib\": 2},"
-        "\"engine\": {\"concurrency\": 3, \"threads\": 2, \"max_batch_rows\": 64, \"kv_mib\": 100},"
+        "\"engine\": {\"concurrency\": 3, \"threads\": 2, \"max_batch_rows\": 64, \"kv_mib\": 100,"
+        " \"isa\": \"portable\"},"
         "\"analysis\": {\"primary_metric\": \"accuracy\", \"margin\": 0.02, \"baseline\": \"m: greedy\","
+        " \"direction\": \"lower\","
         " \"comparisons\": [[\"m: greedy\", \"n: sampling independent\"]]}}");
     cr_expect_str_eq(c->models[0].options.compute, "bf16");
     cr_expect_str_eq(c->models[0].options.kv, "f32");
@@ -76,7 +80,9 @@ Test(config, everything)
     cr_expect(c->max_wall_ms == 1.5 && c->max_generated_tokens == 99);
     cr_expect(c->kv_bytes == (size_t)100 << 20 && c->kv_quota_bytes == (size_t)2 << 20);
     cr_expect(c->concurrency == 3 && c->threads == 2 && c->max_batch_rows == 64);
+    cr_expect_str_eq(c->isa, "portable");
     cr_expect_eq(c->margin, 0.02);
+    cr_expect_eq(c->direction, RM_DIRECTION_LOWER);
     cr_expect_str_eq(c->baseline, "m: greedy");
     cr_expect_eq(c->n_pairs, 1);
     cr_assert_eq(c->n_cells, 2);
@@ -233,6 +239,10 @@ static const struct mistake {
     { "{" ONE "," TASK "," GREEDY ", \"analysis\": {\"comparisons\": [[\"greedy\", \"greedy\"]]}}", "\"greedy\" is compared with itself" },
     { "{" ONE "," TASK "," GREEDY ", \"analysis\": {\"primary_metric\": \"latency\"}}", "analysis.primary_metric" },
     { "{" ONE "," TASK "," GREEDY ", \"analysis\": {\"margin\": 5}}", "analysis.margin" },
+    { "{" ONE "," TASK "," GREEDY ", \"analysis\": {\"direction\": \"highr\"}}", "analysis.direction" },
+    { "{" ONE "," TASK "," GREEDY ", \"analysis\": {\"direction\": \"equal\"}}", "\"equal\" needs a \"margin\"" },
+    { "{" ONE "," TASK "," GREEDY ", \"engine\": {\"isa\": \"sse\"}}", "engine.isa" },
+    { "{" ONE "," TASK "," GREEDY ", \"engine\": {\"threads\": 4096}}", "engine.threads: expected 1 to 1024" },
     { "{" ONE "," TASK "," GREEDY ", \"name\": \"\xFF\"}", "not valid UTF-8" },
 };
 

@@ -93,6 +93,13 @@ Test(runner, solved_examples_are_computed_once_and_change_no_record)
     cr_assert(!strstr(without, "computed once") && strstr(with, "computed once"), "%s", with);
     free(without);
     free(with);
+    without = read_scratch("parts/manifest.json");
+    with = read_scratch("whole/manifest.json");
+    cr_assert(strstr(without, "\"shared_prefixes\":[]") &&
+                  strstr(with, "\"shared_prefixes\":[{\"model\":\"thimble-s\",\"task\":\"jsonl\","
+                               "\"tokens\":"), "what no time holds is in the manifest: %s", with);
+    free(without);
+    free(with);
     run(few, "parts", (rm_runner_options){ .threads = 1 });
     char *whole = export_dir(in_scratch("whole")), *parts = export_dir(in_scratch("parts"));
     assert_same_text(whole, parts, "with and without the prefix");
@@ -168,6 +175,63 @@ Test(runner, an_outcome_beyond_its_quota_is_recorded_as_failed)
     cr_assert(failed == 2, "%s", got + n);
     free(wanted);
     free(got);
+}
+
+/* The same search in a cache too small for it: no quota is stated, so that its outcome would depend
+ * on the machine. The run ends, and goes on with a larger cache as if it always had had it. */
+Test(runner, a_cache_too_small_for_one_problem_changes_no_record)
+{
+    static const char config[] =
+        "{ \"name\": \"pool\", \"models\": [\"thimble-s\"], \"problems\": 2,"
+        "  \"tasks\": [{ \"kind\": \"arithmetic\", \"operations\": 3 }],"
+        "  \"generation\": { \"max_new_tokens\": 100 }, \"engine\": { \"kv_mib\": 1 },"
+        "  \"strategies\": [ { \"strategy\": \"greedy\" },"
+        "    { \"strategy\": \"mcts\", \"expand\": 64, \"simulations\": 2 } ] }";
+    rm_runner_options larger = { .threads = 1, .kv_bytes = (size_t)64 << 20 };
+    rm_error err = { "" };
+    cr_assert(try_run(config, "run", (rm_runner_options){ .threads = 1 }, NULL, &err) ==
+              RM_E_MEMORY);
+    cr_assert(strncmp(err.text, "mcts sims=2: ", 13) == 0 && strstr(err.text, "of the whole engine"), "%s",
+              err.text);
+    char *first = export_dir(in_scratch("run"));
+    cr_assert_null(strstr(first, "\"candidate\":null"), "no failure is recorded: %s", first);
+    rm_runner_summary rest = run(config, "run", larger);
+    rm_runner_summary all = run(config, "whole", larger);
+    cr_assert(all.recorded == 4 && rest.recorded + rest.found == 4);
+    char *resumed = export_dir(in_scratch("run")), *whole = export_dir(in_scratch("whole"));
+    assert_same_text(whole, resumed, "after a cache that was too small");
+    free(first);
+    free(resumed);
+    free(whole);
+}
+
+/* The instruction set of the experiment file, and an option that replaces it. f32 goes on with any
+ * variant. */
+Test(runner, isa_of_the_file_and_of_the_command_line)
+{
+    static const char config[] =
+        "{ \"name\": \"isa\", \"models\": { \"m\": { \"file\": \"thimble-s\","
+        "  \"compute\": \"%s\" } }, \"engine\": { \"isa\": \"portable\" },"
+        "  \"tasks\": [{ \"kind\": \"arithmetic\", \"operations\": 3 }], \"problems\": 2,"
+        "  \"strategies\": [{ \"strategy\": \"greedy\", \"max_new_tokens\": 4 }] }";
+    for (int bf16 = 0; bf16 < 2; bf16++) {
+        char text[512], file[32];
+        rm_error err = { "" };
+        const char *dir = bf16 ? "bf16" : "f32";
+        snprintf(text, sizeof text, config, dir);
+        run(text, dir, (rm_runner_options){ .threads = 1, .problems = 1 });
+        snprintf(file, sizeof file, "%s/manifest.json", dir);
+        char *manifest = read_scratch(file);
+        cr_expect(strstr(manifest, "\"isa\":\"portable\""), "%s", manifest);
+        free(manifest);
+        rm_status status = try_run(text, dir, (rm_runner_options){ .threads = 1, .isa = "avx2" },
+                                   NULL, &err);
+        if (status == RM_E_UNSUPPORTED)
+            cr_skip("this processor has no avx2");
+        cr_expect_eq(status, bf16 ? RM_E_ARGUMENT : RM_OK, "%s", err.text);
+        cr_expect(!bf16 || strstr(err.text, "was begun with the instruction-set variant portable"),
+                  "%s", err.text);
+    }
 }
 
 Test(runner, cancelling_keeps_what_was_finished)

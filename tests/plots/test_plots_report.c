@@ -1,5 +1,6 @@
 /* Escapes, tables and the report. */
 #include "plots/escape.h"
+#include "plots/report.h"
 #include "plots/table.h"
 #include "tests/plots/synthetic.h"
 #include "tests/plots/synthetic_tree.h"
@@ -155,11 +156,41 @@ static void check_columns(const char *text, char separator, const char *from, co
     cr_assert_gt(first, 0);
 }
 
+/* What the analysis of synthetic cells holds. Of five families with sizes the swept ones have areas;
+ * laws: of the two strategies that sample. */
+static size_t rows_of(const rm_task_report *task, int table)
+{
+    size_t n = 0;
+    switch ((rm_table)table) {
+    case RM_TABLE_COMPARISONS:
+        return N_SYNTHETIC_CELLS - 1;
+    case RM_TABLE_TRENDS:
+        return task->n_trends;
+    case RM_TABLE_AREAS:
+        return task->n_areas / 3; /* of three costs each */
+    case RM_TABLE_BUDGETS:
+        for (size_t i = 0; i < task->n_area_pairs; i++)
+            n += task->area_pairs[i].cost == RM_Q_LATENCY_P50_MS;
+        return n;
+    case RM_TABLE_SCALING:
+        return 2;
+    case RM_TABLE_CROSSINGS:
+        return task->n_crossings + task->n_passes;
+    case RM_TABLE_TUNING:
+        return task->n_tunings;
+    case RM_TABLE_EQUAL_TUNING:
+        return task->n_tuning_pairs;
+    default:
+        return N_SYNTHETIC_CELLS;
+    }
+}
+
 Test(plots_report, tables_have_equal_rows_even_of_hostile_names)
 {
     fixture f;
     make(&f, &(synthetic_spec){ .n_problems = 12, .n_tasks = 1, .hostile = true });
     for (int t = 0; t < RM_N_TABLES; t++) {
+        cr_assert(rm_table_has_data(f.analysis, 0, (rm_table)t), "table %d", t);
         rm_text latex = { 0 }, markdown = { 0 }, html = { 0 };
         rm_error err = { "" };
         cr_assert_eq(rm_table_render(f.analysis, 0, (rm_table)t, RM_TABLE_LATEX, &latex, &err),
@@ -173,16 +204,48 @@ Test(plots_report, tables_have_equal_rows_even_of_hostile_names)
         cr_assert_null(strstr(latex.data, "\\input{"));
         cr_assert_null(strstr(html.data, "<script"));
         cr_assert_null(strstr(markdown.data, "<script"));
-        size_t rows = t == RM_TABLE_COMPARISONS ? N_SYNTHETIC_CELLS - 1 : N_SYNTHETIC_CELLS;
-        cr_assert_eq(count(html.data, "<th scope=\"row\""), rows);
+        cr_assert_eq(count(html.data, "<th scope=\"row\""), rows_of(&f.analysis->tasks[0], t));
         cr_assert_eq(count(latex.data, "†") + count(latex.data, "‡"), 0,
                      "a dagger is left as it is");
-        cr_assert_eq(count(markdown.data, "†"), 2); /* the cell and its note */
-        cr_assert_eq(count(markdown.data, "‡"), 2);
+        if (t <= RM_TABLE_FRONT) { /* which have a row a cell: the cell and its note */
+            cr_assert_eq(count(markdown.data, "†"), 2);
+            cr_assert_eq(count(markdown.data, "‡"), 2);
+        }
         rm_text_free(&latex);
         rm_text_free(&markdown);
         rm_text_free(&html);
     }
+    unmake(&f);
+}
+
+/* Aligned columns for terminals: in every line of the table the last column begins at one place. */
+Test(plots_report, text_is_aligned)
+{
+    fixture f;
+    make(&f, &(synthetic_spec){ .n_problems = 12, .n_tasks = 1 });
+    rm_text text = { 0 };
+    rm_error err = { "" };
+    cr_assert_eq(rm_table_render(f.analysis, 0, RM_TABLE_TRENDS, RM_TABLE_TEXT, &text, &err), RM_OK,
+                 "%s", err.text);
+    size_t rows = f.analysis->tasks[0].n_trends, lines = 0, verdict_at = 0;
+    for (const char *line = text.data; lines <= rows; lines++, line = strchr(line, '\n') + 1) {
+        size_t at = 0; /* in characters */
+        const char *end = strchr(line, '\n'), *verdict = NULL;
+        static const char *const verdicts[] = { "Verdict", "rises", "falls", "no trend", "border" };
+        for (size_t i = 0; i < sizeof verdicts / sizeof *verdicts; i++) {
+            const char *found = strstr(line, verdicts[i]);
+            if (found && found < end)
+                verdict = found;
+        }
+        cr_assert_not_null(verdict, "line %zu has no verdict:\n%s", lines, text.data);
+        for (const char *p = line; p < verdict; p++)
+            at += ((unsigned char)*p & 0xc0) != 0x80;
+        verdict_at = lines ? verdict_at : at;
+        cr_assert_eq(at, verdict_at, "line %zu is not aligned:\n%s", lines, text.data);
+    }
+    cr_assert(strstr(text.data, "beam-search") && strstr(text.data, "num_beams 2–8"));
+    cr_assert(strstr(text.data, "\nPer doubling: "));
+    rm_text_free(&text);
     unmake(&f);
 }
 
@@ -290,6 +353,38 @@ Test(plots_report, stated_pairs_have_rows)
     cr_assert(strstr(html.data, "Baseline"));
     cr_assert(strstr(html.data, "The last 1 row: stated before the run"), "%s", html.data);
     rm_text_free(&html);
+    unmake(&f);
+}
+
+/* A stated direction: a column, its rule in the notes, and a sentence in the report. */
+Test(plots_report, a_stated_claim_is_judged)
+{
+    fixture f = { 0 };
+    rm_error err = { "" };
+    synthetic_fill(&f.records, &(synthetic_spec){ .n_problems = 12, .n_tasks = 1 });
+    rm_analysis_options o = { .resamples = 100, .margin = 0.05,
+                              .direction = RM_DIRECTION_HIGHER };
+    cr_assert_eq(rm_analyze(&f.records, &o, &f.analysis, &err), RM_OK, "%s", err.text);
+    rm_text html = { 0 }, summary = { 0 };
+    cr_assert_eq(rm_table_render(f.analysis, 0, RM_TABLE_COMPARISONS, RM_TABLE_HTML, &html, &err),
+                 RM_OK);
+    size_t claims = count(html.data, "<span class=\"verdict supported\"") +
+                    count(html.data, "<span class=\"verdict refuted\"");
+    size_t all = count(html.data, "<span class=\"verdict ");
+    cr_assert_eq(all, 2 * f.analysis->tasks[0].n_comparisons);
+    cr_assert_leq(claims, all);
+    cr_assert(strstr(html.data, "Claim: the accuracy is higher. It is supported where the "
+                                "corrected interval lies above 0, and refuted where it lies below "
+                                "+5 points."),
+              "%s", html.data);
+    fig_view v;
+    cr_assert_eq(fig_view_new(f.analysis, 0, &v, &err), RM_OK);
+    fig_report_summary(&v, &summary);
+    cr_assert(strstr(summary.data, "claims that their accuracy is higher: supported for"), "%s",
+              summary.data);
+    fig_view_free(&v);
+    rm_text_free(&html);
+    rm_text_free(&summary);
     unmake(&f);
 }
 
@@ -411,10 +506,11 @@ Test(plots_report, files)
                                          "figures/countdown-latency.png",
                                          "figures/tree-1.svg",
                                          "tables/arithmetic-results.tex",
-                                         "tables/countdown-comparisons.tex" };
+                                         "tables/countdown-cost.tex" };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         cr_assert(exists(inside, names[i]), "%s was not written", names[i]);
     cr_assert(!exists(inside, "figures/arithmetic-overview.pdf"));
+    cr_assert(!exists(inside, "tables/countdown-comparisons.tex")); /* one cell: nothing to say */
     cr_assert_eq(rm_report_write(f.analysis, &o, "/nowhere/at/all", &err), RM_E_IO);
     cr_assert(strstr(err.text, "/nowhere/at/all"), "%s", err.text);
     snprintf(command, sizeof command, "rm -rf %s", directory);

@@ -25,7 +25,15 @@ def norm(kind, alpha, length, prompt):
             "gnmt": ((5 + length) / 6) ** alpha, "none": 1.0}[kind]
 
 
-def search(seed, beams, groups, diversity, alpha, kind, early, prompt=3):
+def penalised(lp, v, seq, chosen, diversity, repetition):
+    """Hugging Face's order: first the diversity, then the repetition penalty."""
+    lp -= diversity * chosen.count(v)
+    if v in seq:
+        lp = lp * repetition if lp < 0 else lp / repetition
+    return lp
+
+
+def search(seed, beams, groups, diversity, repetition, alpha, kind, early, prompt=3):
     width = beams // groups
     state = [dict(live=[(0.0 if i == 0 else -1e9, ()) for i in range(width)], done=[], stop=False)
              for _ in range(groups)]
@@ -40,7 +48,8 @@ def search(seed, beams, groups, diversity, alpha, kind, early, prompt=3):
             for b, (score, seq) in enumerate(g["live"]):
                 lp = log_probs(seed, length - 1, seq[-1] if seq else V)
                 for v in range(V):
-                    flat.append((score + (lp[v] - diversity * chosen.count(v)), b, v))
+                    flat.append((score + penalised(lp[v], v, seq, chosen, diversity, repetition),
+                                 b, v))
             flat.sort(key=lambda t: (-t[0], t[1], t[2]))
             keep = flat[:2 * width]
             ended = [v == EOS or length == MAX for _, _, v in keep]
@@ -74,14 +83,19 @@ def main():
             alpha = (1.0, 0.0, 0.7, 2.0, -0.5)[(i + len(early)) % 5]
             beams = (1, 2, 3, 4, 4)[i % 5]
             groups = 2 if beams == 4 and i % 2 else 1
-            cases.append((seed, beams, groups, 0.5 if groups > 1 else 0.0, alpha, kind, early))
+            cases.append((seed, beams, groups, 0.5 if groups > 1 else 0.0, 1.0, alpha, kind,
+                          early))
+    for seed in range(13, 21):  # both penalties
+        early = ("false", "true", "never")[seed % 3]
+        cases.append((seed, 4, 2 if seed % 2 else 4, 0.7, 0.8 if seed % 4 == 0 else 1.6, 1.0,
+                      "generated", early))
     for case in cases:
         result = search(*case)
-        seed, beams, groups, diversity, alpha, kind, early = case
+        seed, beams, groups, diversity, repetition, alpha, kind, early = case
         text = ", ".join('{ "%s", %.15g }' % ("".join(map(str, seq)), score)
                          for score, seq in result[:4])
-        print("    { %d, %d, %d, %g, %g, BEAM_NORM_%s, BEAM_EARLY_%s, %d,\n      { %s } },"
-              % (seed, beams, groups, diversity, alpha, kind.upper(), early.upper(),
+        print("    { %d, %d, %d, %g, %g, %g, BEAM_NORM_%s, BEAM_EARLY_%s, %d,\n      { %s } },"
+              % (seed, beams, groups, diversity, repetition, alpha, kind.upper(), early.upper(),
                  len(result), text))
 
 

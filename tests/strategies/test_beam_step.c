@@ -35,7 +35,7 @@ static void sort_list(double *lp, int32_t *order, int n)
 
 /* A whole search over a toy model whose token 0 ends a text. */
 static result search(toy_model model, int seed, const beam_rules *rules, int n_groups,
-                     double diversity)
+                     double diversity, double repetition)
 {
     static beam_live live[MAX_BEAMS][MAX_BEAMS];
     static beam_next next[MAX_BEAMS][2 * MAX_BEAMS];
@@ -59,11 +59,19 @@ static result search(toy_model model, int seed, const beam_rules *rules, int n_g
                 continue;
             double raw[MAX_BEAMS][MAX_VOCAB], sorted[MAX_BEAMS][MAX_VOCAB];
             int32_t order[MAX_BEAMS][MAX_VOCAB];
+            int32_t path[MAX_BEAMS][MAX_LENGTH];
             beam_list list[MAX_BEAMS];
             for (int b = 0; b < group[g].n_live; b++) {
                 const char *so_far = text[g][b];
                 int last = length > 1 ? so_far[length - 2] - '0' : -1;
+                list[b] = (beam_list){ .path = path[b], .n_path = length - 1,
+                                       .repetition = repetition };
                 model(seed, length - 1, last, raw[b], order[b], &list[b].n);
+                for (int i = 0; i < length - 1; i++)
+                    path[b][i] = so_far[i] - '0';
+                for (int v = 0; v < list[b].n; v++)
+                    if (strchr(so_far, '0' + v))
+                        raw[b][v] *= repetition;
                 sort_list(raw[b], order[b], list[b].n);
                 for (int i = 0; i < list[b].n; i++)
                     sorted[b][i] = raw[b][order[b][i]];
@@ -172,7 +180,7 @@ Test(beam_step, early_stopping_by_hand)
         int beams = hand_cases[i].beams;
         beam_rules rules = { .width = beams, .keep = 2 * beams, .length_penalty = 1,
                              .early = hand_cases[i].early, .n_prompt = 5, .max_new_tokens = 4 };
-        result r = search(by_hand, beams, &rules, 1, 0);
+        result r = search(by_hand, beams, &rules, 1, 0, 1);
         cr_expect_eq(r.steps, hand_cases[i].steps, "case %zu took %d steps", i, r.steps);
         cr_assert_eq(r.n, hand_cases[i].n);
         for (int k = 0; k < r.n; k++) {
@@ -207,7 +215,7 @@ static void toy(int seed, int step, int last, double *lp, int32_t *order, int *n
 
 static const struct {
     int seed, beams, groups;
-    double diversity, alpha;
+    double diversity, repetition, alpha;
     beam_norm norm;
     beam_early early;
     int n;
@@ -216,79 +224,96 @@ static const struct {
         double score;
     } item[4];
 } reference[] = {
-    /* seed, beams, groups, diversity_penalty, length_penalty, length_norm, early_stopping */
-    { 1, 1, 1, 0, 1, BEAM_NORM_GENERATED, BEAM_EARLY_FALSE, 1,
+    /* seed, beams, groups, diversity_penalty, repetition_penalty, length_penalty, length_norm,
+     * early_stopping */
+    { 1, 1, 1, 0, 1, 1, BEAM_NORM_GENERATED, BEAM_EARLY_FALSE, 1,
       { { "23520", -0.707822698739822 } } },
-    { 1, 1, 1, 0, -0.5, BEAM_NORM_GENERATED, BEAM_EARLY_TRUE, 1,
+    { 1, 1, 1, 0, 1, -0.5, BEAM_NORM_GENERATED, BEAM_EARLY_TRUE, 1,
       { { "23520", -7.91369835199798 } } },
-    { 1, 1, 1, 0, 1, BEAM_NORM_GENERATED, BEAM_EARLY_NEVER, 1,
+    { 1, 1, 1, 0, 1, 1, BEAM_NORM_GENERATED, BEAM_EARLY_NEVER, 1,
       { { "23520", -0.707822698739822 } } },
-    { 2, 2, 1, 0, 0, BEAM_NORM_TOTAL, BEAM_EARLY_FALSE, 2,
+    { 2, 2, 1, 0, 1, 0, BEAM_NORM_TOTAL, BEAM_EARLY_FALSE, 2,
       { { "50", -1.78666111824728 }, { "10", -2.06471701353893 } } },
-    { 2, 2, 1, 0, 1, BEAM_NORM_TOTAL, BEAM_EARLY_TRUE, 2,
+    { 2, 2, 1, 0, 1, 1, BEAM_NORM_TOTAL, BEAM_EARLY_TRUE, 2,
       { { "50", -0.357332223649455 }, { "10", -0.412943402707787 } } },
-    { 2, 2, 1, 0, 0, BEAM_NORM_TOTAL, BEAM_EARLY_NEVER, 2,
+    { 2, 2, 1, 0, 1, 0, BEAM_NORM_TOTAL, BEAM_EARLY_NEVER, 2,
       { { "50", -1.78666111824728 }, { "10", -2.06471701353893 } } },
-    { 3, 3, 1, 0, 0.7, BEAM_NORM_GNMT, BEAM_EARLY_FALSE, 3,
+    { 3, 3, 1, 0, 1, 0.7, BEAM_NORM_GNMT, BEAM_EARLY_FALSE, 3,
       { { "0", -1.06613671646152 }, { "450", -2.90029887990781 }, { "4420", -3.17889357673512 } } },
-    { 3, 3, 1, 0, 0, BEAM_NORM_GNMT, BEAM_EARLY_TRUE, 3,
+    { 3, 3, 1, 0, 1, 0, BEAM_NORM_GNMT, BEAM_EARLY_TRUE, 3,
       { { "0", -1.06613671646152 }, { "450", -3.54731594054968 }, { "4420", -4.22221039026749 } } },
-    { 3, 3, 1, 0, 0.7, BEAM_NORM_GNMT, BEAM_EARLY_NEVER, 3,
+    { 3, 3, 1, 0, 1, 0.7, BEAM_NORM_GNMT, BEAM_EARLY_NEVER, 3,
       { { "0", -1.06613671646152 }, { "450", -2.90029887990781 }, { "4420", -3.17889357673512 } } },
-    { 4, 4, 2, 0.5, 2, BEAM_NORM_NONE, BEAM_EARLY_FALSE, 4,
+    { 4, 4, 2, 0.5, 1, 2, BEAM_NORM_NONE, BEAM_EARLY_FALSE, 4,
       { { "234541", -5.07950459060115 }, { "234414", -5.50396745774602 }, { "12110", -5.72195964933683 }, { "121141", -6.62580198794959 } } },
-    { 4, 4, 2, 0.5, 0.7, BEAM_NORM_NONE, BEAM_EARLY_TRUE, 4,
+    { 4, 4, 2, 0.5, 1, 0.7, BEAM_NORM_NONE, BEAM_EARLY_TRUE, 4,
       { { "234541", -5.07950459060115 }, { "234414", -5.50396745774602 }, { "12110", -5.72195964933683 }, { "121141", -6.62580198794959 } } },
-    { 4, 4, 2, 0.5, 2, BEAM_NORM_NONE, BEAM_EARLY_NEVER, 4,
+    { 4, 4, 2, 0.5, 1, 2, BEAM_NORM_NONE, BEAM_EARLY_NEVER, 4,
       { { "234541", -5.07950459060115 }, { "234414", -5.50396745774602 }, { "12110", -5.72195964933683 }, { "121141", -6.62580198794959 } } },
-    { 5, 4, 1, 0, -0.5, BEAM_NORM_GENERATED, BEAM_EARLY_FALSE, 4,
+    { 5, 4, 1, 0, 1, -0.5, BEAM_NORM_GENERATED, BEAM_EARLY_FALSE, 4,
       { { "0", -2.16394245895201 }, { "10", -2.91995080300923 }, { "50", -3.40842815557697 }, { "130", -6.31617302766876 } } },
-    { 5, 4, 1, 0, 2, BEAM_NORM_GENERATED, BEAM_EARLY_TRUE, 4,
+    { 5, 4, 1, 0, 1, 2, BEAM_NORM_GENERATED, BEAM_EARLY_TRUE, 4,
       { { "130", -0.405182688641424 }, { "10", -0.516179253384733 }, { "50", -0.602530665498908 }, { "0", -2.16394245895201 } } },
-    { 5, 4, 1, 0, -0.5, BEAM_NORM_GENERATED, BEAM_EARLY_NEVER, 4,
+    { 5, 4, 1, 0, 1, -0.5, BEAM_NORM_GENERATED, BEAM_EARLY_NEVER, 4,
       { { "0", -2.16394245895201 }, { "10", -2.91995080300923 }, { "50", -3.40842815557697 }, { "130", -6.31617302766876 } } },
-    { 6, 1, 1, 0, 1, BEAM_NORM_TOTAL, BEAM_EARLY_FALSE, 1,
+    { 6, 1, 1, 0, 1, 1, BEAM_NORM_TOTAL, BEAM_EARLY_FALSE, 1,
       { { "4510", -0.602264099751453 } } },
-    { 6, 1, 1, 0, -0.5, BEAM_NORM_TOTAL, BEAM_EARLY_TRUE, 1,
+    { 6, 1, 1, 0, 1, -0.5, BEAM_NORM_TOTAL, BEAM_EARLY_TRUE, 1,
       { { "4510", -11.1540872206718 } } },
-    { 6, 1, 1, 0, 1, BEAM_NORM_TOTAL, BEAM_EARLY_NEVER, 1,
+    { 6, 1, 1, 0, 1, 1, BEAM_NORM_TOTAL, BEAM_EARLY_NEVER, 1,
       { { "4510", -0.602264099751453 } } },
-    { 7, 2, 1, 0, 0, BEAM_NORM_GNMT, BEAM_EARLY_FALSE, 2,
+    { 7, 2, 1, 0, 1, 0, BEAM_NORM_GNMT, BEAM_EARLY_FALSE, 2,
       { { "354514", -3.92914276843536 }, { "354541", -4.42013823733783 } } },
-    { 7, 2, 1, 0, 1, BEAM_NORM_GNMT, BEAM_EARLY_TRUE, 2,
+    { 7, 2, 1, 0, 1, 1, BEAM_NORM_GNMT, BEAM_EARLY_TRUE, 2,
       { { "354514", -2.14316878278292 }, { "354541", -2.41098449309336 } } },
-    { 7, 2, 1, 0, 0, BEAM_NORM_GNMT, BEAM_EARLY_NEVER, 2,
+    { 7, 2, 1, 0, 1, 0, BEAM_NORM_GNMT, BEAM_EARLY_NEVER, 2,
       { { "354514", -3.92914276843536 }, { "354541", -4.42013823733783 } } },
-    { 8, 3, 1, 0, 0.7, BEAM_NORM_NONE, BEAM_EARLY_FALSE, 3,
+    { 8, 3, 1, 0, 1, 0.7, BEAM_NORM_NONE, BEAM_EARLY_FALSE, 3,
       { { "20", -2.17233311899135 }, { "24520", -4.67130419334153 }, { "24440", -4.77256968362066 } } },
-    { 8, 3, 1, 0, 0, BEAM_NORM_NONE, BEAM_EARLY_TRUE, 3,
+    { 8, 3, 1, 0, 1, 0, BEAM_NORM_NONE, BEAM_EARLY_TRUE, 3,
       { { "20", -2.17233311899135 }, { "24520", -4.67130419334153 }, { "24440", -4.77256968362066 } } },
-    { 8, 3, 1, 0, 0.7, BEAM_NORM_NONE, BEAM_EARLY_NEVER, 3,
+    { 8, 3, 1, 0, 1, 0.7, BEAM_NORM_NONE, BEAM_EARLY_NEVER, 3,
       { { "20", -2.17233311899135 }, { "24520", -4.67130419334153 }, { "24440", -4.77256968362066 } } },
-    { 9, 4, 1, 0, 2, BEAM_NORM_GENERATED, BEAM_EARLY_FALSE, 4,
+    { 9, 4, 1, 0, 1, 2, BEAM_NORM_GENERATED, BEAM_EARLY_FALSE, 4,
       { { "324125", -0.1804063589729 }, { "325125", -0.183464397994977 }, { "324243", -0.19496476068162 }, { "324235", -0.199298631090236 } } },
-    { 9, 4, 1, 0, 0.7, BEAM_NORM_GENERATED, BEAM_EARLY_TRUE, 4,
+    { 9, 4, 1, 0, 1, 0.7, BEAM_NORM_GENERATED, BEAM_EARLY_TRUE, 4,
       { { "40", -0.657327164572757 }, { "0", -1.06613671646152 }, { "30", -1.85577180831023 }, { "310", -2.11530060429978 } } },
-    { 9, 4, 1, 0, 2, BEAM_NORM_GENERATED, BEAM_EARLY_NEVER, 4,
+    { 9, 4, 1, 0, 1, 2, BEAM_NORM_GENERATED, BEAM_EARLY_NEVER, 4,
       { { "324125", -0.1804063589729 }, { "325125", -0.183464397994977 }, { "324243", -0.19496476068162 }, { "324235", -0.199298631090236 } } },
-    { 10, 4, 2, 0.5, -0.5, BEAM_NORM_TOTAL, BEAM_EARLY_FALSE, 4,
+    { 10, 4, 2, 0.5, 1, -0.5, BEAM_NORM_TOTAL, BEAM_EARLY_FALSE, 4,
       { { "340", -3.70574953939144 }, { "350", -5.60356439972162 }, { "340", -6.15523928217461 }, { "350", -8.0530541425048 } } },
-    { 10, 4, 2, 0.5, 2, BEAM_NORM_TOTAL, BEAM_EARLY_TRUE, 4,
+    { 10, 4, 2, 0.5, 1, 2, BEAM_NORM_TOTAL, BEAM_EARLY_TRUE, 4,
       { { "340", -0.0420240531762167 }, { "350", -0.0635457107414032 }, { "340", -0.0698018309539945 }, { "350", -0.091323488519181 } } },
-    { 10, 4, 2, 0.5, -0.5, BEAM_NORM_TOTAL, BEAM_EARLY_NEVER, 4,
+    { 10, 4, 2, 0.5, 1, -0.5, BEAM_NORM_TOTAL, BEAM_EARLY_NEVER, 4,
       { { "340", -3.70574953939144 }, { "350", -5.60356439972162 }, { "340", -6.15523928217461 }, { "350", -8.0530541425048 } } },
-    { 11, 1, 1, 0, 1, BEAM_NORM_GNMT, BEAM_EARLY_FALSE, 1,
+    { 11, 1, 1, 0, 1, 1, BEAM_NORM_GNMT, BEAM_EARLY_FALSE, 1,
       { { "230", -2.17671150335119 } } },
-    { 11, 1, 1, 0, -0.5, BEAM_NORM_GNMT, BEAM_EARLY_TRUE, 1,
+    { 11, 1, 1, 0, 1, -0.5, BEAM_NORM_GNMT, BEAM_EARLY_TRUE, 1,
       { { "230", -3.35126659308791 } } },
-    { 11, 1, 1, 0, 1, BEAM_NORM_GNMT, BEAM_EARLY_NEVER, 1,
+    { 11, 1, 1, 0, 1, 1, BEAM_NORM_GNMT, BEAM_EARLY_NEVER, 1,
       { { "230", -2.17671150335119 } } },
-    { 12, 2, 1, 0, 0, BEAM_NORM_NONE, BEAM_EARLY_FALSE, 2,
+    { 12, 2, 1, 0, 1, 0, BEAM_NORM_NONE, BEAM_EARLY_FALSE, 2,
       { { "50", -1.78666111824728 }, { "10", -2.06471701353893 } } },
-    { 12, 2, 1, 0, 1, BEAM_NORM_NONE, BEAM_EARLY_TRUE, 2,
+    { 12, 2, 1, 0, 1, 1, BEAM_NORM_NONE, BEAM_EARLY_TRUE, 2,
       { { "50", -1.78666111824728 }, { "10", -2.06471701353893 } } },
-    { 12, 2, 1, 0, 0, BEAM_NORM_NONE, BEAM_EARLY_NEVER, 2,
+    { 12, 2, 1, 0, 1, 0, BEAM_NORM_NONE, BEAM_EARLY_NEVER, 2,
       { { "50", -1.78666111824728 }, { "10", -2.06471701353893 } } },
+    { 13, 4, 2, 0.7, 1.6, 1, BEAM_NORM_GENERATED, BEAM_EARLY_TRUE, 4,
+      { { "0", -0.558666429241894 }, { "0", -0.558666429241894 }, { "340", -1.19173317949936 }, { "350", -1.61679400334793 } } },
+    { 14, 4, 4, 0.7, 1.6, 1, BEAM_NORM_GENERATED, BEAM_EARLY_NEVER, 4,
+      { { "234541", -0.836360245578218 }, { "52110", -1.17462674862481 }, { "23520", -1.21632798559257 }, { "1530", -1.3244741423767 } } },
+    { 15, 4, 2, 0.7, 1.6, 1, BEAM_NORM_GENERATED, BEAM_EARLY_FALSE, 4,
+      { { "512534", -0.939669541406621 }, { "512535", -0.995638000549645 }, { "10", -1.38235850676947 }, { "50", -1.55506133099782 } } },
+    { 16, 4, 4, 0.7, 0.8, 1, BEAM_NORM_GENERATED, BEAM_EARLY_TRUE, 4,
+      { { "4420", -0.976456238355179 }, { "0", -1.06613671646152 }, { "0", -1.06613671646152 }, { "0", -1.06613671646152 } } },
+    { 17, 4, 2, 0.7, 1.6, 1, BEAM_NORM_GENERATED, BEAM_EARLY_NEVER, 4,
+      { { "354514", -0.817643443239371 }, { "354414", -0.93150157945538 }, { "35420", -1.40703426532599 }, { "354541", -1.48116113966018 } } },
+    { 18, 4, 4, 0.7, 1.6, 1, BEAM_NORM_GENERATED, BEAM_EARLY_FALSE, 4,
+      { { "51240", -0.867001010163902 }, { "15240", -1.07541236067898 }, { "50", -1.55506133099782 }, { "15250", -1.59755268692662 } } },
+    { 19, 4, 2, 0.7, 1.6, 1, BEAM_NORM_GENERATED, BEAM_EARLY_TRUE, 4,
+      { { "0", -1.06613671646152 }, { "0", -1.06613671646152 }, { "450", -1.35063541310272 }, { "310", -1.6257877925077 } } },
+    { 20, 4, 4, 0.7, 0.8, 1, BEAM_NORM_GENERATED, BEAM_EARLY_NEVER, 4,
+      { { "340", -0.504288638114601 }, { "220", -0.924836993727652 }, { "350", -0.995881862230171 }, { "340", -1.2042886381146 } } },
 };
 
 Test(beam_step, equals_the_reference)
@@ -299,7 +324,7 @@ Test(beam_step, equals_the_reference)
                              .length_penalty = reference[i].alpha, .norm = reference[i].norm,
                              .early = reference[i].early, .n_prompt = 3, .max_new_tokens = 6 };
         result r = search(toy, reference[i].seed, &rules, reference[i].groups,
-                          reference[i].diversity);
+                          reference[i].diversity, reference[i].repetition);
         cr_assert_eq(r.n, reference[i].n, "case %zu: %d beams", i, r.n);
         for (int k = 0; k < r.n; k++) {
             cr_expect_str_eq(r.item[k].text, reference[i].item[k].text, "case %zu: %s", i,
@@ -345,12 +370,52 @@ Test(beam_step, diversity_by_hand)
         beam_live live = { 0 };
         beam_next next[2];
         beam_group group = { .live = &live, .n_live = 1, .next = next };
-        beam_list list = { tokens, lp, 3 };
+        beam_list list = { .tokens = tokens, .lp = lp, .n = 3 };
         int32_t chosen = 1;
         beam_select(&group, &rules, &list, &chosen, 1, lambda[i]);
         cr_expect_eq(next[0].token, i < 2 ? 1 : 2);
         cr_expect_eq(next[0].score, i < 2 ? lp[0] - lambda[i] : lp[1]);
         cr_expect_eq(next[0].token_lp, i < 2 ? lp[0] : lp[1]);
+    }
+}
+
+/* Both penalties on one beam whose text holds a: p = a .5, b .4, c .1, theta = 1.5, lambda = 0.2,
+ * and earlier groups chose a once and b twice. Diversity first, then repetition:
+ *     a  (ln .5 - 0.2) 1.5 = -1.339720770839918
+ *     b   ln .4 - 0.4      = -1.316290731874155
+ *     c   ln .1            = -2.302585092994046
+ * so that b is first; the other way round, a would be: 1.5 ln .5 - 0.2 = -1.239720770839918. With
+ * theta below 1 a token that repeats is favoured: 0.5 gives a
+ * (ln .5 - 0.2) 0.5 = -0.446573590279973.
+ * The processors of transformers 4.49, called on these numbers, give the same three scores. */
+Test(beam_step, diversity_is_scaled_by_repetition)
+{
+    static const int32_t sorted[2][3] = { { 2, 1, 3 }, { 1, 2, 3 } }, chosen[] = { 1, 2, 2 };
+    static const double theta[] = { 1.5, 0.5 };
+    static const struct {
+        int32_t token[3];
+        double score[3];
+    } expected[] = {
+        { { 2, 1, 3 }, { -1.316290731874155, -1.339720770839918, -2.302585092994046 } },
+        { { 1, 2, 3 }, { -0.446573590279973, -1.316290731874155, -2.302585092994046 } },
+    };
+    for (int i = 0; i < 2; i++) {
+        const int32_t text[] = { 7, 1, 1 };
+        double lp[3];
+        for (int t = 0; t < 3; t++)
+            lp[t] = sorted[i][t] == 1 ? theta[i] * log(.5) : log(sorted[i][t] == 2 ? .4 : .1);
+        beam_rules rules = { .width = 1, .keep = 3, .max_new_tokens = 9 };
+        beam_live live = { 0 };
+        beam_next next[3];
+        beam_group group = { .live = &live, .n_live = 1, .next = next };
+        beam_list list = { .tokens = sorted[i], .lp = lp, .n = 3, .path = text, .n_path = 3,
+                           .repetition = theta[i] };
+        beam_select(&group, &rules, &list, chosen, 3, 0.2);
+        for (int t = 0; t < 3; t++) {
+            cr_expect_eq(next[t].token, expected[i].token[t], "theta %g, place %d", theta[i], t);
+            cr_expect(fabs(next[t].score - expected[i].score[t]) < 1e-15 * 4, "%.17g",
+                      next[t].score);
+        }
     }
 }
 
@@ -367,7 +432,8 @@ Test(beam_step, ties)
     int survivor[2];
     beam_group group = { .live = live, .n_live = 2, .next = next, .done = done, .n_done = 2,
                          .survivor = survivor };
-    beam_list lists[2] = { { tokens, lp, 2 }, { tokens, lp, 2 } };
+    beam_list lists[2] = { { .tokens = tokens, .lp = lp, .n = 2 },
+                           { .tokens = tokens, .lp = lp, .n = 2 } };
     beam_select(&group, &rules, lists, NULL, 0, 0);
     for (int i = 0; i < 4; i++) {
         cr_expect_eq(next[i].beam, i / 2);
