@@ -22,6 +22,8 @@
  *       "tunings":     [ { "model", "strategy", "cells", "best_of_m": [estimate] } ],
  *       "tuning_pairs": [ { "a", "b", "m", "difference" } ] } ] }
  *
+ * Beside "tasks": "recorded" and "missing" outcomes; some are missing if the run is unfinished.
+ *
  * estimate: { "value", "low", "high", "n", "method" }; a curve is a list of estimates with "k" and
  * "mc_se"; a place is an estimate whose members are "below" or "above" where they lie outside of
  * what was measured, with the share of resamples "inside". Other numbers that are not finite (not
@@ -246,6 +248,8 @@ rm_status rm_analysis_json(const rm_analysis *analysis, rm_text *text, rm_error 
     if (analysis->options.direction)
         rm_json_string(w, "direction", rm_direction_names[analysis->options.direction]);
     rm_json_uint(w, "diversity_k", analysis->options.diversity_k);
+    rm_json_uint(w, "recorded", analysis->records->n_results);
+    rm_json_uint(w, "missing", analysis->records->n_missing);
     rm_json_array(w, "tasks");
     for (size_t t = 0; t < analysis->n_tasks; t++) {
         const rm_task_report *task = &analysis->tasks[t];

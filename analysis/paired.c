@@ -165,10 +165,13 @@ static void summarise(const an_frame *frame, const pair *x, const rm_analysis_op
     double n = (double)x->n, mean = 0, square = 0;
     for (size_t p = 0; p < frame->n_problems; p++)
         if (!isnan(x->d[p])) {
-            out->accuracy_a += x->a[p] / n;
-            out->accuracy_b += x->b[p] / n;
+            out->accuracy_a += x->a[p];
+            out->accuracy_b += x->b[p];
             mean += x->d[p] / n;
         }
+    /* Counts are summed exactly: 93 of 200 are 0.465 and nothing beside it. */
+    out->accuracy_a /= n;
+    out->accuracy_b /= n;
     /* Deviations are summed within clusters first: sd / sqrt(n) is then the standard error of the
      * mean also when the problems of a cluster resemble each other. */
     for (size_t c = 0; c < frame->n_clusters; c++) {

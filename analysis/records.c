@@ -304,8 +304,29 @@ rm_status rm_records_append(rm_records *into, const rm_records *from, const char
         result.problem = map[result.problem];
         status = rm_records_add_result(into, &result, NULL, err);
     }
+    if (!status)
+        into->n_missing += from->n_missing;
     rm_text_free(&label);
     rm_text_free(&family);
     free(map);
     return status;
+}
+
+bool rm_records_unfinished(const rm_records *records, rm_text *text)
+{
+    if (!records->n_missing)
+        return false;
+    size_t empty = 0;
+    bool *begun = calloc(records->n_cells + 1, sizeof *begun);
+    for (size_t i = 0; begun && i < records->n_results; i++)
+        begun[records->results[i].cell] = true;
+    for (size_t c = 0; begun && c < records->n_cells; c++)
+        empty += !begun[c];
+    free(begun);
+    rm_text_printf(text, "unfinished: %zu of %zu outcomes are recorded", records->n_results,
+                   records->n_results + records->n_missing);
+    if (empty)
+        rm_text_printf(text, ", none yet for %zu of %zu cells", empty, records->n_cells);
+    rm_text_puts(text, "; those that finish first are a biased part of them");
+    return true;
 }

@@ -36,6 +36,7 @@ set(RM_ENGINE_LIBRARIES Threads::Threads PkgConfig::PCRE2 PkgConfig::CJSON PkgCo
 pkg_check_modules(CJSON REQUIRED IMPORTED_TARGET libcjson)
 pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
 if(NOT RM_ENGINE_ONLY)
+  pkg_check_modules(CURL REQUIRED IMPORTED_TARGET libcurl)
   pkg_check_modules(SQLITE REQUIRED IMPORTED_TARGET sqlite3)
   pkg_check_modules(PLPLOT REQUIRED IMPORTED_TARGET plplot)
   pkg_check_modules(CAIRO REQUIRED IMPORTED_TARGET cairo cairo-pdf cairo-svg)

@@ -20,6 +20,19 @@
 
 #include <math.h>
 
+/* Samples that a service drew: what can be said of some of them is how many tokens they have. */
+static rm_cost cost_of_served(const int *n_generated, int n)
+{
+    rm_cost cost = { .prompt_tokens = RM_NOT_COUNTED, .evaluated_tokens = RM_NOT_COUNTED,
+                     .shared_tokens = RM_NOT_COUNTED, .rounds = RM_NOT_COUNTED,
+                     .kv_peak_positions = RM_NOT_COUNTED, .flops = NAN, .weight_bytes = NAN,
+                     .kv_bytes = NAN, .wall_ms = NAN, .ttft_ms = NAN, .load = NAN,
+                     .energy_j = NAN };
+    for (int i = 0; i < n; i++)
+        cost.generated_tokens += n_generated[i] > 0 ? (uint64_t)n_generated[i] : 0;
+    return cost;
+}
+
 void rm_account_prompt(rm_run *run, const rm_path *path)
 {
     uint64_t prompt = rm_hash_bytes(path->tokens, (size_t)path->n_prompt * sizeof *path->tokens);
@@ -76,6 +89,15 @@ rm_cost rm_run_cost(const rm_run *run)
                      .energy_j = NAN };
     for (int i = 0; i < run->n_usages; i++)
         add_usage(&cost, &run->usage[i]);
+    if (run->served) { /* what is computed elsewhere is not known here */
+        if (!run->prompt_told)
+            cost.prompt_tokens = RM_NOT_COUNTED;
+        if (run->uncounted)
+            cost.generated_tokens = RM_NOT_COUNTED;
+        cost.evaluated_tokens = cost.shared_tokens = cost.rounds = RM_NOT_COUNTED;
+        cost.kv_peak_positions = RM_NOT_COUNTED;
+        cost.flops = cost.weight_bytes = cost.kv_bytes = NAN;
+    }
     double now = run->ended_s > 0.0 ? run->ended_s : rm_now_s();
     cost.wall_ms = 1e3 * (now - run->started_s);
     cost.ttft_ms = run->first_token_s > 0.0 ? 1e3 * (run->first_token_s - run->started_s) : NAN;
@@ -87,6 +109,8 @@ rm_cost rm_cost_of_samples(const rm_model *model, int n_prompt, const int *n_gen
 {
     rm_usage usage = { .model = (rm_model *)model };
     rm_cost cost = { .wall_ms = NAN, .ttft_ms = NAN, .load = NAN, .energy_j = NAN };
+    if (model->served)
+        return cost_of_served(n_generated, n);
     int longest = 0, window = model->weights->info.window;
     int drawn = 0; /* samples with a token at all */
     uint64_t prompt = (uint64_t)n_prompt, own = 0;

@@ -54,6 +54,8 @@ struct rm_model {
     rm_outputs outputs;
     int planned, sharing;      /* forward.c: while one task is fitted into the pass */
     size_t body_bytes, output_bytes; /* of weights: all but the output matrix; the output matrix */
+
+    struct rm_served *served;  /* a service computes it (served.h); then `weights` holds info only */
 };
 
 typedef struct rm_pass rm_pass; /* forward.h */
@@ -67,6 +69,8 @@ struct rm_engine {
     rm_model *models;
     rm_run *first_run, *last_run; /* in the order of admission */
     int n_live;                  /* runs of jobs */
+    int n_in_flight;             /* spans that services are drawing */
+    uint64_t last_ticket;
     rm_pass *pass;
     rm_stacks *stacks;
     bool in_job;                 /* a coroutine is running */

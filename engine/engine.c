@@ -3,6 +3,7 @@
 #include "engine/core.h"
 
 #include "engine/forward.h"
+#include "engine/served.h"
 
 #include <assert.h>
 #include <sched.h>
@@ -235,9 +236,15 @@ void rm_model_close(rm_model *model)
             *link = model->next;
             break;
         }
-    rm_model_buffers_free(model);
-    rm_pool_close(&model->pool);
-    rm_weights_close(engine->ops, engine->backend, model->weights);
+    if (model->served) {
+        rm_served_free(model->served);
+        free((char *)model->weights->info.name);
+        free(model->weights);
+    } else {
+        rm_model_buffers_free(model);
+        rm_pool_close(&model->pool);
+        rm_weights_close(engine->ops, engine->backend, model->weights);
+    }
     free(model);
 }
 
@@ -257,6 +264,16 @@ const int32_t *rm_model_stop_tokens(const rm_model *model, int *n)
 rm_status rm_tokenize(const rm_model *model, const char *text, size_t n_bytes, bool special,
                       int32_t **tokens, int *n_tokens, rm_error *err)
 {
+    if (model->served) { /* one piece: how the service cuts it is its own business */
+        int32_t *one = malloc(sizeof *one);
+        rm_status status = one ? rm_served_piece(model->served, text, n_bytes, one, err)
+                               : rm_fail(err, RM_E_MEMORY, "no memory for a prompt");
+        *tokens = status ? NULL : one;
+        *n_tokens = !status;
+        if (status)
+            free(one);
+        return status;
+    }
     return rm_tokenizer_encode(model->weights->tokenizer, text, n_bytes, special, tokens, n_tokens,
                                err);
 }
@@ -264,6 +281,8 @@ rm_status rm_tokenize(const rm_model *model, const char *text, size_t n_bytes, b
 rm_status rm_tokenize_rendered(const rm_model *model, const char *text, const char *plain,
                                size_t n_bytes, int32_t **tokens, int *n_tokens, rm_error *err)
 {
+    if (model->served)
+        return rm_tokenize(model, text, n_bytes, true, tokens, n_tokens, err);
     return rm_tokenizer_encode_rendered(model->weights->tokenizer, text, plain, n_bytes, tokens,
                                         n_tokens, err);
 }
@@ -271,15 +290,29 @@ rm_status rm_tokenize_rendered(const rm_model *model, const char *text, const ch
 void rm_detokenize(const rm_model *model, const int32_t *tokens, int n_tokens, bool special,
                    rm_text *text)
 {
-    rm_tokenizer_decode(model->weights->tokenizer, tokens, n_tokens, special, text);
+    for (int i = 0; i < n_tokens && model->served; i++) {
+        size_t n;
+        const char *bytes = rm_served_bytes(model->served, tokens[i], &n);
+        rm_text_add(text, bytes, n);
+    }
+    if (!model->served)
+        rm_tokenizer_decode(model->weights->tokenizer, tokens, n_tokens, special, text);
 }
 
 const char *rm_token_bytes(const rm_model *model, int32_t token, size_t *n_bytes, bool *special)
 {
+    if (model->served) {
+        *special = token == RM_SERVED_END;
+        return rm_served_bytes(model->served, token, n_bytes);
+    }
     return rm_tokenizer_bytes(model->weights->tokenizer, token, n_bytes, special);
 }
 
 rm_status rm_model_same_vocabulary(const rm_model *a, const rm_model *b, rm_error *err)
 {
+    if (a->served || b->served)
+        return a == b ? RM_OK
+                      : rm_fail(err, RM_E_ARGUMENT, "%s is a service, which does not tell its "
+                                "vocabulary", (a->served ? a : b)->weights->info.name);
     return rm_tokenizer_same(a->weights->tokenizer, b->weights->tokenizer, err);
 }

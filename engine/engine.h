@@ -112,9 +112,10 @@ typedef struct rm_model_info {
     size_t kv_position_bytes;  /* keys and values of one position, all layers */
     int32_t bos, eos;          /* -1: none */
     bool add_bos;
-    const char *chat_template; /* as the file has it (Jinja), or NULL; lives with the model */
+    const char *chat_template; /* a Jinja2 program as the file has it, or NULL; lives with the model */
     const char *sampling;      /* what the model's makers sample with, "temperature 0.6, top_p 0.95",
                                   or NULL; said here, never applied */
+    bool served;               /* elsewhere (rm_service): sizes, types and FLOPs above are unknown, 0 */
 } rm_model_info;
 
 RM_API rm_status rm_model_open(rm_engine *, const char *file, const rm_model_options *,
@@ -135,7 +136,9 @@ RM_API rm_status rm_tokenize(const rm_model *, const char *text, size_t n_bytes,
 
 /* A rendered chat prompt to tokens. Special tokens written out become their ids, except where
  * plain[i] ([n_bytes], or NULL: nowhere) says that byte i is mere text; no BOS is put in front:
- * chat templates write it themselves. Errors and *tokens as above. */
+ * chat templates write it themselves. With `plain` the text is taken as it is written, also where
+ * the vocabulary asks for Unicode's form NFC: composing would move the bytes that `plain` counts.
+ * Errors and *tokens as above. */
 RM_API rm_status rm_tokenize_rendered(const rm_model *, const char *text, const char *plain,
                                       size_t n_bytes, int32_t **tokens, int *n_tokens, rm_error *);
 
@@ -384,6 +387,65 @@ RM_API rm_status rm_members_append(const rm_member *, int n_members, const int32
 /* Serves the requests. On failure no path has changed and no result is written; RM_E_LIMIT says
  * how much was asked and how much the quota has left. */
 RM_API rm_status rm_eval(rm_run *, rm_request *, int n, rm_error *);
+
+/* ---- models served elsewhere ---------------------------------------------------------------
+ *
+ * A model may be a service: something outside of this engine, a server reached by HTTP for instance,
+ * that continues texts. Its paths hold pieces of text for tokens: a prompt is one piece, and what was
+ * generated is as many as the service told apart. Spans are handed to it while the run's coroutine
+ * waits; forks continue from text. Nothing else is served (tokens' probabilities, mixtures), and such a
+ * request is RM_E_ARGUMENT. What a service returns is outside the promise of equal bits, and the
+ * account holds what it tells: tokens of prompt and answer, wall time; everything else is not
+ * counted. */
+
+/* What a model can be asked for; bits with the values of a strategy's needs (strategy.h). */
+enum { RM_SERVES_SAMPLES = 1, RM_SERVES_FORK = 16, RM_SERVES_LOGPROBS = 256 };
+
+/* One span to draw. All of it is valid during `submit` only. */
+typedef struct rm_service_span {
+    const char *prompt;            /* [n_prompt] bytes, the path's whole text */
+    size_t n_prompt;
+    const rm_sampling *sampling;
+    int max_new_tokens;
+    const char *const *stops;      /* [n_stops] strings that end it, of answers and of steps */
+    int n_stops;
+    uint64_t seed;                 /* names the draw: problem, sampling parameters, path */
+} rm_service_span;
+
+typedef struct rm_service_piece {
+    const char *text;
+    size_t n;
+} rm_service_piece;
+
+/* What came back, valid during `done` only. */
+typedef struct rm_service_result {
+    const rm_service_piece *pieces;/* [n_pieces] tokens, or the text in one where they are not told */
+    int n_pieces;
+    const double *lp;              /* [n_pieces] natural log, as the service reports them; or NULL */
+    bool has_end;                  /* the last piece is the end token */
+    int64_t prompt_tokens, generated_tokens; /* -1: not told */
+    rm_stop_reason reason;         /* TOKEN, STRING or LENGTH */
+    int stop;                      /* STRING: which of `stops`; -1: not told */
+} rm_service_result;
+
+typedef void rm_service_done(void *arg, uint64_t ticket, rm_status, const rm_service_result *,
+                             const rm_error *);
+
+/* `submit` only queues. `poll` waits at most wait_ms until something has finished and calls `done` for
+ * each span that has; it may be called at any time. A cancelled ticket is never done. */
+typedef struct rm_service {
+    void *self;
+    rm_status (*submit)(void *self, uint64_t ticket, const rm_service_span *, rm_error *);
+    void (*cancel)(void *self, uint64_t ticket);
+    void (*poll)(void *self, int wait_ms, rm_service_done *, void *arg);
+    void (*close)(void *self);
+} rm_service;
+
+/* A model that a service computes. `name` says which model it is and enters hash and id, so that it
+ * draws the same wherever it is served; `address` is for people. Takes the service over, also on
+ * failure. */
+RM_API rm_status rm_model_open_service(rm_engine *, const char *name, const char *address,
+                                       const rm_service *, rm_model **, rm_error *);
 
 /* ---- elementary functions ----------------------------------------------------------------- */
 

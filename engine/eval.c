@@ -11,6 +11,7 @@
 #include "engine/num.h"
 #include "engine/run.h"
 #include "engine/scheduler.h"
+#include "engine/served.h"
 
 #include <assert.h>
 #include <string.h>
@@ -131,6 +132,27 @@ static rm_status check_members(rm_run *run, const rm_request *request, rm_task *
     return RM_OK;
 }
 
+/* A service continues texts and does nothing else. */
+static rm_status check_served(const rm_request *request, const rm_task *task, int i, rm_error *err)
+{
+    const rm_model *served = NULL;
+    for (int m = 0; m < task->n_members; m++)
+        if (task->member[m]->model->served)
+            served = task->member[m]->model;
+    if (!served || (task->n_members == 1 && (request->want == RM_WANT_SPAN ||
+                                             request->want == RM_WANT_NOTHING)))
+        return RM_OK;
+    return rm_fail(err, RM_E_ARGUMENT, "request %d wants %s of %s, a service, which continues texts "
+                   "and tells nothing else", i,
+                   task->n_members > 1 ? "a distribution of several models" : "probabilities",
+                   served->weights->info.name);
+}
+
+static bool is_served(const rm_task *task)
+{
+    return task->member[0]->model->served != NULL;
+}
+
 /* Tokens that may be appended before a model's context is full. */
 static int context_room(const rm_task *task)
 {
@@ -153,6 +175,8 @@ static rm_status check_request(rm_run *run, rm_request *request, rm_task *task, 
         return status;
     int n_vocab = task->member[0]->model->weights->info.n_vocab;
     status = check_want(request, n_vocab, i, err);
+    if (!status)
+        status = check_served(request, task, i, err);
     if (status)
         return status;
 
@@ -168,6 +192,7 @@ static rm_status check_request(rm_run *run, rm_request *request, rm_task *task, 
         task->capacity = request->max_new_tokens < room ? request->max_new_tokens : room;
         if (budget && (uint64_t)task->capacity > budget - run->generated)
             task->capacity = (int)(budget - run->generated);
+        task->capacity += is_served(task); /* its end token may come on top */
         break;
     case RM_WANT_SCORE:
         if (request->n_tokens > room)
@@ -409,6 +434,10 @@ static rm_status start_task(rm_run *run, rm_task *task, rm_error *err)
 {
     const rm_request *request = task->request;
     bool appends = request->want == RM_WANT_SPAN || request->want == RM_WANT_SCORE;
+    if (is_served(task)) {
+        run->served = true;
+        return RM_OK;
+    }
     for (int m = 0; m < task->n_members; m++) {
         rm_path *path = task->member[m];
         if (!path->evaluated)
@@ -446,6 +475,32 @@ static void note_before(rm_task *task)
     }
 }
 
+static void finish_task(rm_run *run, rm_task *task, rm_stop_reason reason);
+static void finish_eval(rm_run *run);
+
+/* What services do: spans are handed over, and there is nothing to evaluate. */
+static rm_status start_served(rm_run *run, rm_error *err)
+{
+    for (int i = 0; i < run->n_tasks; i++) {
+        rm_task *task = &run->tasks[i];
+        if (!is_served(task))
+            continue;
+        if (task->request->want == RM_WANT_NOTHING) {
+            finish_task(run, task, RM_STOP_NONE);
+            continue;
+        }
+        rm_error error = { { 0 } };
+        rm_status status = rm_served_submit(run, task, &error);
+        if (status) {
+            rm_eval_abandon(run, status, &error);
+            return rm_fail(err, status, "%s", error.text);
+        }
+    }
+    if (!run->n_unfinished)
+        finish_eval(run);
+    return RM_OK;
+}
+
 static rm_status set_up(rm_run *run, rm_request *requests, int n, rm_error *err)
 {
     rm_arena_reset(&run->scratch);
@@ -472,7 +527,7 @@ static rm_status set_up(rm_run *run, rm_request *requests, int n, rm_error *err)
     run->round_open = run->round_paged = run->doomed = run->waiting = false;
     run->status = RM_OK;
     run->active = true;
-    return RM_OK;
+    return start_served(run, err);
 }
 
 /* ---- rounds -------------------------------------------------------------------------------- */
@@ -534,7 +589,7 @@ void rm_eval_begin_round(rm_run *run)
     for (int i = 0; i < run->n_tasks; i++) {
         rm_task *task = &run->tasks[i];
         task->round_done = true;
-        if (task->finished)
+        if (task->finished || task->ticket)
             continue;
         rm_want want = task->request->want;
         if (want == RM_WANT_SPAN && !context_room(task)) {
@@ -664,8 +719,28 @@ void rm_eval_end_round(rm_run *run)
         finish_eval(run);
 }
 
+/* ---- services -------------------------------------------------------------------------------- */
+
+void rm_eval_task_drawn(rm_run *run, rm_task *task, rm_status status, const rm_service_result *result,
+                        const rm_error *error)
+{
+    rm_error own = { { 0 } };
+    if (status)
+        own = *error;
+    else
+        status = rm_served_take(run, task, result, &own);
+    if (status) {
+        rm_eval_abandon(run, status, &own);
+        return;
+    }
+    finish_task(run, task, task->reason);
+    if (!run->n_unfinished && !run->round_open)
+        finish_eval(run);
+}
+
 void rm_eval_abandon(rm_run *run, rm_status status, const rm_error *error)
 {
+    rm_served_cancel(run);
     for (int i = 0; i < run->n_tasks; i++) {
         rm_task *task = &run->tasks[i];
         for (int m = 0; m < task->n_members; m++) {
@@ -696,8 +771,8 @@ rm_status rm_eval(rm_run *run, rm_request *requests, int n, rm_error *err)
     if (!n)
         return RM_OK;
     rm_status status = set_up(run, requests, n, err);
-    if (status)
-        return status;
+    if (status || !run->active) /* nothing is left to wait for */
+        return status ? status : run->status;
     if (run->coroutine) {
         assert(rm_coroutine_is_running(run->coroutine));
         rm_coroutine_pause(run->coroutine);

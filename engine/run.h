@@ -61,6 +61,7 @@ typedef struct rm_task {
     int n_matchers;
     rm_stop_reason reason;
     int64_t n_stop_bytes;
+    uint64_t ticket;            /* of a span that a service draws; 0: not one, or done */
 } rm_task;
 
 struct rm_run {
@@ -84,6 +85,8 @@ struct rm_run {
     rm_usage usage[RM_MAX_USAGES];
     int n_usages;
     uint64_t generated, shared, rounds, peak_positions;
+    bool served;                /* by a service, in part or all: what was not told is not counted */
+    bool prompt_told, uncounted;/* of services: prompt tokens are known; generated ones are not */
     double started_s, first_token_s, ended_s; /* first_token_s 0: none yet */
     double load_sum;
     uint64_t load_rounds;
@@ -97,6 +100,7 @@ struct rm_run {
     rm_task *tasks;             /* [n_tasks] in scratch */
     int n_tasks;
     int n_unfinished, n_round;  /* tasks not finished; not yet done in this round */
+    int n_in_flight;            /* of the unfinished: with services */
     rm_status status;
     rm_error error;
 };
@@ -124,6 +128,13 @@ void rm_eval_task_served(rm_run *, rm_task *);
 /* Every task of the round is served: accounts for it. When nothing is left the run is no longer
  * active. */
 void rm_eval_end_round(rm_run *);
+/* Has the run something to do in a pass? */
+static inline bool rm_run_has_rounds(const rm_run *run)
+{
+    return run->active && run->n_unfinished > run->n_in_flight;
+}
+/* A service has drawn a task's span, or failed to. */
+void rm_eval_task_drawn(rm_run *, rm_task *, rm_status, const rm_service_result *, const rm_error *);
 /* Ends the rm_eval with a failure; every path is as it was before. */
 void rm_eval_abandon(rm_run *, rm_status, const rm_error *);
 

@@ -3,6 +3,7 @@
 
 #include "engine/account.h"
 #include "engine/forward.h"
+#include "engine/served.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -282,8 +283,24 @@ static bool out_of_time(rm_run *run, double now)
     return true;
 }
 
+/* Takes in what services have drawn. Waits for them only if no run has anything else to do, and not
+ * for long: a cancellation is looked for between passes. */
+static void poll_services(rm_engine *engine)
+{
+    enum { WAIT_MS = 100 };
+    bool idle = true;
+    for (rm_run *run = engine->first_run; run; run = run->next) {
+        idle = idle && !rm_run_has_rounds(run);
+        if (run->active && run->n_in_flight)
+            out_of_time(run, rm_now_s());
+    }
+    rm_served_poll(engine, idle ? WAIT_MS : 0);
+}
+
 void rm_schedule_pass(rm_engine *engine)
 {
+    if (engine->n_in_flight)
+        poll_services(engine);
     double start = rm_now_s();
     rm_error error;
     rm_status status = RM_OK;
@@ -291,7 +308,8 @@ void rm_schedule_pass(rm_engine *engine)
     double restored = rm_now_s();
     rm_pass_begin(engine);
     for (rm_run *run = engine->first_run; run && !rm_pass_full(engine); run = run->next)
-        if (run->active && !run->suspended && !out_of_time(run, restored))
+        if (run->active && !run->suspended && !out_of_time(run, restored) &&
+            rm_run_has_rounds(run))
             plan_run(run);
     double planned = rm_now_s();
     if (!rm_pass_empty(engine))

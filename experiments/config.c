@@ -138,6 +138,7 @@ static rm_status add_model(rm_config *config, const rm_json *json, const cJSON *
                            rm_error *err)
 {
     model_spec spec = { 0 };
+    rm_config_remote server, *remote = NULL;
     char path[96];
     const char *name = item->string ? item->string
                      : cJSON_IsString(item) ? item->valuestring : "";
@@ -150,24 +151,34 @@ static rm_status add_model(rm_config *config, const rm_json *json, const cJSON *
             return rm_json_fail(err, RM_E_ARGUMENT, json, item,
                                 "models: \"%.60s\" is there twice", name);
     rm_status st = RM_OK;
+    rm_remote_defaults(&server);
     if (cJSON_IsString(item)) {
         if (!(spec.file = strdup(item->valuestring)))
             st = out_of_memory(err);
     } else {
-        st = rm_keys_read(json, item, path, model_keys, &spec, NULL, NULL, err);
+        st = rm_keys_read(json, item, path, model_keys, &spec, rm_remote_keys, &server, err);
+        if (st)
+            rm_keys_free(rm_remote_keys, &server);
+        else
+            st = rm_remote_settle(json, item, path, spec.file, &server, &remote, err);
+        if (!st && remote && !(spec.file = strdup(remote->url)))
+            st = out_of_memory(err);
     }
     if (!st && (!spec.file || !*spec.file))
         st = rm_json_fail(err, RM_E_ARGUMENT, json, item,
                           "%s: expected a file or the name of an embedded model", path);
+    size_t line = 0, column = 0;
+    rm_json_where(json, item, false, &line, &column);
     char *copy = st ? NULL : strdup(name);
     if (!st && !copy)
         st = out_of_memory(err);
     if (st) {
+        rm_remote_free(remote);
         free(spec.file);
         return st;
     }
     config->models[config->n_models++] = (rm_config_model){
-        .name = copy, .file = spec.file,
+        .name = copy, .file = spec.file, .remote = remote, .line = line,
         .options = { .compute = spec.compute ? compute_names[spec.compute] : NULL,
                      .kv = spec.kv ? kv_names[spec.kv] : NULL },
     };
@@ -384,6 +395,9 @@ static uint64_t hash_config(const rm_config *config)
         h = hash_text(h, config->models[i].name);
         h = hash_text(h, config->models[i].options.compute);
         h = hash_text(h, config->models[i].options.kv);
+        if (config->models[i].remote) /* which model it is, is checked when it is opened */
+            h = rm_mix(h, rm_mix((uint64_t)config->models[i].remote->choices,
+                                 (uint64_t)config->models[i].remote->logprobs));
     }
     for (int i = 0; i < config->n_tasks; i++)
         h = rm_mix(hash_text(h, rm_task_name(config->tasks[i])), rm_task_hash(config->tasks[i]));
@@ -481,6 +495,7 @@ void rm_config_free(rm_config *config)
     for (int i = 0; i < config->n_models; i++) {
         free(config->models[i].name);
         free(config->models[i].file);
+        rm_remote_free(config->models[i].remote);
     }
     for (int i = 0; i < config->n_tasks; i++)
         rm_task_free(config->tasks[i]);

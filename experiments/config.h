@@ -8,15 +8,26 @@
 
 #include "analysis/analysis.h"
 #include "experiments/task.h"
+#include "engine/remote/remote.h"
 #include "strategies/strategy.h"
 
 /* Values of `engine.isa` and --isa; NULL-terminated. Which of them a processor has, the engine
  * knows. */
 extern const char *const rm_isa_names[];
 
+/* A model behind a server (engine/remote/remote.h says what the keys mean). */
+typedef struct rm_config_remote {
+    char *url, *model, *api_key_env;
+    int concurrency, retries, choices;
+    double timeout_s, backoff_s;
+    bool logprobs;
+} rm_config_remote;
+
 typedef struct rm_config_model {
     char *name;                  /* how cells refer to it */
-    char *file;                  /* path or the name of an embedded model, as written */
+    size_t line;                 /* of the configuration */
+    char *file;                  /* path or the name of an embedded model, as written; an address */
+    rm_config_remote *remote;    /* NULL: it is computed here */
     rm_model_options options;    /* strings owned by the configuration */
 } rm_config_model;
 
@@ -74,6 +85,9 @@ rm_status rm_config_open(const char *file, rm_config **, rm_error *);
 rm_status rm_config_parse(const char *file_name, const char *text, size_t n, rm_config **,
                           rm_error *);
 void rm_config_free(rm_config *);
+
+/* Opens a model behind a server (`remote`), which must be there. */
+rm_status rm_config_model_open(const rm_config_model *, rm_engine *, rm_model **, rm_error *);
 
 /* The plan for `ramify check`, as text or as JSON: models, tasks with the first rendered prompt
  * and its hash, cells, outcomes, and estimates of generated tokens and (where `models`, [n_models], is not NULL) of

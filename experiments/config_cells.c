@@ -98,7 +98,11 @@ static rm_status set_param(const builder *b, rm_params *params, const cJSON *nam
     rm_status st;
     const rm_param *p = find_param(rm_params_strategy(params), named->string);
     bool nested = cJSON_IsArray(value) && p->kind != RM_PARAM_REALS;
-    if (nested || !value_text(value, &text) || text.failed)
+    if (nested && value == named) /* of "generation": an entry's own lists are taken apart before */
+        st = rm_json_fail(b->err, RM_E_ARGUMENT, b->json, value,
+                          "%s.%s: expected one value for all strategies, found a list; a sweep "
+                          "stands in a strategy's own entry", path, named->string);
+    else if (nested || !value_text(value, &text) || text.failed)
         st = rm_json_fail(b->err, RM_E_ARGUMENT, b->json, value,
                           "%s.%s: expected a number, a string, true or false, or a list of them",
                           path, named->string);
@@ -200,6 +204,14 @@ static rm_status check_cell(const builder *b, const entry *e, const rm_plan_cell
     if (st)
         return rm_json_fail(b->err, st, b->json, e->object, "%s: %s", e->path, inner.text);
     unsigned needs = s->needs ? s->needs(rm_params_values(cell->params)) : 0;
+    for (int i = 0; i < cell->n_models; i++) {
+        const rm_config_model *m = &b->config->models[cell->models[i]];
+        const char *more = m->remote ? rm_remote_lack(m->remote, needs) : NULL;
+        if (more)
+            return rm_json_fail(b->err, RM_E_ARGUMENT, b->json, e->object,
+                                "%s: strategy \"%s\" needs %s, and model \"%s\", which is behind a "
+                                "server, does not give that", e->path, s->name, more, m->name);
+    }
     const char *lack = (needs & RM_NEEDS_STEPS) && !rm_task_has_steps(task)
                            ? "says where a reasoning step ends (\"step_ends\")"
                      : (needs & RM_NEEDS_VERIFIER) && !rm_task_has_verifier(task)
@@ -532,6 +544,13 @@ static rm_status check_generation(const builder *b)
             }
         }
         const char *near = taken ? NULL : rm_nearest_word(g->string, known, n);
+        const rm_strategy *const *other = rm_strategies();
+        for (; !taken && !near && *other; other++) {
+            n = 0;
+            for (const rm_param *p = (*other)->params; p->name && n < MAX_PARAMS; p++)
+                known[n++] = p->name;
+            near = rm_nearest_word(g->string, known, n);
+        }
         if (!taken)
             return rm_json_fail(b->err, RM_E_ARGUMENT, b->json, g,
                                 "generation: no strategy of this configuration has a parameter "

@@ -56,6 +56,10 @@ static estimate estimate_cell(const rm_config *config, const rm_plan_cell *cell,
 /* 1234567 as "1.2 M". */
 static void add_amount(rm_text *out, double v)
 {
+    if (isnan(v)) { /* a server does not tell */
+        rm_text_puts(out, "-");
+        return;
+    }
     static const char *const units[] = { "", " k", " M", " G", " T", " P", " E" };
     size_t u = 0;
     while (v >= 999.5 && u + 1 < sizeof units / sizeof *units) {
@@ -119,6 +123,33 @@ static estimate add_cells(const rm_config *config, const rm_model_info *const *m
     return total;
 }
 
+/* Combinations that run but throw away what they could have. */
+static void add_warnings(const rm_config *config, rm_text *out)
+{
+    for (int i = 0; i < config->n_cells; i++) {
+        rm_text score = { 0 }, answer = { 0 };
+        const rm_plan_cell *cell = &config->cells[i];
+        if (strcmp(rm_params_strategy(cell->params)->name, "mcts") == 0 &&
+            rm_params_get(cell->params, "score", &score) &&
+            rm_params_get(cell->params, "answer", &answer) &&
+            strcmp(score.data, "verifier") == 0 && strcmp(answer.data, "visits") == 0)
+            rm_text_printf(out, "\nwarning: %s follows visits to its answer, which may leave one "
+                           "that the verifier has accepted; \"answer\": \"value\" takes it\n",
+                           cell->label);
+        rm_text_free(&score);
+        rm_text_free(&answer);
+    }
+}
+
+/* What cells are compared with if nothing is stated (analysis.h): a greedy cell, if there is one. */
+static const char *usual_baseline(const rm_config *config)
+{
+    for (int i = 0; i < config->n_cells; i++)
+        if (strcmp(rm_params_strategy(config->cells[i].params)->name, "greedy") == 0)
+            return "its model's greedy cell";
+    return "the task's first cell";
+}
+
 /* What the experiment states before the run. */
 static void add_analysis(const rm_config *config, rm_text *out)
 {
@@ -128,7 +159,7 @@ static void add_analysis(const rm_config *config, rm_text *out)
     if (isfinite(config->margin))
         rm_text_printf(out, ", margin %g", config->margin);
     rm_text_printf(out, "; every cell against %s\n",
-                   config->baseline ? config->baseline : "its model's greedy cell");
+                   config->baseline ? config->baseline : usual_baseline(config));
     for (int i = 0; i < config->n_pairs; i++)
         rm_text_printf(out, "  %s vs %s\n", config->pairs[i].a, config->pairs[i].b);
 }
@@ -145,7 +176,7 @@ static rm_status add_chats(const rm_config *config, int task, const rm_item *ite
         for (int c = 0; c < config->n_cells; c++)
             for (int k = 0; k < config->cells[c].n_models; k++)
                 used = used || (config->cells[c].task == task && config->cells[c].models[k] == m);
-        if (!used)
+        if (!used || !opened[m]) /* a server is asked nothing before a run */
             continue;
         st = rm_task_prompt(config->tasks[task], item, opened[m], &prompt, &plain, err);
         const char *origin = rm_task_chat_origin(config->tasks[task], opened[m]);
@@ -181,7 +212,8 @@ static rm_status describe_text(const rm_config *config, const rm_model_info *con
     for (int i = 0; i < config->n_models; i++) {
         const rm_config_model *m = &config->models[i];
         rm_text_printf(out, "  %s (%s%s%s)\n", m->name, m->file, m->options.compute ? ", " : "",
-                       m->options.compute ? m->options.compute : "");
+                       m->options.compute ? m->options.compute
+                       : m->remote ? ", a server: records depend on it" : "");
     }
     rm_text_puts(out, "\ntasks\n");
     for (int i = 0; i < config->n_tasks; i++) {
@@ -190,30 +222,35 @@ static rm_status describe_text(const rm_config *config, const rm_model_info *con
         rm_status st = rm_task_item(task, 0, &item, err);
         if (st)
             return st;
-        rm_text_printf(out, "  %s (%s, %s grader%s), %d problems; the first prompt, hash "
+        int n = n_problems(config, i, problems);
+        rm_text_printf(out, "  %s (%s, %s grader%s), %d problem%s; the first prompt, hash "
                        "%016" PRIx64 ":\n", rm_task_name(task), rm_task_kind(task),
                        rm_task_grader(task),
-                       rm_task_has_verifier(task) ? ", exact verifier" : "",
-                       n_problems(config, i, problems), item->prompt_hash);
+                       rm_task_has_verifier(task) ? ", exact verifier" : "", n,
+                       n == 1 ? "" : "s", item->prompt_hash);
         add_indented(out, item->seen.prompt);
         if (opened && rm_task_is_chat(task) && (st = add_chats(config, i, item, opened, out, NULL, err)))
             return st;
         rm_text_printf(out, "      reference %s\n", item->reference);
     }
     estimate total = add_cells(config, models, problems, out);
-    rm_text_printf(out, "\n%d cells, %.0f outcomes, about ", config->n_cells, total.outcomes);
+    rm_text_printf(out, "\n%d cell%s, %.0f outcome%s, about ", config->n_cells,
+                   config->n_cells == 1 ? "" : "s", total.outcomes,
+                   total.outcomes == 1 ? "" : "s");
     add_amount(out, total.tokens);
     rm_text_puts(out, " generated tokens");
-    if (models) {
+    if (models && !isnan(total.flops)) {
         rm_text_puts(out, ", ");
         add_amount(out, total.flops);
         rm_text_puts(out, "FLOP");
     }
     if (config->latency_problems)
-        rm_text_printf(out, "; latency of %d problems, %d repeats each", config->latency_problems,
+        rm_text_printf(out, "; latency of %d problem%s, %d repeats each",
+                       config->latency_problems, config->latency_problems == 1 ? "" : "s",
                        config->latency_repeats);
     rm_text_puts(out, "\n");
     add_analysis(config, out);
+    add_warnings(config, out);
     return RM_OK;
 }
 
@@ -357,7 +394,7 @@ rm_status rm_config_describe_open(const rm_config *config, rm_model *const *mode
     if (!infos)
         return rm_fail(err, RM_E_MEMORY, "out of memory for the plan");
     for (int i = 0; models && i < config->n_models; i++)
-        infos[i] = rm_model_describe(models[i]);
+        infos[i] = models[i] ? rm_model_describe(models[i]) : NULL; /* behind a server: not opened */
     rm_status st = describe(config, models ? infos : NULL, models, problems, json, out, err);
     free(infos);
     return st;

@@ -360,12 +360,32 @@ static void csv_head(const exporter *e, rm_text *line)
     rm_text_puts(line, ",scores");
 }
 
+/* Joins pass over outcomes whose cell or problem a damaged file has lost: none may be missing. */
+static rm_status check_count(exporter *e, int64_t exported, rm_error *err)
+{
+    sqlite3_stmt *row = NULL;
+    int64_t recorded = 0;
+    rm_status status = rm_store_prepare(e->store, "SELECT count(*) FROM outcomes NOT INDEXED", &row,
+                                        err);
+    if (!status && sqlite3_step(row) == SQLITE_ROW)
+        recorded = sqlite3_column_int64(row, 0);
+    else if (!status)
+        status = rm_store_fail(e->store, "count the outcomes", err);
+    sqlite3_finalize(row);
+    if (!status && recorded != exported)
+        status = rm_fail(err, RM_E_FORMAT, "%s/records.sqlite is damaged: only %lld of its %lld "
+                         "outcomes can be read", rm_store_dir(e->store), (long long)exported,
+                         (long long)recorded);
+    return status;
+}
+
 rm_status rm_export(rm_store *store, rm_export_format format, unsigned flags, FILE *out,
                     rm_error *err)
 {
     exporter e = { .store = store, .flags = flags, .out = out };
     rm_text line = { 0 };
     int code = SQLITE_DONE;
+    int64_t outcomes = 0, last = -1;
     rm_status status = prepare(&e, err);
     if (!status && format == RM_EXPORT_CSV) {
         csv_head(&e, &line);
@@ -375,9 +395,14 @@ rm_status rm_export(rm_store *store, rm_export_format format, unsigned flags, FI
         status = format == RM_EXPORT_CSV ? csv_line(&e, &line, err) : jsonl_line(&e, &line, err);
         if (!status)
             status = put_line(&e, &line, err);
+        int64_t outcome = sqlite3_column_int64(e.rows, e.outcome_column);
+        outcomes += outcome != last; /* its lines stand together */
+        last = outcome;
     }
     if (!status && code != SQLITE_DONE)
         status = rm_store_fail(store, "read the outcomes", err);
+    if (!status)
+        status = check_count(&e, outcomes, err);
     if (!status && fflush(out) != 0)
         status = rm_fail(err, RM_E_IO, "cannot write the export: %s", strerror(errno));
     rm_text_free(&line);

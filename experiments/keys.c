@@ -89,10 +89,10 @@ static rm_status check_range(const reader *r, const cJSON *item, const rm_key *k
         return RM_OK;
     char bounds[96];
     if (isinf(key->max))
-        snprintf(bounds, sizeof bounds, "at least %g", key->min);
+        snprintf(bounds, sizeof bounds, "at least %.15g", key->min);
     else
-        snprintf(bounds, sizeof bounds, "%g to %g", key->min, key->max);
-    return rm_json_fail(r->err, RM_E_ARGUMENT, r->json, item, "%s%s%s: expected %s, found %g",
+        snprintf(bounds, sizeof bounds, "%.15g to %.15g", key->min, key->max);
+    return rm_json_fail(r->err, RM_E_ARGUMENT, r->json, item, "%s%s%s: expected %s, found %.15g",
                         r->path, *r->path ? "." : "", key->name, bounds, value);
 }
 

@@ -79,6 +79,14 @@ static void add_model(rm_json_writer *w, const char *name, const rm_model_info *
 {
     rm_json_object(w, NULL);
     rm_json_string(w, "name", name);
+    if (info->served) { /* all that is known of it */
+        rm_json_string(w, "service", info->file);
+        rm_json_string(w, "title", info->name);
+        rm_json_string(w, "hash_xxh3_128", info->hash);
+        rm_json_bool(w, "equal_bits_promised", false);
+        rm_json_end(w);
+        return;
+    }
     rm_json_string(w, "file", info->file);
     rm_json_string(w, "title", info->name);
     rm_json_string(w, "hash_xxh3_128", info->hash);
@@ -116,7 +124,7 @@ static void add_settings(rm_json_writer *w, const rm_config *config, const rm_ru
     rm_json_int(w, "problems", o->problems ? o->problems : config->problems);
     if (config->latency_problems || o->mode == RM_MODE_LATENCY)
         rm_json_uint(w, "latency_seed", config->seeds[0]); /* that phase uses the first one only */
-    rm_json_int(w, "concurrency", o->concurrency ? o->concurrency : config->concurrency);
+    rm_json_int(w, "concurrency", rm_run_concurrency(config, o));
     rm_json_end(w);
 }
 
@@ -180,10 +188,38 @@ static rm_status add_prefixes(rm_json_writer *w, rm_store *store, rm_error *err)
     return status;
 }
 
+/* One session, which the records hold in one line, as rm_json_writer sets the rest. */
+static void put_indented(rm_text *out, const char *json, int depth)
+{
+    bool quoted = false;
+    for (const char *c = json; *c; c++) {
+        bool opens = strchr("{[", *c), closes = strchr("}]", *c);
+        bool empty = opens && strchr("}]", c[1]);
+        if (quoted) {
+            quoted = *c != '"';
+            rm_text_add(out, c, 1);
+            if (*c == '\\' && c[1])
+                rm_text_add(out, ++c, 1);
+            continue;
+        }
+        quoted = *c == '"';
+        if (closes && c > json && !strchr("{[", c[-1]))
+            rm_text_printf(out, "\n%*s", 2 * --depth, "");
+        rm_text_add(out, c, 1);
+        if (opens && !empty)
+            rm_text_printf(out, "\n%*s", 2 * ++depth, "");
+        else if (*c == ',')
+            rm_text_printf(out, "\n%*s", 2 * depth, "");
+        else if (*c == ':')
+            rm_text_puts(out, " ");
+    }
+}
+
 rm_status rm_manifest_text(rm_store *store, rm_text *out, rm_error *err)
 {
     sqlite3_stmt *rows = NULL;
-    rm_json_writer w = { .out = out };
+    rm_json_writer w = { .out = out, .pretty = true };
+    rm_text with = { 0 };
     int code = SQLITE_DONE;
     rm_status status = rm_store_prepare(
         store, "SELECT session, started, finished, ending, manifest FROM sessions ORDER BY session",
@@ -199,7 +235,10 @@ rm_status rm_manifest_text(rm_store *store, rm_text *out, rm_error *err)
         rm_json_string(&w, "started", (const char *)sqlite3_column_text(rows, 1));
         rm_json_string(&w, "finished", (const char *)sqlite3_column_text(rows, 2));
         rm_json_string(&w, "ending", (const char *)sqlite3_column_text(rows, 3));
-        rm_json_raw(&w, "with", (const char *)sqlite3_column_text(rows, 4));
+        with.length = 0;
+        put_indented(&with, (const char *)sqlite3_column_text(rows, 4), w.depth);
+        rm_json_raw(&w, "with", with.failed ? "null" : with.data);
+        out->failed = out->failed || with.failed;
         rm_json_end(&w);
     }
     rm_json_end(&w);
@@ -212,6 +251,7 @@ rm_status rm_manifest_text(rm_store *store, rm_text *out, rm_error *err)
     if (!status && out->failed)
         status = rm_fail(err, RM_E_MEMORY, "no memory for the manifest");
     sqlite3_finalize(rows);
+    rm_text_free(&with);
     return status;
 }
 

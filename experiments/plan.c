@@ -377,30 +377,52 @@ static rm_status latency_jobs(rm_plan *plan, rm_error *err)
 
 /* ---- the whole ---------------------------------------------------------------------------------- */
 
-static rm_status count_problems(rm_plan *plan, int wanted, rm_error *err)
+/* How many problems of a task a phase takes; `wanted` 0: as the configuration says. */
+static int problems_of(const rm_config *config, rm_timing timing, int wanted, int task)
 {
-    const rm_config *config = plan->config;
-    bool latency = plan->timing == RM_TIMING_LATENCY;
+    bool latency = timing == RM_TIMING_LATENCY;
     int standard = latency && config->latency_problems ? config->latency_problems
                                                         : config->problems;
     int n = wanted && (!latency || wanted < standard) ? wanted : standard;
+    size_t available = rm_task_count(config->tasks[task]);
+    return available < (size_t)n ? (int)available : n;
+}
+
+static int repeats_of(const rm_config *config, rm_timing timing)
+{
+    if (timing != RM_TIMING_LATENCY)
+        return 1;
+    return config->latency_repeats > 3 ? config->latency_repeats : 3;
+}
+
+/* Latency takes the first seed only. */
+size_t rm_plan_total(const rm_config *config, rm_timing timing, int problems)
+{
+    size_t each = timing == RM_TIMING_LATENCY ? (size_t)repeats_of(config, timing)
+                                              : (size_t)config->n_seeds;
+    size_t total = 0;
+    for (int c = 0; c < config->n_cells; c++)
+        total += each * (size_t)problems_of(config, timing, problems, config->cells[c].task);
+    return total;
+}
+
+static rm_status count_problems(rm_plan *plan, int wanted, rm_error *err)
+{
+    const rm_config *config = plan->config;
     plan->n_problems = calloc((size_t)config->n_tasks + 1, sizeof *plan->n_problems);
     plan->rows = calloc((size_t)config->n_tasks + 1, sizeof *plan->rows);
     if (!plan->n_problems || !plan->rows)
         return no_memory(err);
-    for (int t = 0; t < config->n_tasks; t++) {
-        size_t available = rm_task_count(config->tasks[t]);
-        plan->n_problems[t] = available < (size_t)n ? (int)available : n;
-    }
+    for (int t = 0; t < config->n_tasks; t++)
+        plan->n_problems[t] = problems_of(config, plan->timing, wanted, t);
     return RM_OK;
 }
 
 rm_status rm_plan_make(const rm_config *config, rm_timing timing, int problems, bool share,
                        rm_store *store, rm_plan *out, rm_error *err)
 {
-    rm_plan plan = { .config = config, .timing = timing, .n_repeats = 1, .share = share };
-    if (timing == RM_TIMING_LATENCY)
-        plan.n_repeats = config->latency_repeats > 3 ? config->latency_repeats : 3;
+    rm_plan plan = { .config = config, .timing = timing,
+                     .n_repeats = repeats_of(config, timing), .share = share };
     rm_status status = count_problems(&plan, problems, err);
     if (!status)
         status = record_cells(config, store, err);

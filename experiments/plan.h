@@ -45,6 +45,9 @@ rm_status rm_plan_make(const rm_config *, rm_timing, int problems, bool share, r
                        rm_plan *, rm_error *);
 void rm_plan_free(rm_plan *);
 
+/* The outcomes that a whole phase records, finished or not. */
+size_t rm_plan_total(const rm_config *, rm_timing, int problems);
+
 /* Is this outcome recorded? */
 bool rm_plan_finished(const rm_plan *, int cell, int problem, uint64_t seed, int repeat);
 void rm_plan_finish(rm_plan *, int cell, int problem, uint64_t seed, int repeat);

@@ -315,6 +315,24 @@ static rm_status read_outcomes(rm_store *store, const places *cells, const place
     return status;
 }
 
+/* What the phases of the run were to record (runner.c) and did not. Imported samples have none. */
+static rm_status count_missing(rm_store *store, rm_records *records, rm_error *err)
+{
+    sqlite3_stmt *row = NULL;
+    rm_status status = rm_store_prepare(
+        store,
+        "SELECT coalesce(sum(max(0, CAST(value AS INTEGER) -"
+        " (SELECT count(*) FROM outcomes WHERE timing = substr(key, length('planned ') + 1)))), 0)"
+        " FROM meta WHERE key GLOB 'planned *'",
+        &row, err);
+    if (!status && sqlite3_step(row) == SQLITE_ROW)
+        records->n_missing += (size_t)sqlite3_column_int64(row, 0);
+    else if (!status)
+        status = rm_store_fail(store, "read the settings", err);
+    sqlite3_finalize(row);
+    return status;
+}
+
 rm_status rm_store_records(rm_store *store, rm_records *records, rm_error *err)
 {
     places cells = { 0 }, problems = { 0 };
@@ -330,6 +348,8 @@ rm_status rm_store_records(rm_store *store, rm_records *records, rm_error *err)
                            add_problem, records, &problems, err);
     if (!status)
         status = read_outcomes(store, &cells, &problems, records, err);
+    if (!status)
+        status = count_missing(store, records, err);
     free(cells.items);
     free(problems.items);
     return status;

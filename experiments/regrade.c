@@ -1,6 +1,8 @@
 /* regrade.c - extract and grade the recorded texts again, without a model. */
 #include "experiments/exchange.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,7 +14,8 @@ typedef struct regrader {
     rm_regrade_summary *summary;
 } regrader;
 
-enum { OUTCOME, K, TASK, IDX, ID, LABEL, SEED, TEXT, ANSWER, CORRECT, CHOSEN, TRUNCATED, PROMPT };
+enum { OUTCOME, K, TASK, IDX, ID, HASH, LABEL, SEED, TEXT, ANSWER, CORRECT, CHOSEN, TRUNCATED,
+       PROMPT };
 
 static rm_status prepare(regrader *g, rm_error *err)
 {
@@ -23,7 +26,7 @@ static rm_status prepare(regrader *g, rm_error *err)
     bool prompts = !status && sqlite3_step(table) == SQLITE_ROW; /* runs from before chats have none */
     sqlite3_finalize(table);
     rm_text_printf(&sql,
-        "SELECT o.outcome, k.k, c.task, p.idx, p.id, c.label, o.seed, k.text, k.answer, k.correct,"
+        "SELECT o.outcome, k.k, c.task, p.idx, p.id, p.hash, c.label, o.seed, k.text, k.answer, k.correct,"
         " k.k = o.chosen, k.truncated, %s FROM outcomes o JOIN cells c USING (cell) JOIN problems p"
         " USING (problem)"
         " JOIN candidates k USING (outcome)"
@@ -44,6 +47,22 @@ static rm_status prepare(regrader *g, rm_error *err)
     return status;
 }
 
+/* Another configuration may hold another problem in the same place (another seed of a generated
+ * task, another order of a file): its reference says nothing about the recorded texts. */
+static rm_status check_problem(const regrader *g, const rm_item *item, const char *task,
+                               rm_error *err)
+{
+    char hash[17];
+    const char *id = (const char *)sqlite3_column_text(g->rows, ID);
+    const char *recorded = (const char *)sqlite3_column_text(g->rows, HASH);
+    snprintf(hash, sizeof hash, "%016" PRIx64, item->hash);
+    if (strcmp(id, item->seen.id) == 0 && (!recorded || strcmp(recorded, hash) == 0))
+        return RM_OK;
+    return rm_fail(err, RM_E_ARGUMENT, "problem %lld of task %s is %s in the records and another "
+                   "one in the configuration (%s); nothing was written",
+                   (long long)sqlite3_column_int64(g->rows, IDX), task, id, item->seen.id);
+}
+
 static rm_status find_item(const regrader *g, const rm_item **item, rm_task **task, rm_error *err)
 {
     const char *name = (const char *)sqlite3_column_text(g->rows, TASK);
@@ -54,7 +73,9 @@ static rm_status find_item(const regrader *g, const rm_item **item, rm_task **ta
     if (!*task)
         return rm_fail(err, RM_E_FORMAT, "the records name a task %s that the configuration lacks",
                        name);
-    return rm_task_item(*task, (size_t)sqlite3_column_int64(g->rows, IDX), item, err);
+    rm_status status =
+        rm_task_item(*task, (size_t)sqlite3_column_int64(g->rows, IDX), item, err);
+    return status ? status : check_problem(g, *item, name, err);
 }
 
 static rm_status update(regrader *g, const char *answer, bool correct, rm_error *err)

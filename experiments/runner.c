@@ -107,6 +107,13 @@ rm_status rm_run_config(rm_store *store, rm_config **config, rm_error *err)
     return status;
 }
 
+int rm_run_concurrency(const rm_config *config, const rm_runner_options *options)
+{
+    return options->concurrency  ? options->concurrency
+           : config->concurrency ? config->concurrency
+                                 : DEFAULT_CONCURRENCY;
+}
+
 rm_status rm_run_settings(rm_store *store, rm_runner_options *options, rm_error *err)
 {
     rm_text text = { 0 };
@@ -132,6 +139,33 @@ static rm_status keep_settings(rm_store *store, const rm_runner_options *options
     return rm_store_set_meta(store, "settings", text, err);
 }
 
+/* Which phases the mode has, in their order. */
+static bool has_phase(const runner *r, rm_timing timing)
+{
+    rm_mode mode = r->options->mode;
+    if (timing == RM_TIMING_THROUGHPUT)
+        return mode != RM_MODE_LATENCY;
+    return mode == RM_MODE_LATENCY || (mode == RM_MODE_ALL && r->config->latency_problems > 0);
+}
+
+/* The size of each phase stands in the records before the first outcome, so that records of a run
+ * that was stopped can be told from whole ones (records.c). */
+static rm_status keep_totals(const runner *r, rm_error *err)
+{
+    rm_status status = RM_OK;
+    for (int t = 0; t < 2 && !status; t++) {
+        rm_timing timing = t ? RM_TIMING_LATENCY : RM_TIMING_THROUGHPUT;
+        char key[32], value[24];
+        if (!has_phase(r, timing))
+            continue;
+        snprintf(key, sizeof key, "planned %s", rm_timing_name(timing));
+        snprintf(value, sizeof value, "%zu",
+                 rm_plan_total(r->config, timing, r->options->problems));
+        status = rm_store_set_meta(r->store, key, value, err);
+    }
+    return status;
+}
+
 /* ---- engine and models ---------------------------------------------------------------------------- */
 
 /* A run must go on with the models it began with, and where the arithmetic depends on the
@@ -155,17 +189,20 @@ static rm_status open_model(runner *r, int index, rm_error *err)
 {
     const rm_config_model *wanted = &r->config->models[index];
     char *path = NULL, key[96], value[96];
-    rm_status status = rm_model_find(wanted->file, r->config->file, &path, err);
-    if (!status)
+    rm_status status = wanted->remote
+                           ? rm_config_model_open(wanted, r->engine, &r->models[index], err)
+                           : rm_model_find(wanted->file, r->config->file, &path, err);
+    if (!status && path)
         status = rm_model_open(r->engine, path, &wanted->options, &r->models[index], err);
     free(path);
     if (status)
-        return rm_fail_within(err, status, "model %s", wanted->name);
+        return rm_fail_within(err, status, "%s:%zu: model %s", r->config->file, wanted->line,
+                              wanted->name);
     const rm_model_info *info = rm_model_describe(r->models[index]);
     snprintf(key, sizeof key, "model %.64s", wanted->name);
     snprintf(value, sizeof value, "%s %s/%s", info->hash, info->compute, info->kv);
     status = check_recorded(r, key, value, key, err);
-    if (!status && strcmp(info->compute, "f32") != 0)
+    if (!status && !info->served && strcmp(info->compute, "f32") != 0)
         status = check_recorded(r, "isa", rm_engine_describe(r->engine).isa,
                                 "the instruction-set variant", err);
     return status;
@@ -469,9 +506,7 @@ static rm_status run_phase(runner *r, rm_timing timing, rm_error *err)
 {
     const rm_runner_options *o = r->options;
     bool latency = timing == RM_TIMING_LATENCY;
-    int concurrency = o->concurrency         ? o->concurrency
-                      : r->config->concurrency ? r->config->concurrency
-                                               : DEFAULT_CONCURRENCY;
+    int concurrency = latency ? 1 : rm_run_concurrency(r->config, o);
     rm_status status = rm_plan_make(r->config, timing, o->problems, !o->no_sharing, r->store,
                                     &r->plan, err);
     if (!status)
@@ -489,7 +524,7 @@ static rm_status run_phase(runner *r, rm_timing timing, rm_error *err)
     if (r->plan.n_outcomes) {
         rm_progress_begin(&r->progress, o->progress, rm_timing_name(timing), r->plan.n_outcomes);
         do
-            status = rm_engine_run(r->engine, latency ? 1 : concurrency, next_job, job_done, r,
+            status = rm_engine_run(r->engine, concurrency, next_job, job_done, r,
                                    r->cancel, err);
         while (!status && !*r->cancel && r->n_retries);
         if (!r->broken)
@@ -511,12 +546,10 @@ static rm_status run_phase(runner *r, rm_timing timing, rm_error *err)
 
 static rm_status run_phases(runner *r, rm_error *err)
 {
-    const rm_runner_options *o = r->options;
     rm_status status = RM_OK;
-    if (o->mode != RM_MODE_LATENCY)
+    if (has_phase(r, RM_TIMING_THROUGHPUT))
         status = run_phase(r, RM_TIMING_THROUGHPUT, err);
-    if (!status && (o->mode == RM_MODE_LATENCY ||
-                    (o->mode == RM_MODE_ALL && r->config->latency_problems > 0)))
+    if (!status && has_phase(r, RM_TIMING_LATENCY))
         status = run_phase(r, RM_TIMING_LATENCY, err);
     return status;
 }
@@ -532,6 +565,8 @@ rm_status rm_runner_run(const rm_config *config, rm_store *store, const rm_runne
     rm_status status = open_engine(&r, err);
     if (!status)
         status = keep_settings(store, options, err);
+    if (!status)
+        status = keep_totals(&r, err);
     if (!status)
         status = rm_store_commit(store, err);
     if (!status)

@@ -51,6 +51,9 @@ rm_status rm_run_create(const rm_config *, const char *dir, rm_store **, rm_erro
  * was when the run began. */
 rm_status rm_run_config(rm_store *, rm_config **, rm_error *);
 
+/* Problems in flight in the throughput phase. */
+int rm_run_concurrency(const rm_config *, const rm_runner_options *);
+
 /* Fills in the problems and the mode of the last session where the options leave them open. */
 rm_status rm_run_settings(rm_store *, rm_runner_options *, rm_error *);
 

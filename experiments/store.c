@@ -247,6 +247,38 @@ static rm_status set_up(rm_store *store, const char *identity, rm_error *err)
     return status;
 }
 
+/* A run that was refused or stopped before its first outcome leaves settings and nothing worth
+ * keeping: *empty, and its place may be taken by another configuration. */
+static rm_status check_empty(rm_store *store, bool *empty, rm_error *err)
+{
+    int outcomes = 0;
+    rm_status status =
+        read_pragma(store, "SELECT EXISTS (SELECT 1 FROM outcomes)", &outcomes, err);
+    *empty = outcomes == 0;
+    return status;
+}
+
+static rm_status start_again(rm_store *store, const char *identity, rm_error *err)
+{
+    rm_status status = store_execute(store, "BEGIN IMMEDIATE", "empty the records", err);
+    if (status)
+        return status;
+    store->writing = true;
+    sqlite3_stmt *table = NULL; /* runs from before chats have none */
+    status = rm_store_prepare(
+        store, "SELECT 1 FROM sqlite_master WHERE name = 'prompts'", &table, err);
+    bool prompts = !status && sqlite3_step(table) == SQLITE_ROW;
+    sqlite3_finalize(table);
+    if (prompts)
+        status = store_execute(store, "DELETE FROM prompts;", "empty the records", err);
+    if (!status)
+        status = store_execute(store, "DELETE FROM sessions; DELETE FROM problems;"
+                               " DELETE FROM cells; DELETE FROM meta;", "empty the records", err);
+    if (!status)
+        status = rm_store_set_meta(store, "identity", identity, err);
+    return status ? status : rm_store_commit(store, err);
+}
+
 /* ---- opening and closing ------------------------------------------------------------------- */
 
 static rm_status store_new(const char *dir, rm_store **out, rm_error *err)
@@ -287,13 +319,14 @@ static rm_status check_identity(rm_store *store, const char *identity, rm_error 
     return status;
 }
 
-static rm_status write_config(rm_store *store, const char *config, size_t n, rm_error *err)
+static rm_status write_config(rm_store *store, const char *config, size_t n, bool replace,
+                              rm_error *err)
 {
     char *path = join(store->dir, "config.json");
     if (!path)
         return rm_fail(err, RM_E_MEMORY, "no memory for the name of a file");
     rm_status status = RM_OK;
-    if (access(path, F_OK) != 0)
+    if (replace || access(path, F_OK) != 0)
         status = rm_file_write(path, config, n, err);
     free(path);
     return status;
@@ -303,7 +336,7 @@ rm_status rm_store_create(const char *dir, const char *identity, const char *con
                           size_t n_config, rm_store **out, rm_error *err)
 {
     rm_store *store = NULL;
-    bool fresh = false;
+    bool fresh = false, empty = false;
     rm_status status = store_new(dir, &store, err);
     if (!status)
         status = check_directory(store->dir, err);
@@ -314,13 +347,17 @@ rm_status rm_store_create(const char *dir, const char *identity, const char *con
     if (!status)
         status = check_database(store, &fresh, err);
     if (!status && !fresh)
+        status = check_empty(store, &empty, err);
+    if (!status && !fresh && !empty)
         status = check_identity(store, identity, err);
     if (!status)
         status = prepare_writing(store, err);
+    if (!status && empty)
+        status = start_again(store, identity, err);
     if (!status && fresh)
         status = set_up(store, identity, err);
     if (!status && config)
-        status = write_config(store, config, n_config, err);
+        status = write_config(store, config, n_config, empty, err);
     if (status)
         rm_store_close(store);
     else

@@ -68,7 +68,7 @@ static const rm_key common_keys[] = {
     { "answer_rules", RM_KEY_ANY, FORMAT(answer), 0, 0, NULL,
       "how the answer is found, tried in order: names or {\"pattern\", \"which\"}" },
     { "grader", RM_KEY_CHOICE, FORMAT(grader.kind), 0, 0, rm_grader_names,
-      "numeric, exact, choice, pattern or expression" },
+      "numeric, exact, choice, pattern, expression or math" },
     { "tolerance", RM_KEY_REAL, FORMAT(grader.tolerance), 0, 1e300, NULL,
       "numeric: largest difference that counts as equal (0)" },
     { "relative_tolerance", RM_KEY_REAL, FORMAT(grader.relative_tolerance), 0, 1, NULL,
@@ -475,10 +475,10 @@ static rm_status add_rule(rm_task *task, const rm_json *json, const cJSON *item,
  * all that follows it; else what the usual ways of stating an answer find. */
 static rm_status default_rules(rm_task *task, rm_error *err)
 {
-    static const char *const after_thought[][3] = {
+    static const char *const after_thought[][4] = {
         [RM_GRADE_NUMERIC] = { "number" }, [RM_GRADE_EXACT] = { "all" },
         [RM_GRADE_CHOICE] = { "all" }, [RM_GRADE_PATTERN] = { "all" },
-        [RM_GRADE_EXPRESSION] = { "all" },
+        [RM_GRADE_EXPRESSION] = { "all" }, [RM_GRADE_MATH] = { "boxed", "answer is", "all" },
     };
     static const char *const in_prose[][5] = {
         [RM_GRADE_NUMERIC] = { "####", "boxed", "answer is", "last number" },
@@ -486,6 +486,7 @@ static rm_status default_rules(rm_task *task, rm_error *err)
         [RM_GRADE_CHOICE] = { "boxed", "option", "last line" },
         [RM_GRADE_PATTERN] = { "####", "boxed", "answer is", "all" },
         [RM_GRADE_EXPRESSION] = { "boxed", "answer:", "last line", "all" },
+        [RM_GRADE_MATH] = { "boxed", "####", "answer is" },
     };
     int kind = task->format.grader.kind;
     const char *const *names = task->extractor.in_thought ? after_thought[kind] : in_prose[kind];
@@ -544,8 +545,8 @@ static rm_status set_up_answers(rm_task *task, const rm_json *json, const cJSON 
  * what a task is called change no record. */
 static uint64_t hash_json(const cJSON *item)
 {
-    static const char *const skip[] = { "path", "file", "name", "typical_tokens",
-                                        "chat_template" };
+    static const char *const skip[] = { "path", "file", "source", "xxh3", "name",
+                                        "typical_tokens", "chat_template" };
     uint64_t h = (uint64_t)item->type;
     if (cJSON_IsString(item))
         return rm_mix(h, rm_hash_bytes(item->valuestring, strlen(item->valuestring)));
@@ -595,8 +596,12 @@ static rm_status read_task(rm_task *task, const rm_json *json, const cJSON *obje
     if (ranged && !task->kind->count)
         return rm_json_fail(err, RM_E_ARGUMENT, json, object, "%s: \"first\" and \"count\" are for "
                             "tasks from files; \"seed\" chooses other problems here", path);
-    if (task->kind->open && (st = task->kind->open(task, task->options, json, object, path, err)))
-        return st;
+    rm_error inner = { "" };
+    if (task->kind->open
+        && (st = task->kind->open(task, task->options, json, object, path, &inner)))
+        return st == RM_E_IO /* a file: its name is wrong in the configuration */
+                   ? rm_json_fail(err, st, json, object, "%s: %s", path, inner.text)
+                   : rm_fail(err, st, "%s", inner.text);
     if ((st = rm_task_chats_new(task, json, object, path, err))
         || (st = set_up_answers(task, json, object, path, err)))
         return st;

@@ -58,13 +58,27 @@ void trial_record_failure(trial_job *t, int cell)
     t->failed++;
 }
 
-/* Grades and records one finished outcome. */
-static rm_status finish(trial_job *t, rm_run *run, int cell, const rm_problem *problem,
-                        const rm_outcome *outcome, const rm_cost *cost, int pooled, rm_error *err)
+/* A service's tokens are pieces of text, numbered as they came: the numbers are not recorded, nor how
+ * many there are where the service does not tell. */
+static void forget_pieces(const rm_trial *trial, const rm_cost *cost, rm_candidate *c, int n)
 {
+    for (int i = 0; i < n; i++)
+        if (rm_model_describe(trial->models[c[i].model])->served) {
+            c[i].tokens = NULL;
+            if (cost->generated_tokens == RM_NOT_COUNTED)
+                c[i].n_tokens = -1;
+        }
+}
+
+/* Grades and records one finished outcome. */
+static rm_status finish(trial_job *t, const rm_trial *trial, int cell, rm_outcome *outcome,
+                        const rm_cost *cost, int pooled, rm_error *err)
+{
+    const rm_problem *problem = trial->problem;
     if (t->plan.warm_up)
         return RM_OK;
-    bool *correct = rm_run_alloc(run, (size_t)outcome->n_candidates + 1);
+    forget_pieces(trial, cost, outcome->candidates, outcome->n_candidates);
+    bool *correct = rm_run_alloc(trial->run, (size_t)outcome->n_candidates + 1);
     if (!correct)
         return rm_fail(err, RM_E_MEMORY, "no memory to grade %d candidates",
                        outcome->n_candidates);
@@ -91,8 +105,9 @@ static rm_status run_single(trial_job *t, rm_run *run, const rm_trial *trial, in
     if (status)
         return status;
     rm_cost cost = rm_run_cost(run);
-    t->tokens += cost.generated_tokens;
-    return finish(t, run, cell, trial->problem, &outcome, &cost, 1, err);
+    if (cost.generated_tokens != RM_NOT_COUNTED)
+        t->tokens += cost.generated_tokens;
+    return finish(t, trial, cell, &outcome, &cost, 1, err);
 }
 
 /* ---- several cells from one pool -------------------------------------------------------------- */
@@ -126,6 +141,13 @@ static rm_status cost_of_first(const rm_trial *trial, const rm_outcome *pool, in
     return RM_OK;
 }
 
+/* A service tells the tokens of the prompt with its answer; what else the formula says of the pool,
+ * it does not tell. */
+static bool is_served(const rm_trial *trial)
+{
+    return rm_model_describe(trial->models[0])->served;
+}
+
 static bool same_account(const rm_cost *a, const rm_cost *b)
 {
     return a->prompt_tokens == b->prompt_tokens && a->generated_tokens == b->generated_tokens &&
@@ -146,11 +168,17 @@ static rm_status choose(trial_job *t, const rm_trial *trial, int cell, const rm_
     memcpy(outcome.candidates, pool->candidates, (size_t)n * sizeof *outcome.candidates);
     rm_cost cost;
     rm_status status = cost_of_first(trial, pool, n, &cost, err);
+    if (!status && is_served(trial)) {
+        rm_cost told = rm_run_cost(trial->run);
+        cost.prompt_tokens = told.prompt_tokens;
+        if (told.generated_tokens == RM_NOT_COUNTED)
+            cost.generated_tokens = RM_NOT_COUNTED;
+    }
     if (!status)
         status = rm_params_strategy(params)->choose(trial, rm_params_values(params), &outcome, err);
     if (status)
         return status;
-    return finish(t, trial->run, cell, trial->problem, &outcome, &cost, pooled, err);
+    return finish(t, trial, cell, &outcome, &cost, pooled, err);
 }
 
 static rm_status run_pool(trial_job *t, rm_run *run, const rm_trial *trial, rm_error *err)
@@ -175,9 +203,10 @@ static rm_status run_pool(trial_job *t, rm_run *run, const rm_trial *trial, rm_e
     if (status)
         return status;
     rm_cost drawn = rm_run_cost(run), whole;
-    t->tokens += drawn.generated_tokens; /* once, whatever the cells are charged */
+    if (drawn.generated_tokens != RM_NOT_COUNTED)
+        t->tokens += drawn.generated_tokens; /* once, whatever the cells are charged */
     status = cost_of_first(trial, &pool, most, &whole, err);
-    if (!status && !same_account(&drawn, &whole)) {
+    if (!status && !is_served(trial) && !same_account(&drawn, &whole)) {
         t->retry = true;
         return RM_OK;
     }

@@ -277,9 +277,18 @@ static void add_header(const rm_analysis *a, const rm_report_options *o, rm_text
         rm_text_puts(out, "</p>\n");
     }
     rm_text_printf(
-        out, "<p>%zu task%s, %zu cells, %zu recorded results; intervals of %.4g%%.</p>\n<nav>\n",
+        out, "<p>%zu task%s, %zu cells, %zu recorded results; intervals of %.4g%%.</p>\n",
         a->n_tasks, a->n_tasks == 1 ? "" : "s", n_cells, a->records->n_results,
         100 * a->options.level);
+    rm_text unfinished = { 0 };
+    if (rm_records_unfinished(a->records, &unfinished)) {
+        rm_text_puts(out, "<p class=\"notice\">This run is ");
+        fig_html(out, unfinished.data ? unfinished.data : "");
+        rm_text_puts(out, ".</p>\n");
+        out->failed = out->failed || unfinished.failed;
+    }
+    rm_text_free(&unfinished);
+    rm_text_puts(out, "<nav>\n");
     for (size_t i = 0; i < a->n_tasks; i++) {
         rm_text_printf(out, "<a href=\"#task-%zu\">", i + 1);
         fig_html(out, a->tasks[i].task);

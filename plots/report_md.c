@@ -161,6 +161,12 @@ rm_status rm_report_markdown(const rm_analysis *a, const rm_report_options *o, r
         fig_markdown(out, o->description);
         rm_text_puts(out, "\n\n");
     }
+    rm_text unfinished = { 0 };
+    if (rm_records_unfinished(a->records, &unfinished)) {
+        rm_text_printf(out, "**This run is %s.**\n\n", unfinished.data ? unfinished.data : "");
+        out->failed = out->failed || unfinished.failed;
+    }
+    rm_text_free(&unfinished);
     for (size_t i = 0; !st && i < a->n_tasks; i++)
         st = add_task(a, i, out, err);
     if (o->n_trees)

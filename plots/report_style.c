@@ -21,6 +21,7 @@ const char fig_report_css[] =
     "h3{font-size:17px;margin:34px 0 8px}\n"
     "p{max-width:46em;margin:8px 0 14px;overflow-wrap:anywhere}\n"
     ".lead{font-size:18px;color:var(--soft)}\n"
+    ".notice{border-left:4px solid #b3261e;padding-left:10px;font-weight:600}\n"
     "nav{display:flex;flex-wrap:wrap;gap:6px 18px;margin:18px 0 0;font-size:14.5px}\n"
     "a{color:var(--link);text-decoration:none;overflow-wrap:anywhere}a:hover{text-decoration:"
     "underline}\n"

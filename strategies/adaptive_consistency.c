@@ -31,17 +31,34 @@ typedef struct ac_params {
     double threshold;
 } ac_params;
 
+/* The defaults of what only one of the two rules reads. */
+#define THRESHOLD 0.95
+enum { WINDOW = 5, PARALLEL = 1 };
+
 static const rm_param ac_table[] = {
     PARAM_INT(ac_params, n, "num_return_sequences", 40, 1, MAX_SAMPLES, "most samples to draw"),
     PARAM_CHOICE(ac_params, stop, "stop", STOP_BETA, stop_names, "what decides the vote"),
-    PARAM_REAL(ac_params, threshold, "threshold", 0.95, 0.5, 1, "beta: probability that decides"),
-    PARAM_INT(ac_params, parallel, "parallel", 1, 1, MAX_SAMPLES,
+    PARAM_REAL(ac_params, threshold, "threshold", THRESHOLD, 0.5, 1, "beta: probability that decides"),
+    PARAM_INT(ac_params, parallel, "parallel", PARALLEL, 1, MAX_SAMPLES,
               "beta: samples between two tests"),
-    PARAM_INT(ac_params, window, "window", 5, 2, MAX_SAMPLES, "window: samples that must agree"),
+    PARAM_INT(ac_params, window, "window", WINDOW, 2, MAX_SAMPLES, "window: samples that must agree"),
     PARAM_MAX_NEW_TOKENS(ac_params, max_new_tokens),
     PARAMS_SAMPLING(ac_params, sampling),
     PARAM_END,
 };
+
+static rm_status ac_check(const void *params, int n_models, rm_error *err)
+{
+    const ac_params *p = params;
+    (void)n_models;
+    if (p->stop == STOP_BETA && p->window != WINDOW)
+        return rm_fail(err, RM_E_ARGUMENT, "window has no effect with stop = beta");
+    if (p->stop == STOP_WINDOW && p->parallel != PARALLEL)
+        return rm_fail(err, RM_E_ARGUMENT, "parallel has no effect with stop = window");
+    if (p->stop == STOP_WINDOW && p->threshold != THRESHOLD)
+        return rm_fail(err, RM_E_ARGUMENT, "threshold has no effect with stop = window");
+    return RM_OK;
+}
 
 static unsigned ac_needs(const void *params)
 {
@@ -160,6 +177,7 @@ const rm_strategy rm_adaptive_consistency = {
     .size_param = "num_return_sequences",
     .min_models = 1,
     .max_models = 1,
+    .check = ac_check,
     .needs = ac_needs,
     .exchangeable = ac_exchangeable,
     .run = ac_run,

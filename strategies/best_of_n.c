@@ -35,7 +35,8 @@ static const rm_param bon_table[] = {
 static unsigned bon_needs(const void *params)
 {
     const bon_params *p = params;
-    return RM_NEEDS_SAMPLES | (p->score == SCORE_VERIFIER ? RM_NEEDS_VERIFIER : 0u);
+    return RM_NEEDS_SAMPLES | (p->score == SCORE_VERIFIER ? RM_NEEDS_VERIFIER : 0u) |
+           (p->score == SCORE_SUM_LP || p->score == SCORE_MEAN_LP ? RM_NEEDS_LOGPROBS : 0u);
 }
 
 static bool bon_exchangeable(const void *params)

@@ -85,7 +85,7 @@ static const rm_param mcts_table[] = {
 static unsigned mcts_needs(const void *params)
 {
     const mcts_params *p = params;
-    return RM_NEEDS_SAMPLES | RM_NEEDS_FORK | RM_NEEDS_STEPS |
+    return RM_NEEDS_SAMPLES | RM_NEEDS_FORK | RM_NEEDS_STEPS | RM_NEEDS_LOGPROBS |
            (p->score == SCORE_VERIFIER ? RM_NEEDS_VERIFIER : 0u);
 }
 

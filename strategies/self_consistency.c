@@ -34,8 +34,8 @@ static const rm_param sc_table[] = {
 
 static unsigned sc_needs(const void *params)
 {
-    (void)params;
-    return RM_NEEDS_SAMPLES;
+    const sc_params *p = params;
+    return RM_NEEDS_SAMPLES | (p->weight == WEIGHT_MAJORITY ? 0u : RM_NEEDS_LOGPROBS);
 }
 
 static bool sc_exchangeable(const void *params)

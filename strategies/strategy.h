@@ -138,7 +138,8 @@ enum {
     RM_NEEDS_FORK = 16,    /* branching in the middle of a text */
     RM_NEEDS_STEPS = 32,   /* a task that says where a step ends */
     RM_NEEDS_VERIFIER = 64,/* a task with an exact verifier */
-    RM_NEEDS_ONE_VOCABULARY = 128 /* models whose token ids mean the same */
+    RM_NEEDS_ONE_VOCABULARY = 128, /* models whose token ids mean the same */
+    RM_NEEDS_LOGPROBS = 256 /* the log-probabilities of what was drawn, to choose by */
 };
 
 typedef struct rm_strategy {

@@ -2,6 +2,7 @@
  *
  *   0. Where the vocabulary asks for it (Qwen's own files do), text is brought into Unicode's form
  *      NFC. This alone does not come back: decoding gives the composed form.
+ *      A text with a mask of plain bytes stays as it is, since the mask counts its bytes.
  *   1. Names of special tokens are found first, leftmost and then longest, and cut the text into
  *      stretches of plain text.
  *   2. A stretch is cut into pieces that do not merge across their ends: by the pre-tokenizer in

@@ -173,6 +173,9 @@ rm_status rm_chat_open(const rm_model *model, const char *wanted, const char *fo
     else if (wanted)
         st = rm_chat_is_name(wanted) ? open_built_in(chat, wanted, NULL, err)
                                      : open_file(chat, wanted, folder, err);
+    else if (info->served)
+        st = rm_fail(err, RM_E_ARGUMENT, "the chat template of %s, behind a server, is not known "
+                     "here; \"chat_template\" states one", info->name);
     else if (!info->chat_template)
         st = guess(chat, model, err);
     else {

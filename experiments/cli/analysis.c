@@ -127,6 +127,30 @@ static rm_status stated(const cli_args *args, rm_store *store, cli_analysis *a,
     return status;
 }
 
+/* Labels may be given by their ends. */
+static rm_status whole_labels(cli_analysis *a, rm_analysis_options *o, rm_error *err)
+{
+    const char *label = NULL;
+    rm_status status = RM_OK;
+    if (o->baseline && !(status = cli_find_cell(&a->records, o->baseline, &label, err))) {
+        a->baseline.length = 0;
+        rm_text_puts(&a->baseline, label);
+        o->baseline = a->baseline.data;
+    }
+    for (size_t i = 0; i < 2 * a->n_pairs && !status; i++) {
+        const char **side = i % 2 ? &a->pairs[i / 2].b : &a->pairs[i / 2].a;
+        status = cli_find_cell(&a->records, *side, &label, err);
+        char *copy = status ? NULL : strdup(label);
+        if (!status && !copy)
+            status = rm_fail(err, RM_E_MEMORY, "no memory for the pairs to compare");
+        if (copy) {
+            free((char *)(uintptr_t)*side);
+            *side = copy;
+        }
+    }
+    return status;
+}
+
 static rm_status add_run(const char *dir, const char *prefix, cli_analysis *a, rm_error *err)
 {
     rm_records one = { 0 };
@@ -156,6 +180,8 @@ rm_status cli_analyze_dirs(const cli_args *args, const char *const *dirs, int n,
         status = stated(args, store, a, &options, err);
     if (!status && !a->records.n_results)
         status = rm_fail(err, RM_E_ARGUMENT, "%s has no recorded outcomes yet", dirs[0]);
+    if (!status)
+        status = whole_labels(a, &options, err);
     if (!status)
         status = rm_analyze(&a->records, &options, &a->analysis, err);
     rm_store_close(store);

@@ -27,11 +27,14 @@ static const char *mark(const rm_cell *cell)
     return cell->oracle ? " ‡" : cell->verifier ? " †" : "";
 }
 
-/* Has any cell of the task a value for it? Columns without are left out. */
+/* Has any cell of the task a value for it, and for what should not happen (no answer, cut off,
+ * failed) one that is not 0? Columns without are left out. */
 static bool any_value(const rm_task_report *task, rm_quantity q)
 {
     for (size_t i = 0; i < task->n_cells; i++)
-        if (!isnan(task->cells[i].quantities[q].value))
+        if (!isnan(task->cells[i].quantities[q].value) &&
+            (task->cells[i].quantities[q].value > 0 ||
+             (q != RM_Q_MISSING && q != RM_Q_TRUNCATED && q != RM_Q_FAILED)))
             return true;
     return false;
 }
@@ -54,20 +57,84 @@ static const struct shown {
 };
 enum { N_SHOWN = sizeof shown / sizeof *shown };
 
+/* Have all cells of the task as many problems? If not, each says how many. */
+static bool same_problems(const rm_task_report *task)
+{
+    for (size_t i = 1; i < task->n_cells; i++)
+        if (task->cells[i].quantities[RM_Q_ACCURACY].n != task->cells[0].quantities[RM_Q_ACCURACY].n)
+            return false;
+    return true;
+}
+
+/* Length of "model: " in front of a label, 0 if it does not begin so. */
+static size_t model_prefix(const rm_cell *cell)
+{
+    size_t n = strlen(cell->model);
+    return strncmp(cell->label, cell->model, n) == 0 && strncmp(cell->label + n, ": ", 2) == 0
+               ? n + 2 : 0;
+}
+
+static bool same_group(const rm_cell *a, const rm_cell *b)
+{
+    size_t n = model_prefix(a);
+    return n == model_prefix(b) && (!n || strcmp(a->model, b->model) == 0);
+}
+
+/* The next cell in the order of the table: behind `at` those of its model, then the first cell of
+ * a model that was not there yet. n_cells if there is none; `at` n_cells begins. */
+static size_t next_cell(const rm_analysis *a, const rm_task_report *task, size_t at)
+{
+    const rm_cell *cells = a->records->cells;
+    for (size_t c = at + 1; at < task->n_cells && c < task->n_cells; c++)
+        if (same_group(&cells[task->cells[c].cell], &cells[task->cells[at].cell]))
+            return c;
+    size_t first = 0; /* of this cell's group */
+    while (at < task->n_cells &&
+           !same_group(&cells[task->cells[first].cell], &cells[task->cells[at].cell]))
+        first++;
+    for (size_t c = at < task->n_cells ? first + 1 : 0; c < task->n_cells; c++) {
+        size_t k = 0;
+        while (!same_group(&cells[task->cells[k].cell], &cells[task->cells[c].cell]))
+            k++;
+        if (k == c)
+            return c;
+    }
+    return task->n_cells;
+}
+
+/* The label behind its model, which stands once in front of its cells. */
+static void label_cell(const rm_cell *cell, bool first, cli_table *table)
+{
+    size_t n = model_prefix(cell);
+    if (n && first) {
+        cli_cell(table, "%s", cell->model);
+        cli_end_row(table);
+    }
+    cli_cell(table, "%s%s%s", n ? "  " : "", cell->label + n, mark(cell));
+}
+
 static void print_cells(const rm_analysis *a, const rm_task_report *task, cli_table *table)
 {
     bool use[N_SHOWN];
+    bool each = a->records->n_missing > 0 || !same_problems(task);
     cli_cell(table, "cell");
+    if (each)
+        cli_cell(table, "problems");
     for (int i = 0; i < N_SHOWN; i++) {
         use[i] = any_value(task, shown[i].quantity);
         if (use[i])
             cli_cell(table, "%s", shown[i].title);
     }
     cli_end_row(table);
-    for (size_t c = 0; c < task->n_cells; c++) {
+    const rm_cell *before = NULL;
+    for (size_t c = next_cell(a, task, task->n_cells); c < task->n_cells;
+         c = next_cell(a, task, c)) {
         const rm_cell_report *r = &task->cells[c];
         const rm_cell *cell = &a->records->cells[r->cell];
-        cli_cell(table, "%s%s", cell->label, mark(cell));
+        label_cell(cell, !before || !same_group(before, cell), table);
+        before = cell;
+        if (each)
+            cli_cell(table, "%zu", r->quantities[RM_Q_ACCURACY].n);
         for (int i = 0; i < N_SHOWN; i++) {
             const rm_estimate *e = &r->quantities[shown[i].quantity];
             if (!use[i])
@@ -89,8 +156,8 @@ static void comparison_row(const rm_analysis *a, const rm_comparison *c, bool bo
     const rm_cell *one = &a->records->cells[c->a], *two = &a->records->cells[c->b];
     cli_cell(table, "%s%s%s%s%s", one->label, mark(one), both ? " vs " : "",
              both ? two->label : "", both ? mark(two) : "");
-    cli_cell(table, "%+.1f [%+.1f, %+.1f]", 100 * c->difference.value, 100 * c->difference.low,
-             100 * c->difference.high);
+    cli_cell(table, "%+.1f [%+.1f, %+.1f]", 100 * c->difference.value, 100 * c->corrected.low,
+             100 * c->corrected.high);
     cli_cell(table, c->p < 0.0001 ? "<0.0001" : "%.4f", c->p);
     cli_cell(table, c->p_holm < 0.0001 ? "<0.0001" : "%.4f", c->p_holm);
     cli_cell(table, "%s", rm_comparison_verdict(c, a->options.level));
@@ -115,7 +182,7 @@ static rm_status print_family(const rm_analysis *a, const rm_comparison *list, s
         cli_cell(&table, "compared with the baseline");
     else
         cli_cell(&table, "compared with %s", a->records->cells[list[0].b].label);
-    cli_cell(&table, "difference %%");
+    cli_cell(&table, "difference %% (corrected)");
     cli_cell(&table, "p");
     cli_cell(&table, "p (Holm)");
     cli_cell(&table, "verdict");
@@ -154,10 +221,11 @@ static void print_claim(const rm_analysis *a)
 /* What the verdicts mean. */
 static void print_rule(const rm_analysis *a, const rm_task_report *task)
 {
-    printf("Verdicts hold for each family of comparisons together (%zu", task->n_comparisons);
+    printf("Intervals and verdicts hold for each family of comparisons together (%zu",
+           task->n_comparisons);
     if (task->n_pairs)
         printf("; stated: %zu", task->n_pairs);
-    printf("): \nbetter and worse by an interval beyond 0");
+    printf("):\nbetter and worse by an interval beyond 0");
     if (a->options.margin > 0)
         printf(", equal by one inside ±%g points", 100 * a->options.margin);
     puts("; borderline: only\nthe adjusted p is below the level.\n");
@@ -239,6 +307,23 @@ static rm_status print_tables(const rm_analysis *a, const rm_task_report *task,
     return status;
 }
 
+/* Latencies come from a phase of its own on fewer problems. */
+static void print_latency_problems(const rm_task_report *task)
+{
+    size_t least = SIZE_MAX, most = 0;
+    for (size_t i = 0; i < task->n_cells; i++) {
+        size_t n = task->cells[i].quantities[RM_Q_LATENCY_P50_MS].n;
+        if (!n)
+            continue;
+        least = n < least ? n : least;
+        most = n > most ? n : most;
+    }
+    if (least < most)
+        printf("latency on %zu to %zu problems\n", least, most);
+    else if (most && most < task->n_problems)
+        printf("latency on %zu problem%s\n", most, most == 1 ? "" : "s");
+}
+
 static rm_status print_task(const rm_analysis *a, const rm_task_report *task, bool curves,
                             rm_error *err)
 {
@@ -256,7 +341,8 @@ static rm_status print_task(const rm_analysis *a, const rm_task_report *task, bo
     print_cells(a, task, &cells);
     rm_status status = cells.failed ? rm_fail(err, RM_E_MEMORY, "no memory for a table") : RM_OK;
     if (!status) {
-        cli_print_table(&cells, "lrrrrrrrrrr", stdout);
+        cli_print_table(&cells, "lrrrrrrrrrrr", stdout);
+        print_latency_problems(task);
         if (verifier)
             puts("† an exact verifier took part");
         if (oracle)
@@ -296,6 +382,10 @@ static rm_status analyze(const cli_args *args, rm_error *err)
             status = cli_put(&out, err);
         rm_text_free(&out);
     } else {
+        rm_text unfinished = { 0 };
+        if (rm_records_unfinished(a.analysis->records, &unfinished) && unfinished.data)
+            printf("%s\n\n", unfinished.data);
+        rm_text_free(&unfinished);
         for (size_t t = 0; t < a.analysis->n_tasks && !status; t++)
             status = print_task(a.analysis, &a.analysis->tasks[t], cli_flag(args, "curves"), err);
     }
@@ -320,7 +410,7 @@ const cli_command cli_analyze = {
                "directories the problems are matched by task and name.\n\n"
                "Sweeps of three sizes and more get a trend test; pools of samples are held against\n"
                "each other and against the baseline: from how many samples on is one better?",
-    .example = "ramify analyze demo --baseline greedy --margin 0.02",
+    .example = "ramify analyze demo --baseline 'thimble: greedy' --margin 0.02",
     .options = options,
     .run = analyze,
 };

@@ -2,6 +2,7 @@
 #include "experiments/cli/cli.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* Opens the models for their shapes and vocabularies. */
 static rm_status open_models(const rm_config *config, rm_engine **engine, rm_model **models,
@@ -11,12 +12,52 @@ static rm_status open_models(const rm_config *config, rm_engine **engine, rm_mod
     rm_status status = rm_engine_open(&options, engine, err);
     for (int i = 0; i < config->n_models && !status; i++) {
         char *path = NULL;
+        if (config->models[i].remote)
+            continue; /* nobody is asked before the run */
         status = rm_model_find(config->models[i].file, config->file, &path, err);
         if (!status)
             status = rm_model_open(*engine, path, &config->models[i].options, &models[i], err);
         free(path);
         if (status)
-            rm_fail_within(err, status, "model %s", config->models[i].name);
+            rm_fail_within(err, status, "%s:%zu: model %s", config->file, config->models[i].line,
+                           config->models[i].name);
+    }
+    return status;
+}
+
+/* A template that a model cannot read (a brace left open, a letter outside its vocabulary) would
+ * fail every outcome: each cell's models must be able to read the first prompt of its task. */
+static rm_status prompts_fit(const rm_config *config, rm_model *const *models, rm_error *err)
+{
+    rm_status status = RM_OK;
+    for (int c = 0; c < config->n_cells && !status; c++) {
+        const rm_plan_cell *cell = &config->cells[c];
+        rm_task *task = config->tasks[cell->task];
+        const rm_item *item;
+        status = rm_task_item(task, 0, &item, err);
+        for (int m = 0; m < cell->n_models && !status; m++) {
+            const rm_model *model = models[cell->models[m]];
+            rm_problem problem = item->seen;
+            rm_text prompt = { 0 }, plain = { 0 };
+            int32_t *tokens = NULL;
+            int n = 0;
+            if (!model) /* behind a server, which reads what it is sent */
+                continue;
+            if (rm_task_is_chat(task)) {
+                status = rm_task_prompt(task, item, model, &prompt, &plain, err);
+                problem.prompt = prompt.data;
+                problem.prompt_plain = plain.data;
+            }
+            if (!status)
+                status = rm_problem_tokenize(&problem, model, &tokens, &n, err);
+            free(tokens);
+            rm_text_free(&prompt);
+            rm_text_free(&plain);
+            if (status)
+                rm_fail_within(err, status, "cell %s: model %s cannot read the first prompt of task "
+                               "%s", cell->label, config->models[cell->models[m]].name,
+                               rm_task_name(task));
+        }
     }
     return status;
 }
@@ -44,6 +85,8 @@ static rm_status check(const cli_args *args, rm_error *err)
     if (!status)
         status = rm_config_describe_open(config, models, problems, cli_flag(args, "json"), &out,
                                          err);
+    if (!status)
+        status = prompts_fit(config, models, err);
     if (!status)
         status = cli_put(&out, err);
     rm_text_free(&out);

@@ -105,7 +105,7 @@ typedef struct cli_table {
 
 void cli_cell(cli_table *, const char *format, ...) RM_PRINTF(2, 3);
 void cli_end_row(cli_table *);
-/* The first row is the head. Columns whose letter in `align` is 'r' are set to the right. */
+/* The first row is the head; on a terminal too narrow for it the table comes in parts. Columns whose letter in `align` is 'r' are set to the right. */
 void cli_print_table(const cli_table *, const char *align, FILE *);
 void cli_table_free(cli_table *);
 
@@ -132,7 +132,7 @@ typedef struct cli_analysis {
 
 /* Options that every command with an analysis has. */
 #define CLI_ANALYSIS_OPTIONS                                                                     \
-    { "baseline", 0, "LABEL", "the cell that the others are compared with (default: greedy)" },  \
+    { "baseline", 0, "LABEL", "the cell to compare with, or the end of its label (default: greedy)" }, \
     { "compare", 0, "'A vs B'", "two cells, beside the stated pairs; may be given several times" },\
     { "margin", 0, "DELTA", "two cells count as equal within this difference of accuracy" },     \
     { "direction", 0, "CLAIM", "judge the claim that cells are higher, lower or equal; or none" }, \
@@ -145,6 +145,12 @@ typedef struct cli_analysis {
 rm_status cli_analyze_dirs(const cli_args *, const char *const *dirs, int n, cli_analysis *,
                            rm_error *);
 void cli_analysis_free(cli_analysis *);
+
+/* The label among `labels` that was typed, or the only one that ends in it after a blank; borrowed
+ * from the list. RM_E_ARGUMENT names the nearest, or those that it could be. */
+rm_status cli_find_label(const char *const *labels, size_t n, const char *typed,
+                         const char **label, rm_error *);
+rm_status cli_find_cell(const rm_records *, const char *typed, const char **label, rm_error *);
 
 /* ---- the memory's speed, roof.c -------------------------------------------------------------- */
 

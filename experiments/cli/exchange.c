@@ -4,8 +4,42 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 /* ---- export --------------------------------------------------------------------------------- */
+
+/* Writes a file of another name and renames it: on a full disk or from damaged records nothing
+ * stands under the final name. What is no regular file (a pipe, /dev/null) is written directly. */
+static rm_status export_file(rm_store *store, rm_export_format format, unsigned flags,
+                             const char *file, rm_error *err)
+{
+    struct stat there;
+    bool direct = stat(file, &there) == 0 && !S_ISREG(there.st_mode);
+    rm_text aside = { 0 };
+    if (direct)
+        rm_text_puts(&aside, file);
+    else
+        rm_text_printf(&aside, "%s.%ld.tmp", file, (long)getpid());
+    if (aside.failed) {
+        rm_text_free(&aside);
+        return rm_fail(err, RM_E_MEMORY, "no memory for the name of a file");
+    }
+    rm_status status = RM_OK;
+    FILE *out = fopen(aside.data, "we");
+    if (!out)
+        status = rm_fail(err, RM_E_IO, "cannot create %s: %s", file, strerror(errno));
+    else
+        status = rm_export(store, format, flags, out, err);
+    if (out && fclose(out) != 0 && !status)
+        status = rm_fail(err, RM_E_IO, "cannot write %s: %s", file, strerror(errno));
+    if (!status && !direct && rename(aside.data, file) != 0)
+        status = rm_fail(err, RM_E_IO, "cannot replace %s: %s", file, strerror(errno));
+    if (status && out && !direct)
+        unlink(aside.data);
+    rm_text_free(&aside);
+    return status;
+}
 
 static rm_status export_run(const cli_args *args, rm_error *err)
 {
@@ -13,19 +47,15 @@ static rm_status export_run(const cli_args *args, rm_error *err)
     int format = RM_EXPORT_JSONL;
     rm_store *store = NULL;
     const char *file = cli_text(args, "out", NULL);
-    FILE *out = stdout;
     unsigned flags = (cli_flag(args, "no-times") ? RM_EXPORT_NO_TIMES : 0u) |
                      (cli_flag(args, "tokens") ? RM_EXPORT_TOKENS : 0u) |
                      (cli_flag(args, "trees") ? RM_EXPORT_TREES : 0u);
     rm_status status = cli_choice(args, "format", formats, &format, err);
     if (!status)
         status = rm_store_open(args->positional[0], false, &store, err);
-    if (!status && file && !(out = fopen(file, "we")))
-        status = rm_fail(err, RM_E_IO, "cannot create %s: %s", file, strerror(errno));
     if (!status)
-        status = rm_export(store, (rm_export_format)format, flags, out, err);
-    if (out && out != stdout && fclose(out) != 0 && !status)
-        status = rm_fail(err, RM_E_IO, "cannot write %s: %s", file, strerror(errno));
+        status = file ? export_file(store, (rm_export_format)format, flags, file, err)
+                      : rm_export(store, (rm_export_format)format, flags, stdout, err);
     rm_store_close(store);
     return status;
 }

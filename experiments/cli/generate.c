@@ -68,7 +68,7 @@ static rm_status gather(const cli_args *args, const char *name, const char **lis
 
 static rm_status set_problem(generation *g, const char *prompt, rm_error *err)
 {
-    rm_status status = gather(g->args, "stop", g->stops, &g->problem.n_stop_strings, err);
+    rm_status status = gather(g->args, "stop-string", g->stops, &g->problem.n_stop_strings, err);
     if (!status)
         status = gather(g->args, "step-end", g->steps, &g->problem.n_step_ends, err);
     g->problem.id = "command line";
@@ -191,7 +191,7 @@ static rm_status open_models(generation *g, rm_error *err)
 }
 
 /* A slip in the name of an option of ours reads like a parameter of the strategy: names the option
- * where it is nearer than any parameter. */
+ * where it is nearer than any parameter, or where it is what the option's name begins with. */
 static void hint_option(const cli_args *args, const rm_strategy *strategy, const char *typed,
                         rm_error *err)
 {
@@ -202,7 +202,8 @@ static void hint_option(const cli_args *args, const rm_strategy *strategy, const
         nearest_param = distance < nearest_param ? distance : nearest_param;
     }
     for (const cli_option *o = args->command->options; o->name; o++) {
-        int distance = rm_word_distance(typed, o->name);
+        bool begins = strlen(typed) >= 3 && strncmp(o->name, typed, strlen(typed)) == 0;
+        int distance = begins ? 1 : rm_word_distance(typed, o->name);
         if (distance < nearest_param) {
             nearest_param = distance;
             option = o->name;
@@ -379,7 +380,7 @@ static rm_status execute(generation *g, rm_error *err)
     single s = { .job = { .work = work, .arg = g } };
     rm_status status = cli_uint(g->args, "seed", &s.job.options.seed, err);
     if (!status)
-        status = cli_real(g->args, "max-wall-ms", 0, 1e12, &s.job.options.max_wall_ms, err);
+        status = cli_real(g->args, "max-wall-ms", 0.001, 1e12, &s.job.options.max_wall_ms, err);
     if (status)
         return status;
     s.job.options.kv_quota_bytes = rm_engine_describe(g->engine).kv_limit_bytes;
@@ -418,6 +419,8 @@ static rm_status read_prompt(const cli_args *args, char **owned, const char **pr
     *prompt = cli_text(args, "prompt", NULL);
     if (!*prompt && !file)
         return cli_misuse(args, err, "-p TEXT is missing (or -f FILE; -f - reads standard input)");
+    if (*prompt && file)
+        return cli_misuse(args, err, "the prompt is given twice, by -p and by -f %s", file);
     if (*prompt)
         return RM_OK;
     rm_status status = strcmp(file, "-") == 0 ? read_stdin(MAX_PROMPT, owned, &n, err)
@@ -471,9 +474,9 @@ static const cli_option options[] = {
     { "chat-template", 0, "NAME|FILE", "chatml, llama-3, deepseek-r1, mistral, llama-2, or a file" },
     { "strategy", 's', "NAME", "default greedy (`ramify strategies` lists them)" },
     { "seed", 0, "S", "of all random draws (default 0)" },
-    { "stop", 0, "TEXT", "a text that ends the answer; may be given several times" },
+    { "stop-string", 0, "TEXT", "a text that ends the answer; may be given several times" },
     { "step-end", 0, "TEXT", "a text that ends a reasoning step; may be given several times" },
-    { "max-wall-ms", 0, "MS", "stop after that time with what there is" },
+    { "max-wall-ms", 0, "MS", "give up after that time; what a search has finished by then stands" },
     { "raw", 0, NULL, "only the text on stdout, without a line end of ours" },
     { "json", 0, NULL, "the whole outcome: candidates, tokens, log-probabilities, cost" },
     CLI_MODEL_OPTIONS,

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* ---- token ids ------------------------------------------------------------------------------ */
 
@@ -198,6 +199,9 @@ static rm_status write_random(const cli_args *args, const char *file, rm_error *
         status = cli_choice(args, "type", types, &type, err);
     if (!status && stat(file, &there) == 0 && !S_ISREG(there.st_mode))
         status = rm_fail(err, RM_E_IO, "cannot replace %s: it is not a regular file", file);
+    if (!status && access(file, F_OK) == 0)
+        status = rm_fail(err, RM_E_ARGUMENT, "%s exists already; a model with random weights would "
+                         "replace it", file);
     m.weight_type = types[type];
     char *template = NULL;
     const char *from = cli_text(args, "chat-template", NULL);
@@ -208,6 +212,9 @@ static rm_status write_random(const cli_args *args, const char *file, rm_error *
     if (!status)
         status = rm_model_write_random(&m, file, err);
     free(template);
+    if (!status)
+        fprintf(stderr, "%s: random weights in %s, %d layers, width %d, vocabulary %d\n", file,
+                m.weight_type, m.n_layers, m.n_embd, m.n_vocab);
     return status;
 }
 

@@ -45,10 +45,10 @@ static rm_status unknown_option(const cli_command *command, const char *typed, r
         }
     }
     if (nearest)
-        return rm_fail(err, RM_E_ARGUMENT, "%s has no option %s (did you mean --%s?)",
-                       command->name, typed, nearest);
-    return rm_fail(err, RM_E_ARGUMENT, "%s has no option %s (ramify %s --help lists them)",
-                   command->name, typed, command->name);
+        return rm_fail(err, RM_E_ARGUMENT, "there is no option %s (did you mean --%s?)", typed,
+                       nearest);
+    return rm_fail(err, RM_E_ARGUMENT, "there is no option %s (ramify %s --help lists them)", typed,
+                   command->name);
 }
 
 /* ---- parsing --------------------------------------------------------------------------------- */
@@ -139,10 +139,10 @@ rm_status cli_parse(const cli_command *command, int argc, char **argv, cli_args 
     if (status || args->help)
         return status;
     if (args->n_positional < command->min_positional)
-        return rm_fail(err, RM_E_ARGUMENT, "%s needs %s (ramify %s --help has an example)",
-                       command->name, command->positional, command->name);
+        return rm_fail(err, RM_E_ARGUMENT, "%s is missing (ramify %s --help has an example)",
+                       command->positional, command->name);
     if (args->n_positional > command->max_positional)
-        return rm_fail(err, RM_E_ARGUMENT, "%s does not know what to do with %s", command->name,
+        return rm_fail(err, RM_E_ARGUMENT, "one argument too many: %s",
                        args->positional[command->max_positional]);
     return RM_OK;
 }

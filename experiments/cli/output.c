@@ -3,10 +3,13 @@
 #include "experiments/cli/cli.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 /* ---- tables -------------------------------------------------------------------------------- */
 
@@ -64,9 +67,37 @@ static void print_padded(const char *text, int room, bool right, FILE *out)
         fprintf(out, "%s%*s", text, pad > 0 ? pad : 0, "");
 }
 
+/* Columns of the terminal that `out` is; INT_MAX for a file or a pipe. */
+static int terminal_width(FILE *out)
+{
+    struct winsize size;
+    int fd = fileno(out);
+    if (fd < 0 || !isatty(fd) || ioctl(fd, TIOCGWINSZ, &size) != 0 || size.ws_col == 0)
+        return INT_MAX;
+    return size.ws_col;
+}
+
+static void print_row(const cli_table *table, size_t row, const char *align, const int *widths,
+                      int first, int end, FILE *out)
+{
+    char *const *cells = table->cells + row * (size_t)table->columns;
+    int last = end - 1;
+    while (last > 0 && !cells[last][0])
+        last--;
+    last = last < first ? 0 : last;
+    for (int c = 0; c <= last; c = c ? c + 1 : first) {
+        bool right = (size_t)c < strlen(align) && align[c] == 'r';
+        fputs(c ? "  " : "", out);
+        print_padded(cells[c], c == last && !right ? 0 : widths[c], right, out);
+    }
+    fputc('\n', out);
+}
+
+/* A table too wide for the terminal is printed in parts, each with the first column in front. */
 void cli_print_table(const cli_table *table, const char *align, FILE *out)
 {
     enum { MAX_COLUMNS = 32 };
+    int limit = terminal_width(out);
     int widths[MAX_COLUMNS] = { 0 };
     int columns = table->columns < MAX_COLUMNS ? table->columns : MAX_COLUMNS;
     size_t rows = columns ? table->n / (size_t)table->columns : 0;
@@ -74,17 +105,16 @@ void cli_print_table(const cli_table *table, const char *align, FILE *out)
         int w = width(table->cells[i]), c = (int)(i % (size_t)columns);
         widths[c] = w > widths[c] ? w : widths[c];
     }
-    for (size_t r = 0; r < rows; r++) {
-        int last = columns - 1;
-        while (last > 0 && !table->cells[r * (size_t)columns + (size_t)last][0])
-            last--;
-        for (int c = 0; c <= last; c++) {
-            bool right = (size_t)c < strlen(align) && align[c] == 'r';
-            fputs(c ? "  " : "", out);
-            print_padded(table->cells[r * (size_t)columns + (size_t)c],
-                         c == last && !right ? 0 : widths[c], right, out);
-        }
-        fputc('\n', out);
+    for (int first = 1, end; first == 1 || first < columns; first = end) {
+        int used = widths[0];
+        for (end = first; end < columns && (end == first || used + 2 + widths[end] <= limit); end++)
+            used += 2 + widths[end];
+        if (first > 1)
+            fputc('\n', out);
+        for (size_t r = 0; r < rows; r++)
+            print_row(table, r, align, widths, first, end, out);
+        if (end == first)
+            break; /* a table of one column */
     }
 }
 

@@ -88,7 +88,7 @@ static rm_status plot(const cli_args *args, rm_error *err)
 static const cli_option plot_options[] = {
     { "figure", 0, "NAME", "one of those above (default: all that have data)" },
     { "task", 0, "NAME", "of the one figure (default: the first task)" },
-    { "out", 'o', "PATH", "the file (.pdf, .svg, .png) of one figure, or a directory for all" },
+    { "out", 'o', "PATH", "needed: the file (.pdf, .svg, .png) of one figure, or a directory" },
     { "format", 'f', "FORMAT", "of all figures: pdf (default), svg or png" },
     { "width", 0, "INCHES", "3.35 is a column, 7 a page" },
     { "height", 0, "INCHES", "default: the figure's own" },

@@ -1,6 +1,7 @@
 /* tree.c - ramify tree: a recorded search tree as text, JSON or a figure. */
 #include "base/json.h"
 #include "experiments/cli/cli.h"
+#include "experiments/keys.h"
 #include "experiments/recorded_tree.h"
 
 #include <math.h>
@@ -138,13 +139,44 @@ static void put_json(rm_text *out, const rm_recorded_tree *t)
     rm_text_puts(out, "\n");
 }
 
+/* The whole label of --cell; the text keeps it. */
+static rm_status find_cell(const cli_args *args, rm_store *store, rm_text *label,
+                           rm_tree_choice *choice, rm_error *err)
+{
+    const char *typed = cli_text(args, "cell", NULL), *found = NULL;
+    rm_strings labels = { 0 };
+    sqlite3_stmt *row = NULL;
+    int code = SQLITE_DONE;
+    if (!typed)
+        return RM_OK;
+    rm_status status = rm_store_prepare(
+        store, "SELECT DISTINCT label FROM cells WHERE cell IN (SELECT o.cell FROM outcomes o"
+        " JOIN nodes USING (outcome)) ORDER BY cell", &row, err);
+    while (!status && (code = sqlite3_step(row)) == SQLITE_ROW)
+        if (!rm_strings_add(&labels, (const char *)sqlite3_column_text(row, 0),
+                            (size_t)sqlite3_column_bytes(row, 0)))
+            status = rm_fail(err, RM_E_MEMORY, "no memory for the labels of the cells");
+    if (!status && code != SQLITE_DONE)
+        status = rm_store_fail(store, "read the cells", err);
+    sqlite3_finalize(row);
+    if (!status && !labels.n)
+        found = typed; /* rm_tree_load says that there is no tree at all */
+    else if (!status)
+        status = cli_find_label((const char *const *)labels.items, (size_t)labels.n, typed, &found,
+                                err);
+    if (!status)
+        rm_text_puts(label, found);
+    rm_strings_free(&labels);
+    choice->label = label->data;
+    return status;
+}
+
 static rm_status show(const cli_args *args, rm_error *err)
 {
     rm_store *store = NULL;
     rm_recorded_tree tree = { .tree = { .nodes = NULL } };
-    rm_text out = { 0 };
+    rm_text out = { 0 }, label = { 0 };
     rm_tree_choice choice = { .task = cli_text(args, "task", NULL),
-                              .label = cli_text(args, "cell", NULL),
                               .problem = cli_text(args, "problem", NULL),
                               .any_seed = !cli_flag(args, "seed") };
     const char *figure = cli_text(args, "out", NULL);
@@ -154,6 +186,8 @@ static rm_status show(const cli_args *args, rm_error *err)
         status = cli_int(args, "depth", 1, MAX_DEPTH, &max_depth, err);
     if (!status)
         status = rm_store_open(args->positional[0], false, &store, err);
+    if (!status)
+        status = find_cell(args, store, &label, &choice, err);
     if (!status)
         status = rm_tree_load(store, &choice, &tree, err);
     if (!status && figure)
@@ -165,6 +199,7 @@ static rm_status show(const cli_args *args, rm_error *err)
     if (!status)
         status = cli_put(&out, err);
     rm_text_free(&out);
+    rm_text_free(&label);
     rm_tree_unload(&tree);
     rm_store_close(store);
     return status;
@@ -172,7 +207,7 @@ static rm_status show(const cli_args *args, rm_error *err)
 
 static const cli_option options[] = {
     { "problem", 0, "ID", "default: the first problem with a tree" },
-    { "cell", 0, "LABEL", "default: the first cell with a tree" },
+    { "cell", 0, "LABEL", "or the end of one; default: the first cell with a tree" },
     { "task", 0, "NAME", "default: any" },
     { "seed", 0, "S", "default: any" },
     { "depth", 0, "N", "print no deeper" },

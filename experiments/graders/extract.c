@@ -15,7 +15,7 @@
 #include <string.h>
 
 const char *const rm_grader_names[] = { "numeric", "exact", "choice", "pattern", "expression",
-                                        NULL };
+                                        "math", NULL };
 
 bool rm_grader_canonical(const rm_grader *g, const char *bytes, size_t n, rm_text *out)
 {
@@ -26,6 +26,8 @@ bool rm_grader_canonical(const rm_grader *g, const char *bytes, size_t n, rm_tex
         return rm_choice_canonical(bytes, n, g->choices ? g->choices : "ABCDEFGHIJ", out);
     case RM_GRADE_EXPRESSION:
         return rm_expression_canonical(bytes, n, out);
+    case RM_GRADE_MATH:
+        return rm_math_canonical(bytes, n, out);
     case RM_GRADE_EXACT:
     case RM_GRADE_PATTERN:
         return rm_exact_canonical(bytes, n, g->fold_case, g->latex, out);

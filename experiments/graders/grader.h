@@ -15,7 +15,8 @@ typedef enum rm_grader_kind {
     RM_GRADE_EXACT,      /* text, white space and punctuation around it aside */
     RM_GRADE_CHOICE,     /* the letter of an option */
     RM_GRADE_PATTERN,    /* the reference is a regular expression for the whole answer */
-    RM_GRADE_EXPRESSION  /* arithmetic that uses given numbers once each to make a value */
+    RM_GRADE_EXPRESSION, /* arithmetic that uses given numbers once each to make a value */
+    RM_GRADE_MATH        /* formulas, sets, intervals, units: equal if proved equal (math.c) */
 } rm_grader_kind;
 
 extern const char *const rm_grader_names[]; /* in the order of the enum, NULL-terminated */
@@ -42,6 +43,7 @@ bool rm_numeric_correct(const char *answer, const char *reference, double tolera
 bool rm_exact_canonical(const char *bytes, size_t n, bool fold_case, bool latex, rm_text *out);
 bool rm_choice_canonical(const char *bytes, size_t n, const char *letters, rm_text *out);
 bool rm_expression_canonical(const char *bytes, size_t n, rm_text *out);
+bool rm_math_canonical(const char *bytes, size_t n, rm_text *out);
 
 /* The first number in bytes[0..n) at or after *at, as a reduced fraction where it fits 63 bits.
  * Moves *at past it and sets *start to its first byte (sign included). */

@@ -5,7 +5,7 @@
  *
  * Canonical form: the reduced fraction p/q; written as an integer if q = 1, as a finite decimal
  * if q has no prime factors but 2 and 5, else as "p/q". So 18, 18.00 and $18 are one answer, and
- * so are 0.75 and 3/4; "1,000" is a thousand, while "1,00" is 1 and something else. A percent sign
+ * so are 0.75 and 3/4; "1,000" and LaTeX's "1{,}000" are a thousand, while "1,00" is 1 and something else. A percent sign
  * is a unit like any other and is dropped: data sets write their references both ways. Numbers too
  * long for 63 bits are no answer. */
 #include "experiments/graders/grader.h"
@@ -93,6 +93,22 @@ void rm_fraction_text(rm_fraction f, rm_text *out)
 
 /* ---- finding -------------------------------------------------------------------------- */
 
+/* Length of a separator of thousands with its three digits behind it: "," or as LaTeX writes it,
+ * "{,}" and "\\,"; else 0. */
+static size_t separator_at(const char *s, size_t n, size_t i)
+{
+    static const char *const separators[] = { ",", "{,}", "\\," };
+    for (size_t k = 0; k < 3; k++) {
+        size_t length = strlen(separators[k]), rest = n - i;
+        const char *digits = s + i + length;
+        if (rest >= length + 3 && !memcmp(s + i, separators[k], length) && is_digit(digits[0])
+            && is_digit(digits[1]) && is_digit(digits[2])
+            && (rest == length + 3 || !is_digit(digits[3])))
+            return length;
+    }
+    return 0;
+}
+
 /* Digits with commas in groups of three: "1,234,567". Moves *at; false if too long. */
 static bool read_digits(const char *s, size_t n, size_t *at, int64_t *value)
 {
@@ -100,15 +116,15 @@ static bool read_digits(const char *s, size_t n, size_t *at, int64_t *value)
     bool commas = false, fits = true;
     int64_t v = 0;
     for (; i < n; i++) {
+        size_t separator = is_digit(s[i]) ? 0 : separator_at(s, n, i);
         if (is_digit(s[i])) {
             fits = fits && !__builtin_mul_overflow(v, INT64_C(10), &v)
                    && !__builtin_add_overflow(v, (int64_t)(s[i] - '0'), &v);
             group++;
-        } else if (s[i] == ',' && group > 0 && (commas ? group == 3 : group <= 3) && n - i > 3
-                   && is_digit(s[i + 1]) && is_digit(s[i + 2]) && is_digit(s[i + 3])
-                   && (n - i == 4 || !is_digit(s[i + 4]))) {
+        } else if (separator && group > 0 && (commas ? group == 3 : group <= 3)) {
             commas = true;
             group = 0;
+            i += separator - 1;
         } else {
             break;
         }

@@ -14,6 +14,7 @@ enum { MAX_NUMBERS = 8 };
 
 typedef struct options {
     char *path, *column;
+    rm_origin origin;
     int target;
     rm_csv csv;
     size_t at, rank; /* indices of the columns; rank SIZE_MAX if there is none */
@@ -23,6 +24,10 @@ typedef struct options {
 static const rm_key keys[] = {
     { "path", RM_KEY_STRING, FIELD(path), 0, 0, NULL,
       "the CSV file, relative to the configuration's folder (required)" },
+    { "source", RM_KEY_STRING, FIELD(origin.source), 0, 0, NULL,
+      "where to get the file, for those who do not have it" },
+    { "xxh3", RM_KEY_STRING, FIELD(origin.xxh3), 0, 0, NULL,
+      "XXH3-64 of the file's bytes, 16 hexadecimal digits: another file is refused" },
     { "column", RM_KEY_STRING, FIELD(column), 0, 0, NULL,
       "column of the numbers, separated by spaces (\"Puzzles\")" },
     { "target", RM_KEY_INT, FIELD(target), 1, 1000000, NULL, "what to make of them (24)" },
@@ -70,6 +75,8 @@ static rm_status open_task(rm_task *task, void *data, const rm_json *json, const
     uint64_t hash = 0;
     rm_status st = rm_csv_read(file, &o->csv, &hash, err);
     if (st)
+        return rm_origin_absent(&o->origin, file, st, err);
+    if ((st = rm_origin_check(&o->origin, file, hash, err)))
         return st;
     task->hash = rm_mix(task->hash, hash);
     if (o->csv.n_rows < 2)

@@ -1,99 +1,29 @@
-/* jsonl.c - problems from a file of records: one JSON object a line, or one array of objects.
+/* jsonl.c - problems from a file of records: one JSON object a line, one array of objects, or an object
+ * with such an array ("records").
  *
  *     { "kind": "jsonl", "path": "test.jsonl", "question": "question", "answer": "answer",
  *       "reference": "#### (.*)", "grader": "numeric" }
  *
  * `question` and `answer` name members, or are templates ("{Body}. {Question}"). `reference` is a
  * regular expression whose group 1 is the reference answer inside the answer text (the last match:
- * a solution ends in its result); without it all of the text is the reference. */
+ * a solution ends in its result); without it all of the text is the reference.
+ *
+ * `options` names a list of answers to choose from. They are shown below the question, "(A) ..." and so
+ * on, one a line; a reference that is a whole number counts them from 0. */
 #include "experiments/tasks/kinds.h"
 
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_RECORDS = 10000000 };
-
-/* ---- reading -------------------------------------------------------------------------- */
-
-static rm_status grow(rm_json ***list, int n)
-{
-    if (n & (n - 1)) /* capacity is the next power of two */
-        return RM_OK;
-    rm_json **larger = realloc(*list, (n ? 2 * (size_t)n : 1) * sizeof **list);
-    if (!larger)
-        return RM_E_MEMORY;
-    *list = larger;
-    return RM_OK;
-}
-
-static bool starts_with_bracket(const char *text, size_t n)
-{
-    size_t i = n >= 3 && !memcmp(text, "\xEF\xBB\xBF", 3) ? 3 : 0;
-    while (i < n && text[i] && strchr(" \t\r\n", text[i]))
-        i++;
-    return i < n && text[i] == '[';
-}
-
-rm_status rm_records_read(const char *file, rm_json ***records, int *n, bool *array,
-                          uint64_t *hash, rm_error *err)
-{
-    char *text;
-    size_t size, cursor = 0, line = 0;
-    rm_status st = rm_file_read(file, (size_t)1 << 30, &text, &size, err);
-    if (st)
-        return st;
-    rm_json **list = NULL;
-    int count = 0;
-    *hash = rm_hash_bytes(text, size);
-    *array = starts_with_bracket(text, size);
-    if (*array) {
-        if ((st = grow(&list, 0)))
-            rm_fail(err, st, "%s: out of memory for its records", file);
-        else if (!(st = rm_json_parse(text, size, file, 1, 0, &list[0], err)))
-            count = cJSON_GetArraySize(rm_json_root(list[0]));
-    }
-    while (!*array && !st) {
-        rm_json *json;
-        if ((st = rm_jsonl_next(text, size, file, &cursor, &line, &json, err)) || !json)
-            break;
-        if (count >= MAX_RECORDS || (st = grow(&list, count))) {
-            rm_json_free(json);
-            st = rm_fail(err, st ? st : RM_E_FORMAT, "%s: %s", file,
-                         st ? "out of memory for its records" : "more than 10 million records");
-            break;
-        }
-        list[count++] = json;
-    }
-    free(text);
-    if (!st && count == 0)
-        st = rm_fail(err, RM_E_FORMAT, "%s: holds no records; expected one JSON object a line",
-                     file);
-    if (st) {
-        for (int i = 0; i < (*array ? list && count : count); i++)
-            rm_json_free(list[i]);
-        free(list);
-        return st;
-    }
-    *records = list;
-    *n = count;
-    return RM_OK;
-}
-
-const cJSON *rm_records_at(rm_json *const *records, bool array, int index)
-{
-    return array ? cJSON_GetArrayItem(rm_json_root(records[0]), index)
-                 : rm_json_root(records[index]);
-}
-
 /* ---- the task ------------------------------------------------------------------------- */
 
+enum { MAX_OPTIONS = 26 };
+
 typedef struct options {
-    char *path, *question, *answer, *reference, *id, *level, *cluster;
-    rm_json **records;
-    const cJSON **items; /* [n]; an array's elements by index, which cJSON finds in linear time */
-    int n;
-    bool array;
+    char *path, *member, *question, *options, *answer, *reference, *id, *level, *cluster;
+    rm_origin origin;
+    rm_dataset records;
     rm_pattern *pattern;
 } options;
 
@@ -101,8 +31,16 @@ typedef struct options {
 static const rm_key keys[] = {
     { "path", RM_KEY_STRING, FIELD(path), 0, 0, NULL,
       "the file, relative to the configuration's folder (required)" },
+    { "source", RM_KEY_STRING, FIELD(origin.source), 0, 0, NULL,
+      "where to get the file, for those who do not have it" },
+    { "xxh3", RM_KEY_STRING, FIELD(origin.xxh3), 0, 0, NULL,
+      "XXH3-64 of the file's bytes, 16 hexadecimal digits: another file is refused" },
+    { "records", RM_KEY_STRING, FIELD(member), 0, 0, NULL,
+      "member that holds the list of problems, where the file is one object" },
     { "question", RM_KEY_STRING, FIELD(question), 0, 0, NULL,
       "field of the question, or a template of fields (\"question\")" },
+    { "options", RM_KEY_STRING, FIELD(options), 0, 0, NULL,
+      "field with the list of answers to choose from, shown as (A), (B), ... below the question" },
     { "answer", RM_KEY_STRING, FIELD(answer), 0, 0, NULL,
       "field of the reference solution, or a template (\"answer\")" },
     { "reference", RM_KEY_STRING, FIELD(reference), 0, 0, NULL,
@@ -124,11 +62,6 @@ static rm_status defaults(rm_format *format, void *data, rm_error *err)
     return RM_OK;
 }
 
-static const rm_json *document(const options *o, size_t index)
-{
-    return o->array ? o->records[0] : o->records[index];
-}
-
 static rm_status open_task(rm_task *task, void *data, const rm_json *json, const cJSON *object,
                            const char *path, rm_error *err)
 {
@@ -145,22 +78,15 @@ static rm_status open_task(rm_task *task, void *data, const rm_json *json, const
     char *file = rm_join_path(task->folder, o->path);
     if (!file)
         return rm_fail(err, RM_E_MEMORY, "out of memory for a task");
-    uint64_t hash = 0;
-    st = rm_records_read(file, &o->records, &o->n, &o->array, &hash, err);
+    st = rm_dataset_read(file, o->member, &o->origin, &o->records, err);
     free(file);
     if (st)
         return st;
-    task->hash = rm_mix(task->hash, hash);
-    if (!(o->items = malloc((size_t)o->n * sizeof *o->items)))
-        return rm_fail(err, RM_E_MEMORY, "out of memory for a task");
-    const cJSON *element = o->array ? rm_json_root(o->records[0])->child : NULL;
-    for (int i = 0; i < o->n; i++) {
-        o->items[i] = o->array ? element : rm_json_root(o->records[i]);
-        if (!cJSON_IsObject(o->items[i]))
-            return rm_json_fail(err, RM_E_FORMAT, document(o, (size_t)i), o->items[i],
-                                "a problem must be an object");
-        element = element ? element->next : NULL;
-    }
+    task->hash = rm_mix(task->hash, o->records.hash);
+    for (int i = 0; i < o->records.n; i++)
+        if (!cJSON_IsObject(o->records.items[i]))
+            return rm_json_fail(err, RM_E_FORMAT, rm_dataset_document(&o->records, (size_t)i),
+                                o->records.items[i], "a problem must be an object");
     return RM_OK;
 }
 
@@ -168,7 +94,7 @@ static rm_status open_task(rm_task *task, void *data, const rm_json *json, const
 static rm_status fill(const options *o, size_t index, const char *field, rm_draft *draft,
                       rm_text *out, rm_error *err)
 {
-    const rm_json *json = document(o, index);
+    const rm_json *json = rm_dataset_document(&o->records, index);
     if (strchr(field, '{')) {
         rm_error inner = { { 0 } };
         rm_draft fields = { .record = draft->record };
@@ -181,18 +107,49 @@ static rm_status fill(const options *o, size_t index, const char *field, rm_draf
     return RM_OK;
 }
 
+/* Shows the options below the question, and turns an answer that counts them into a letter. */
+static rm_status add_options(const options *o, size_t index, rm_draft *draft, rm_text *answer,
+                             rm_error *err)
+{
+    const cJSON *list = cJSON_GetObjectItemCaseSensitive(draft->record, o->options), *option;
+    const rm_json *json = rm_dataset_document(&o->records, index);
+    int n = cJSON_IsArray(list) ? cJSON_GetArraySize(list) : 0, i = 0;
+    if (n < 2 || n > MAX_OPTIONS)
+        return rm_json_fail(err, RM_E_FORMAT, json, list ? list : draft->record,
+                            "expected a list \"%s\" of 2 to %d options in this problem", o->options,
+                            MAX_OPTIONS);
+    cJSON_ArrayForEach(option, list) {
+        if (!cJSON_IsString(option))
+            return rm_json_fail(err, RM_E_FORMAT, json, option, "expected an option to be a text");
+        rm_text_printf(&draft->question, "\n(%c) %s", 'A' + i++, option->valuestring);
+    }
+    const cJSON *number = cJSON_GetObjectItemCaseSensitive(draft->record,
+                                                           o->answer ? o->answer : "answer");
+    if (cJSON_IsNumber(number)) {
+        double k = number->valuedouble;
+        if (!(k >= 0 && k < n) || k != (int)k)
+            return rm_json_fail(err, RM_E_FORMAT, json, number, "expected an answer from 0 to %d",
+                                n - 1);
+        rm_text_free(answer);
+        rm_text_printf(answer, "%c", 'A' + (int)k);
+    }
+    return RM_OK;
+}
+
 static rm_status make(const rm_task *task, const void *data, size_t index, uint32_t attempt,
                       rm_draft *draft, rm_error *err)
 {
     (void)task;
     (void)attempt;
     const options *o = data;
-    draft->record = o->items[index];
+    draft->record = o->records.items[index];
     rm_text answer = { 0 };
     rm_status st = fill(o, index, o->question ? o->question : "question", draft, &draft->question,
                         err);
     if (!st)
         st = fill(o, index, o->answer ? o->answer : "answer", draft, &answer, err);
+    if (!st && o->options)
+        st = add_options(o, index, draft, &answer, err);
     if (!st && o->id)
         st = fill(o, index, o->id, draft, &draft->id, err);
     if (st)
@@ -207,7 +164,7 @@ static rm_status make(const rm_task *task, const void *data, size_t index, uint3
     size_t start = 0, length = answer.length, end;
     if (o->pattern
         && !rm_pattern_find(o->pattern, text, answer.length, true, &start, &length, &end))
-        st = rm_json_fail(err, RM_E_FORMAT, document(o, index), draft->record,
+        st = rm_json_fail(err, RM_E_FORMAT, rm_dataset_document(&o->records, index), draft->record,
                           "the answer of this problem does not match \"%s\"", o->reference);
     else
         rm_text_add(&draft->reference, text + start, length);
@@ -220,16 +177,13 @@ done:
 
 static size_t count(const void *data)
 {
-    return (size_t)((const options *)data)->n;
+    return (size_t)((const options *)data)->records.n;
 }
 
 static void close_task(void *data)
 {
     options *o = data;
-    for (int i = 0; i < (o->array ? o->records != NULL : o->n); i++)
-        rm_json_free(o->records[i]);
-    free(o->records);
-    free(o->items);
+    rm_dataset_free(&o->records);
     rm_pattern_free(o->pattern);
 }
 

@@ -23,12 +23,40 @@ typedef struct rm_draft {
 void rm_draft_clear(rm_draft *);
 void rm_draft_free(rm_draft *);
 
+/* ---- dataset.c --------------------------------------------------------------------------- */
+
+/* Where a data file comes from, for people who do not have it yet: keys of every `path` and `file`. */
+typedef struct rm_origin {
+    char *source; /* address to get it from, or NULL */
+    char *xxh3;   /* XXH3-64 of its bytes, 16 hexadecimal digits, or NULL */
+} rm_origin;
+
+/* Rewrites the failure to open `file`: where to get it, what it must be and where it belongs.
+ * Returns `status`. */
+rm_status rm_origin_absent(const rm_origin *, const char *file, rm_status status, rm_error *err);
+/* Refuses a file whose bytes have another hash than the one stated. */
+rm_status rm_origin_check(const rm_origin *, const char *file, uint64_t hash, rm_error *err);
+
+/* The records of a file: one JSON object a line, one array of objects, or one object that holds such
+ * an array under the name `member` (NULL: none). */
+typedef struct rm_dataset {
+    rm_json **documents;   /* [n_documents], owned */
+    int n_documents;
+    const cJSON **items;   /* [n] into the documents */
+    int n;
+    uint64_t hash;         /* of the file's bytes */
+} rm_dataset;
+rm_status rm_dataset_read(const char *file, const char *member, const rm_origin *, rm_dataset *,
+                          rm_error *);
+/* The document that holds record i, for messages. */
+const rm_json *rm_dataset_document(const rm_dataset *, size_t i);
+void rm_dataset_free(rm_dataset *);
+
 /* Few-shot examples and how they are shown. */
 typedef struct rm_examples {
     rm_draft *items; /* `reference` holds the example's answer as it is shown */
     int n;
-    rm_json **records; /* lines that drafts point into */
-    int n_records;
+    rm_dataset records; /* what drafts point into */
     char *template, *separator;
 } rm_examples;
 
@@ -130,14 +158,6 @@ bool rm_record_field(const cJSON *record, const char *name, rm_text *);
 rm_status rm_task_chats_new(rm_task *, const rm_json *, const cJSON *object, const char *path,
                             rm_error *);
 void rm_task_chats_free(rm_task_chats *);
-
-/* ---- jsonl.c ----------------------------------------------------------------------------- */
-
-/* All records of a JSONL file, or of a file that is one JSON array; (*records)[n] malloc'd.
- * For an array there is one rm_json, records[0], whose root is the array (*array). */
-rm_status rm_records_read(const char *file, rm_json ***records, int *n, bool *array,
-                          uint64_t *hash, rm_error *);
-const cJSON *rm_records_at(rm_json *const *records, bool array, int index);
 
 /* ---- csv.c ------------------------------------------------------------------------------- */
 

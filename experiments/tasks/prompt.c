@@ -123,7 +123,8 @@ rm_status rm_prompt_render(const rm_task *task, const rm_draft *draft, rm_text *
 
 typedef struct few_shot {
     const cJSON *examples;
-    char *file, *question, *answer, *template, *separator;
+    char *file, *member, *question, *answer, *template, *separator;
+    rm_origin origin;
     int n;
     const cJSON *seed_item;
 } few_shot;
@@ -133,6 +134,10 @@ static const rm_key keys[] = {
     { "examples", RM_KEY_ANY, FIELD(examples), 0, 0, NULL,
       "list of objects with question and answer, and whatever else the template names" },
     { "file", RM_KEY_STRING, FIELD(file), 0, 0, NULL, "JSONL file to take examples from" },
+    { "source", RM_KEY_STRING, FIELD(origin.source), 0, 0, NULL, "where to get that file" },
+    { "xxh3", RM_KEY_STRING, FIELD(origin.xxh3), 0, 0, NULL, "XXH3-64 of its bytes" },
+    { "records", RM_KEY_STRING, FIELD(member), 0, 0, NULL,
+      "member that holds the list, where the file is one object" },
     { "question", RM_KEY_STRING, FIELD(question), 0, 0, NULL,
       "field or template of the question (\"question\")" },
     { "answer", RM_KEY_STRING, FIELD(answer), 0, 0, NULL,
@@ -151,9 +156,7 @@ void rm_examples_free(rm_examples *x)
     for (int i = 0; i < x->n; i++)
         rm_draft_free(&x->items[i]);
     free(x->items);
-    for (int i = 0; i < x->n_records; i++)
-        rm_json_free(x->records[i]);
-    free(x->records);
+    rm_dataset_free(&x->records);
     free(x->template);
     free(x->separator);
     *x = (rm_examples){ 0 };
@@ -189,10 +192,9 @@ static rm_status add_example(rm_task *task, const few_shot *f, const cJSON *reco
 }
 
 /* Chooses n of `total` records: the first, or a draw without replacement. */
-static rm_status add_from_file(rm_task *task, const few_shot *f, int total, bool array,
-                               const uint64_t *seed, rm_error *err)
+static rm_status add_from_file(rm_task *task, const few_shot *f, const uint64_t *seed, rm_error *err)
 {
-    int n = f->n ? f->n : 4;
+    int n = f->n ? f->n : 4, total = task->examples.records.n;
     if (n > total)
         return rm_fail(err, RM_E_ARGUMENT, "%d examples are wanted, but the file has %d", n, total);
     int *order = malloc((size_t)total * sizeof *order);
@@ -208,7 +210,7 @@ static rm_status add_from_file(rm_task *task, const few_shot *f, int total, bool
             order[i] = order[k];
             order[k] = t;
         }
-        st = add_example(task, f, rm_records_at(task->examples.records, array, order[i]), err);
+        st = add_example(task, f, task->examples.records.items[order[i]], err);
     }
     free(order);
     return st;
@@ -233,16 +235,12 @@ static rm_status read_examples(rm_task *task, const few_shot *f, const uint64_t 
     char *file = rm_join_path(task->folder, f->file);
     if (!file)
         return rm_fail(err, RM_E_MEMORY, "out of memory for few-shot examples");
-    int total = 0;
-    bool array = false;
-    uint64_t hash = 0;
-    rm_status st = rm_records_read(file, &task->examples.records, &total, &array, &hash, err);
+    rm_status st = rm_dataset_read(file, f->member, &f->origin, &task->examples.records, err);
     free(file);
     if (st)
         return st;
-    task->examples.n_records = array ? 1 : total;
-    task->hash = rm_mix(task->hash, hash);
-    return add_from_file(task, f, total, array, seed, err);
+    task->hash = rm_mix(task->hash, task->examples.records.hash);
+    return add_from_file(task, f, seed, err);
 }
 
 rm_status rm_examples_read(rm_task *task, const rm_json *json, const cJSON *object,

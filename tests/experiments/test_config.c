@@ -305,7 +305,9 @@ Test(config, hash_covers_what_changes_a_record)
 
 /* ---- files ------------------------------------------------------------------------------------------- */
 
-static const char *const shipped[] = { "tradeoff.json", "quick.json", "gsm8k.json", "game24.json" };
+static const char *const shipped[] = { "tradeoff.json", "quick.json", "gsm8k.json", "game24.json",
+                                       "gsm8k-chat.json", "svamp.json", "math500.json", "bbh.json",
+                                       "bbh-choice.json" };
 
 /* The experiments that ship are valid; those that need a data set say which file is missing. */
 Test(config, shipped_experiments)
@@ -337,7 +339,7 @@ Test(config, description)
     snprintf(hash, sizeof hash, "%016llx", (unsigned long long)item->prompt_hash);
     cr_expect_not_null(strstr(out.data, item->seen.prompt));
     cr_expect_not_null(strstr(out.data, hash));
-    cr_expect_not_null(strstr(out.data, "1 cells, 20 outcomes"), "%s", out.data);
+    cr_expect_not_null(strstr(out.data, "1 cell, 20 outcomes"), "%s", out.data);
     rm_text_free(&out);
     cr_assert_eq(rm_config_describe(c, NULL, 3, true, &out, &err), RM_OK);
     rm_json *json = NULL;

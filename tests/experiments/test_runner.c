@@ -95,8 +95,8 @@ Test(runner, solved_examples_are_computed_once_and_change_no_record)
     free(with);
     without = read_scratch("parts/manifest.json");
     with = read_scratch("whole/manifest.json");
-    cr_assert(strstr(without, "\"shared_prefixes\":[]") &&
-                  strstr(with, "\"shared_prefixes\":[{\"model\":\"thimble-s\",\"task\":\"jsonl\","
+    cr_assert(strstr(without, "\"shared_prefixes\": []") &&
+                  strstr(with, "\"shared_prefixes\": [\n    {\"model\":\"thimble-s\",\"task\":\"jsonl\","
                                "\"tokens\":"), "what no time holds is in the manifest: %s", with);
     free(without);
     free(with);
@@ -222,7 +222,7 @@ Test(runner, isa_of_the_file_and_of_the_command_line)
         run(text, dir, (rm_runner_options){ .threads = 1, .problems = 1 });
         snprintf(file, sizeof file, "%s/manifest.json", dir);
         char *manifest = read_scratch(file);
-        cr_expect(strstr(manifest, "\"isa\":\"portable\""), "%s", manifest);
+        cr_expect(strstr(manifest, "\"isa\": \"portable\""), "%s", manifest);
         free(manifest);
         rm_status status = try_run(text, dir, (rm_runner_options){ .threads = 1, .isa = "avx2" },
                                    NULL, &err);

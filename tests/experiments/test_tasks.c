@@ -317,6 +317,43 @@ Test(tasks, prompts)
     remove_temporary("p", folder);
 }
 
+/* Options below the question; references as numbers and as letters. */
+Test(tasks, multiple_choice)
+{
+    char folder[64];
+    static const char text[] =
+        "{\"made\": \"by hand\", \"list\": [\n"
+        "{\"question\": \"Which is even?\", \"o\": [\"7\", \"9\", \"12\"], \"answer\": 2},\n"
+        "{\"question\": \"Which is odd?\", \"o\": [\"7\", \"8\"], \"answer\": \"A\"}]}";
+    static const struct { const char *text, *answer; bool correct; } cases[] = {
+        { "7 and 9 are odd. The answer is (C).", "C", true }, { "\\boxed{C}", "C", true },
+        { "Option c: 12", "C", true }, { "The answer is (B).", "B", false },
+        { "I cannot say", NULL, false },
+    };
+    write_temporary("p", text, sizeof text - 1, folder);
+    rm_task *task = must_open(folder, "{\"kind\": \"jsonl\", \"path\": \"p\", \"records\": \"list\","
+                                      " \"options\": \"o\", \"grader\": \"choice\"}");
+    remove_temporary("p", folder);
+    const rm_item *item = item_of(task, 0);
+    cr_expect_eq(rm_task_count(task), 2);
+    cr_expect_str_eq(item->seen.prompt, "Question: Which is even?\n(A) 7\n(B) 9\n(C) 12\nAnswer:");
+    cr_expect_str_eq(item->reference, "C");
+    cr_expect_str_eq(item_of(task, 1)->reference, "A");
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        rm_error err = { { 0 } };
+        char *answer;
+        bool correct;
+        cr_assert_eq(rm_task_grade(task, item, cases[i].text, false, &answer, &correct, &err), RM_OK);
+        cr_expect_eq(correct, cases[i].correct, "%s", cases[i].text);
+        if (cases[i].answer)
+            cr_expect_str_eq(answer, cases[i].answer, "%s", cases[i].text);
+        else
+            cr_expect_null(answer);
+        free(answer);
+    }
+    rm_task_free(task);
+}
+
 /* ---- bad input -------------------------------------------------------------------------------------- */
 
 static const struct refusal {
@@ -360,6 +397,19 @@ static const struct refusal {
     { "{\"kind\": \"jsonl\", \"path\": \"p\", \"few_shot\": {\"file\": \"p\", \"n\": 2}}", "but the file has 1", "{\"question\": \"a\", \"answer\": 1}\n" },
     { "{\"kind\": \"jsonl\", \"path\": \"p\", \"few_shot\": {\"examples\": [{\"question\": 1}]}}", "no text or number \"answer\"", "{\"question\": \"a\", \"answer\": 1}\n" },
     { "{\"kind\": \"jsonl\", \"path\": \"p\", \"grader\": \"pattern\"}", "pattern", "{\"question\": \"a\", \"answer\": \"(\"}\n" },
+    { "{\"kind\": \"jsonl\", \"path\": \"absent\", \"source\": \"http://x/y\", \"xxh3\": \"0123456789abcdef\"}", "absent is not there (or cannot be read): get it from http://x/y and put it there; its XXH3 (xxhsum -H3) must be 0123456789abcdef", NULL },
+    { "{\"kind\": \"jsonl\", \"path\": \"p\", \"xxh3\": \"0123456789abcdef\"}", "p is not the file that this experiment was written for: its XXH3 is ", "{\"question\": \"a\", \"answer\": 1}\n" },
+    { "{\"kind\": \"jsonl\", \"path\": \"p\", \"xxh3\": \"123\"}", "expected 16 hexadecimal digits", "{\"question\": \"a\", \"answer\": 1}\n" },
+    { "{\"kind\": \"jsonl\", \"path\": \"p\", \"xxh3\": \"0x23456789abcdef\"}", "expected 16 hexadecimal digits", "{\"question\": \"a\", \"answer\": 1}\n" },
+    { "{\"kind\": \"game24\", \"path\": \"absent\", \"source\": \"http://x/y\"}", "get it from http://x/y and put it there", NULL },
+    { "{\"kind\": \"game24\", \"path\": \"p\", \"xxh3\": \"0123456789abcdef\"}", "expected 0123456789abcdef", "Puzzles\n1 2 3 4\n" },
+    { "{\"kind\": \"jsonl\", \"path\": \"p\", \"few_shot\": {\"file\": \"absent\", \"source\": \"http://x/y\"}}", "get it from http://x/y", "{\"question\": \"a\", \"answer\": 1}\n" },
+    { "{\"kind\": \"jsonl\", \"path\": \"p\", \"records\": \"list\"}", "expected an object with the list \"list\"", "{\"examples\": []}\n" },
+    { "{\"kind\": \"jsonl\", \"path\": \"p\", \"records\": \"list\"}", "expected an object with the list \"list\"", "[1]\n" },
+    { "{\"kind\": \"jsonl\", \"path\": \"p\", \"records\": \"list\"}", "holds no records", "{\"list\": []}\n" },
+    { "{\"kind\": \"jsonl\", \"path\": \"p\", \"options\": \"o\"}", "expected a list \"o\" of 2 to 26 options", "{\"question\": \"a\", \"answer\": 1, \"o\": [\"x\"]}\n" },
+    { "{\"kind\": \"jsonl\", \"path\": \"p\", \"options\": \"o\"}", "expected an option to be a text", "{\"question\": \"a\", \"answer\": 1, \"o\": [\"x\", 2]}\n" },
+    { "{\"kind\": \"jsonl\", \"path\": \"p\", \"options\": \"o\"}", "expected an answer from 0 to 1", "{\"question\": \"a\", \"answer\": 2, \"o\": [\"x\", \"y\"]}\n" },
     { "{\"kind\": \"game24\"}", "needs \"path\"", NULL },
     { "{\"kind\": \"game24\", \"path\": \"p\"}", "is empty", "" },
     { "{\"kind\": \"game24\", \"path\": \"p\"}", "no rows", "Puzzles\n" },
@@ -477,6 +527,56 @@ Test(tasks, game24)
     cr_expect_eq(rm_task_count(task), 100);
     cr_expect_str_eq(item_of(task, 0)->seen.id, "901");
     rm_task_free(task);
+}
+
+/* The experiments that ship and need files: their tasks open, where the files are, with the hashes
+ * that they state and as many problems as their authors published. */
+Test(tasks, shipped_experiments)
+{
+    static const struct { const char *file; size_t n[10]; } files[] = {
+        { "gsm8k.json", { 1319 } }, { "gsm8k-chat.json", { 1319 } }, { "svamp.json", { 1000 } },
+        { "math500.json", { 500 } }, { "game24.json", { 100 } },
+        { "bbh.json", { 250, 250, 250, 250, 250, 250, 250 } },
+        { "bbh-choice.json", { 250, 250, 250, 250, 250, 250, 250, 250, 250, 146 } },
+    };
+    int n_absent = 0;
+    for (size_t i = 0; i < COUNT(files); i++) {
+        char path[1024], folder[64], link[128], *text;
+        size_t n, k = 0;
+        rm_error err = { { 0 } };
+        rm_json *json;
+        snprintf(path, sizeof path, "%s/experiments/%s", RM_SOURCE_DIR, files[i].file);
+        cr_assert_eq(rm_file_read(path, 1 << 20, &text, &n, &err), RM_OK, "%s", err.text);
+        cr_assert_eq(rm_json_parse(text, n, files[i].file, 1, RM_JSON_COMMENTS, &json, &err), RM_OK,
+                     "%s", err.text);
+        free(text);
+        write_temporary("x", "", 0, folder); /* a folder in which "data" is the data folder */
+        snprintf(link, sizeof link, "%s/data", folder);
+        char *real = realpath(data_folder(), NULL);
+        cr_assert_eq(symlink(real ? real : "/nowhere", link), 0);
+        free(real);
+        const cJSON *object;
+        cJSON_ArrayForEach(object, cJSON_GetObjectItem(rm_json_root(json), "tasks")) {
+            rm_task *task = NULL;
+            rm_status st = rm_task_new(json, object, folder, "tasks", &task, &err);
+            if (st == RM_E_IO) {
+                cr_expect_not_null(strstr(err.text, "get it from https://"), "%s", err.text);
+                n_absent++;
+            } else {
+                cr_assert_eq(st, RM_OK, "%s: %s", files[i].file, err.text);
+                cr_assert(k < COUNT(files[i].n));
+                cr_expect_eq(rm_task_count(task), files[i].n[k], "%s: %zu", files[i].file,
+                             rm_task_count(task));
+                rm_task_free(task);
+            }
+            k++;
+        }
+        rm_json_free(json);
+        unlink(link);
+        remove_temporary("x", folder);
+    }
+    if (n_absent)
+        cr_skip_test("%d data files are not in %s", n_absent, data_folder());
 }
 
 /* One file each of the shapes there are: an array of objects, LaTeX answers, letters. */

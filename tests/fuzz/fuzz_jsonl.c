@@ -63,7 +63,7 @@ static void fuzz_answers(const char *text)
 {
     static const char *const rules[] = { "####", "answer is", "answer:", "option", "boxed",
                                          "number", "last number", "last line", "all" };
-    for (int kind = RM_GRADE_NUMERIC; kind <= RM_GRADE_EXPRESSION; kind++)
+    for (int kind = RM_GRADE_NUMERIC; kind <= RM_GRADE_MATH; kind++)
         for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
             rm_grader g = { .kind = kind, .latex = i % 2, .fold_case = i % 3 == 0 };
             rm_extractor x = { .open = "<think>", .close = "</think>", .in_thought = i % 2 };

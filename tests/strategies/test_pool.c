@@ -161,10 +161,12 @@ static const struct {
 } marks[] = {
     { "greedy", "", false, false, false, RM_NEEDS_SAMPLES },
     { "sampling", "", true, false, false, RM_NEEDS_SAMPLES },
-    { "best-of-n", "", true, false, false, RM_NEEDS_SAMPLES },
+    { "best-of-n", "", true, false, false, RM_NEEDS_SAMPLES | RM_NEEDS_LOGPROBS },
+    { "best-of-n", "score=agreement", true, false, false, RM_NEEDS_SAMPLES },
     { "best-of-n", "score=verifier", true, true, false, RM_NEEDS_SAMPLES | RM_NEEDS_VERIFIER },
     { "best-of-n", "score=oracle", true, false, true, RM_NEEDS_SAMPLES },
     { "self-consistency", "", true, false, false, RM_NEEDS_SAMPLES },
+    { "self-consistency", "weight=prob", true, false, false, RM_NEEDS_SAMPLES | RM_NEEDS_LOGPROBS },
     { "beam", "", false, false, false, RM_NEEDS_TOP | RM_NEEDS_FORK },
     { "ensemble-vote", "", false, false, false, RM_NEEDS_SAMPLES },
     { "ensemble-token", "", false, false, false, RM_NEEDS_SAMPLES | RM_NEEDS_ONE_VOCABULARY },
@@ -172,9 +174,10 @@ static const struct {
       RM_NEEDS_SAMPLES | RM_NEEDS_ONE_VOCABULARY },
     { "ensemble-token", "num_beams=2", false, false, false,
       RM_NEEDS_TOP | RM_NEEDS_FORK | RM_NEEDS_ONE_VOCABULARY },
-    { "mcts", "", false, false, false, RM_NEEDS_SAMPLES | RM_NEEDS_FORK | RM_NEEDS_STEPS },
+    { "mcts", "", false, false, false,
+      RM_NEEDS_SAMPLES | RM_NEEDS_FORK | RM_NEEDS_STEPS | RM_NEEDS_LOGPROBS },
     { "mcts", "score=verifier", false, true, false,
-      RM_NEEDS_SAMPLES | RM_NEEDS_FORK | RM_NEEDS_STEPS | RM_NEEDS_VERIFIER },
+      RM_NEEDS_SAMPLES | RM_NEEDS_FORK | RM_NEEDS_STEPS | RM_NEEDS_VERIFIER | RM_NEEDS_LOGPROBS },
 };
 
 Test(marks, of_every_strategy)
