@@ -33,9 +33,10 @@ set(THREADS_PREFER_PTHREAD_FLAG ON)
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
-set(RM_ENGINE_LIBRARIES Threads::Threads PkgConfig::PCRE2 m) # m: fma, exact by definition
+set(RM_ENGINE_LIBRARIES Threads::Threads PkgConfig::PCRE2 PkgConfig::CJSON PkgConfig::UTF8PROC m) # m: fma, exact by definition
+pkg_check_modules(CJSON REQUIRED IMPORTED_TARGET libcjson)
+pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
 if(NOT RM_ENGINE_ONLY)
-  pkg_check_modules(CJSON REQUIRED IMPORTED_TARGET libcjson)
   pkg_check_modules(CURL REQUIRED IMPORTED_TARGET libcurl)
   pkg_check_modules(SQLITE REQUIRED IMPORTED_TARGET sqlite3)
   pkg_check_modules(PLPLOT REQUIRED IMPORTED_TARGET plplot)

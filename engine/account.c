@@ -10,6 +10,9 @@
  *   flops     rows * flops_per_token + distributions * flops_output
  *             + sum over rows of positions looked at * flops_per_position
  *
+ * Under a sliding window a row looks at the window only; the cache is counted as if all of it were
+ * read, as it is held.
+ *
  * A round counts as a dependent forward pass if any row is evaluated in it. So the account is the
  * same whether a prompt is evaluated first and forked, or sampled from at once. Nothing here
  * knows about batches, pages, prefixes or suspension. */
@@ -138,7 +141,7 @@ rm_cost rm_cost_of_samples(const rm_model *model, int n_prompt, const int *n_gen
     rm_cost cost = { .wall_ms = NAN, .ttft_ms = NAN, .load = NAN, .energy_j = NAN };
     if (model->served)
         return cost_of_served(n_generated, n);
-    int longest = 0;
+    int longest = 0, window = model->weights->info.window;
     int drawn = 0; /* samples with a token at all */
     uint64_t prompt = (uint64_t)n_prompt, own = 0;
     for (int i = 0; i < n; i++) {
@@ -149,7 +152,7 @@ rm_cost rm_cost_of_samples(const rm_model *model, int n_prompt, const int *n_gen
         own += rows;
         cost.generated_tokens += rows + 1;
         usage.outputs += rows;
-        usage.looked += rows * prompt + rows * (rows + 1) / 2;
+        usage.looked += rm_positions_looked(prompt, rows, window);
         if (n_generated[i] > longest)
             longest = n_generated[i];
     }
@@ -159,7 +162,7 @@ rm_cost rm_cost_of_samples(const rm_model *model, int n_prompt, const int *n_gen
     usage.prompt_tokens = prompt;
     usage.rows = prompt + own;
     usage.outputs++;
-    usage.looked += prompt * (prompt + 1) / 2;
+    usage.looked += rm_positions_looked(0, prompt, window);
     usage.body_rounds = usage.output_rounds = (uint64_t)longest;
     usage.kv_positions = prompt;
     /* Round t reads the prompt and what the samples still running have drawn: t rows each. A

@@ -10,4 +10,14 @@ rm_status rm_account_prompt(rm_run *, const rm_path *, rm_error *);
 /* One round is over: every `body` and `output` mark becomes a round's reading. */
 void rm_account_round(rm_run *);
 
+/* Positions that rows before .. before + n - 1 of a sequence look at together: each its own and
+ * all earlier ones, or the last `window` of them if window > 0. */
+static inline uint64_t rm_positions_looked(uint64_t before, uint64_t n, int window)
+{
+    uint64_t whole = n, most = window > 0 ? (uint64_t)window : UINT64_MAX;
+    if (before + n > most)
+        whole = before < most ? most - before : 0;
+    return whole * before + whole * (whole + 1) / 2 + (n - whole) * most;
+}
+
 #endif

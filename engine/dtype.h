@@ -1,9 +1,10 @@
-/* dtype.h - the four value types that matrices come in, and exact conversions between them.
+/* dtype.h - the value types that matrices come in, and exact conversions between them.
  *
  *   f32    IEEE binary32
  *   f16    IEEE binary16: 1 sign, 5 exponent (bias 15), 10 mantissa bits; subnormals used
  *   bf16   the upper 16 bits of a binary32: 1 sign, 8 exponent, 7 mantissa bits
  *   q8_0   blocks of 32 values: one f16 scale d, then 32 signed bytes q; value i is d * q[i]
+ *   q4_0 and the other quantised types, which are read and never written: blocks.h
  *
  * Widening is exact. Narrowing rounds to nearest, ties to even, keeps infinities, and makes
  * every NaN a quiet one; f16 overflows to infinity as IEEE 754 says. All of it is integer
@@ -11,6 +12,7 @@
 #ifndef RM_ENGINE_DTYPE_H
 #define RM_ENGINE_DTYPE_H
 
+#include "engine/blocks.h"
 #include "engine/ops.h"
 
 #include <assert.h>
@@ -112,33 +114,30 @@ static inline void rm_q8_quantize(const float x[RM_Q8_BLOCK], rm_q8_block *block
     }
 }
 
-/* Bytes of n consecutive values; n is a multiple of 32 for q8_0. */
+/* Bytes of n consecutive values, whole blocks of them. */
 static inline size_t rm_dtype_bytes(rm_dtype type, size_t n)
 {
-    switch (type) {
-    case RM_F32: return n * 4;
-    case RM_F16:
-    case RM_BF16: return n * 2;
-    case RM_Q8_0: return n / RM_Q8_BLOCK * sizeof(rm_q8_block);
-    case RM_DTYPE_COUNT: break;
-    }
-    assert(type < RM_DTYPE_COUNT);
-    return 0;
+    return n / rm_block_values(type) * rm_block_bytes(type);
 }
 
 static inline const char *rm_dtype_name(rm_dtype type)
 {
-    static const char *const names[] = { "f32", "f16", "bf16", "q8_0" };
+    static const char *const names[] = { "f32", "f16", "bf16", "q8_0", "q4_0", "q4_1",
+                                         "q5_0", "q5_1", "q4_k", "q5_k", "q6_k" };
+    static_assert(sizeof names / sizeof *names == RM_DTYPE_COUNT, "a name for each type");
     assert((unsigned)type < RM_DTYPE_COUNT);
     return names[type];
 }
 
-/* Widens n values (a multiple of 32 for q8_0) to f32, exactly except that d * q rounds once. */
+/* Widens n values (whole blocks of them) to f32, exactly except that d * q rounds once, and as
+ * blocks.h says. */
 static inline void rm_dtype_widen(rm_dtype type, const void *from, size_t n, float *to)
 {
     const unsigned char *bytes = from;
     if (type == RM_F32) {
         memcpy(to, bytes, n * sizeof *to);
+    } else if (type > RM_Q8_0) {
+        rm_blocks_widen(type, from, n, to);
     } else if (type == RM_Q8_0) {
         for (size_t b = 0; b < n / RM_Q8_BLOCK; b++) {
             rm_q8_block block;
@@ -156,10 +155,11 @@ static inline void rm_dtype_widen(rm_dtype type, const void *from, size_t n, flo
     }
 }
 
-/* Narrows n values (a multiple of 32 for q8_0). */
+/* Narrows n values (a multiple of 32 for q8_0) to f32, f16, bf16 or q8_0. */
 static inline void rm_dtype_narrow(rm_dtype type, const float *from, size_t n, void *to)
 {
     unsigned char *bytes = to;
+    assert(type <= RM_Q8_0);
     if (type == RM_F32) {
         memcpy(bytes, from, n * sizeof *from);
     } else if (type == RM_Q8_0) {

@@ -196,7 +196,8 @@ rm_status rm_model_adopt(rm_engine *engine, rm_weights *weights, rm_model **out,
                           .n_kv_heads = info->n_kv_heads,
                           .head_dim = info->head_dim,
                           .page_positions = engine->options.page_positions,
-                          .type = weights->kv_type };
+                          .type = weights->kv_type,
+                          .window = info->window };
     rm_kv *kv;
     status = engine->ops->kv_new(engine->backend, &shape, &weights->rope, info->n_ctx, &kv, err);
     if (status) {

@@ -94,13 +94,15 @@ typedef struct rm_model_options {
 
 typedef struct rm_model_info {
     const char *name;          /* general.name of the file, else its file name; lives with the model */
-    const char *file, *arch;   /* path as opened; "llama" */
+    const char *file, *arch;   /* path as opened; "llama", "mistral", "qwen2", "qwen3" */
     char hash[33];             /* XXH3-128 of the file's bytes, hexadecimal */
     uint64_t id;               /* hash of content, compute and KV type: enters the random stream */
-    const char *weight_type;   /* type of most weights: "f32", "f16", "bf16", "q8_0" */
+    const char *weight_type;   /* type of most weights: "f32", "f16", "bf16", "q8_0", "q4_k", ... */
+    const char *weight_types;  /* all types by their share of bytes: "q4_k 81%, q6_k 19%" */
     const char *compute, *kv;
     const char *tokenizer;     /* "bpe" or "sentencepiece" */
     int n_layers, n_embd, n_heads, n_kv_heads, head_dim, n_ff, n_vocab, n_ctx;
+    int window;            /* positions that attention sees, the row's own included; 0: all */
     double rope_theta, norm_eps;
     bool tied;                 /* the output matrix is the embedding */
     uint64_t n_params;
@@ -117,7 +119,9 @@ typedef struct rm_model_info {
     int32_t value_good, value_bad; /* -1: none. A model that judges texts: after one,
                                   p(good) / (p(good) + p(bad)) says how probably it ends right */
     bool add_bos;
-    const char *chat_template; /* tokenizer.chat_template, a Jinja2 program; NULL: none */
+    const char *chat_template; /* a Jinja2 program as the file has it, or NULL; lives with the model */
+    const char *sampling;      /* what the model's makers sample with, "temperature 0.6, top_p 0.95",
+                                  or NULL; said here, never applied */
     bool served;               /* elsewhere (rm_service): sizes, types and FLOPs above are unknown, 0 */
 } rm_model_info;
 
@@ -139,13 +143,17 @@ RM_API rm_status rm_tokenize(const rm_model *, const char *text, size_t n_bytes,
 
 /* A rendered chat prompt to tokens. Special tokens written out become their ids, except where
  * plain[i] ([n_bytes], or NULL: nowhere) says that byte i is mere text; no BOS is put in front:
- * chat templates write it themselves. Errors and *tokens as above. */
+ * chat templates write it themselves. With `plain` the text is taken as it is written, also where
+ * the vocabulary asks for Unicode's form NFC: composing would move the bytes that `plain` counts.
+ * Errors and *tokens as above. */
 RM_API rm_status rm_tokenize_rendered(const rm_model *, const char *text, const char *plain,
                                       size_t n_bytes, int32_t **tokens, int *n_tokens, rm_error *);
 
 /* Appends the text of tokens to `text`. Special tokens are written out if `special`, else
  * dropped. Every byte sequence round-trips: rm_detokenize(rm_tokenize(s)) == s for valid UTF-8,
- * apart from the leading space that SentencePiece adds and this removes again. */
+ * apart from the leading space that SentencePiece adds and this removes again (where a tokenizer.json
+ * says Metaspace it joins a space that was there), and from Unicode's form NFC where the vocabulary
+ * asks for it. */
 RM_API void rm_detokenize(const rm_model *, const int32_t *tokens, int n_tokens, bool special,
                           rm_text *text);
 
@@ -155,7 +163,7 @@ RM_API const char *rm_token_bytes(const rm_model *, int32_t token, size_t *n_byt
 /* RM_OK if token ids mean the same in both, else RM_E_ARGUMENT naming the first difference. */
 RM_API rm_status rm_model_same_vocabulary(const rm_model *, const rm_model *, rm_error *);
 
-/* A tokenizer by itself, from a GGUF file with or without tensors: the same promises as the
+/* A tokenizer by itself, from a GGUF file with or without tensors or a Hugging Face folder: the same promises as the
  * functions above (rm_tokenizer_encode is rm_tokenize, rm_tokenizer_decode rm_detokenize). */
 typedef struct rm_tokenizer rm_tokenizer;
 

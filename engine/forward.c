@@ -3,9 +3,12 @@
  * The model, as llama has it (Touvron et al. 2023, arXiv:2302.13971), on R rows:
  *
  *     x = embedding[token]
- *     each layer:  x += Wo attention(rope(Wqkv rms(x)))         grouped-query attention
+ *     each layer:  x += Wo attention(rope(Wqkv rms(x) + b))     grouped-query attention
  *                  x += Wdown (silu(Wgate rms(x)) * Wup rms(x))
  *     logits = Wout rms(x)                                      for rows that want them
+ *
+ * and its relatives: qwen2 has the biases b, qwen3 normalises each head's queries and keys before
+ * they are rotated, mistral's attention sees the last positions only (the cache knows how many).
  *
  * Only the rows that want a distribution or leave a tip pass the final norm, and only those that
  * want a distribution meet the output matrix: in a prefill that is one row of hundreds. */
@@ -367,7 +370,7 @@ static void enqueue_layers(rm_model *model)
     const rm_rows *in = &model->rows;
     rm_kv *kv = model->pool.kv;
     float eps = (float)weights->info.norm_eps;
-    int R = in->n, H = weights->info.n_heads;
+    int R = in->n, H = weights->info.n_heads, G = weights->info.n_kv_heads;
 
     model->batch = (rm_batch){ .n_rows = R,
                                .n_seqs = in->n_seqs,
@@ -381,6 +384,10 @@ static void enqueue_layers(rm_model *model)
         const rm_layer *layer = &weights->layers[l];
         ops->rms_norm(backend, model->norm, model->x, layer->attn_norm, eps, R);
         ops->matmul(backend, model->qkv, model->norm, layer->qkv, R); /* [R, (H+2G)C] */
+        if (layer->q_norm) {
+            ops->head_norm(backend, model->qkv, layer->q_norm, eps, 0, H, R);
+            ops->head_norm(backend, model->qkv, layer->k_norm, eps, H, G, R);
+        }
         ops->rope_store(backend, model->qkv, kv, l, H);
         ops->attention(backend, model->attended, model->qkv, kv, l, H); /* [R, HC] */
         ops->matmul_add(backend, model->x, model->attended, layer->attn_out, R);

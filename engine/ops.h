@@ -15,7 +15,9 @@
  *   attention   the cache is cut into chunks of RM_CHUNK positions from position 0; for each
  *               chunk (max, sum, output) follow from the query and the chunk alone; chunks merge
  *               in ascending order, in prefill and in decode alike; over a bf16 cache the
- *               query and the exponentials are rounded to bf16 as well
+ *               query and the exponentials are rounded to bf16 as well; under a sliding window the
+ *               chunk in which a query's first position lies is computed over those of its
+ *               positions that the query sees, counted from the first of them
  *   softmax     one fixed order; our own exp; no libm on the way to a record
  *
  * Dimension letters, used throughout the engine:
@@ -38,14 +40,18 @@ typedef struct rm_weight rm_weight;   /* one or several stacked matrices, device
 typedef struct rm_kv rm_kv;           /* a pool of KV pages of one model */
 
 /* How values are stored in a file or in memory. */
-typedef enum rm_dtype { RM_F32, RM_F16, RM_BF16, RM_Q8_0, RM_DTYPE_COUNT } rm_dtype;
+typedef enum rm_dtype {
+    RM_F32, RM_F16, RM_BF16, RM_Q8_0,
+    RM_Q4_0, RM_Q4_1, RM_Q5_0, RM_Q5_1, RM_Q4_K, RM_Q5_K, RM_Q6_K, /* read only: blocks.h */
+    RM_DTYPE_COUNT
+} rm_dtype;
 
 /* What the inputs of matrix products are rounded to; accumulation is f32 (exact int32 within a
  * block for Q8). Part of the bit contract, recorded in every manifest. */
 typedef enum rm_compute { RM_COMPUTE_F32, RM_COMPUTE_BF16, RM_COMPUTE_Q8 } rm_compute;
 
-/* A matrix as it lies in a mapped file: row-major [n_out, n_in], rows contiguous, Q8_0 in
- * blocks of 32 along n_in (f16 scale, 32 int8). The backend may read it in place for as long as
+/* A matrix as it lies in a mapped file: row-major [n_out, n_in], rows contiguous, quantised
+ * types in blocks along n_in (Q8_0: 32 of them, an f16 scale and 32 int8; blocks.h). The backend may read it in place for as long as
  * the weight lives, or pack a copy. */
 typedef struct rm_matrix {
     rm_dtype type;
@@ -66,12 +72,14 @@ typedef struct rm_rope {
     double theta;        /* frequency base; angle of pair i at position p: p * theta^(-2i/n_dims) */
     double scale;        /* positions are multiplied by it (linear scaling); 1 for none */
     const float *factors;/* [n_dims/2] divisors of the frequencies, or NULL (llama3, yarn) */
+    double magnitude;    /* cosines and sines are multiplied by it (yarn); 0: 1 */
 } rm_rope;
 
 typedef struct rm_kv_shape {
     int n_layers, n_kv_heads, head_dim;
     int page_positions;  /* 16, 32 or 64: divides RM_CHUNK */
     rm_dtype type;       /* RM_F32, RM_BF16 */
+    int window;          /* a query sees its own and the window - 1 positions before; 0: all */
 } rm_kv_shape;
 
 /* One forward pass over R rows. A row is one token of one sequence; the rows of a sequence are
@@ -103,7 +111,8 @@ typedef struct rm_ops {
 
     /* Stacks n matrices of equal n_in one above the other (q over k over v; gate over up) into
      * one weight. `bias` is NULL or [n] pointers to f32 vectors (each NULL or [n_out]). `compute`
-     * RM_COMPUTE_Q8 needs Q8_0 matrices; F32 takes any type exactly widened (Q8_0 dequantised);
+     * RM_COMPUTE_Q8 needs quantised matrices (stacks that a backend cannot pack for it are computed
+     * in F32); F32 takes any type exactly widened (blocks dequantised);
      * BF16 takes any, rounding to nearest even those that are wider. */
     rm_status (*weight_new)(rm_backend *, const rm_matrix *, const float *const *bias, int n,
                             rm_compute, rm_weight **, rm_error *);
@@ -140,9 +149,13 @@ typedef struct rm_ops {
     void (*matmul)(rm_backend *, rm_tensor *y, const rm_tensor *x, const rm_weight *w, int rows);
     void (*matmul_add)(rm_backend *, rm_tensor *y, const rm_tensor *x, const rm_weight *w, int rows); /* y += */
     void (*swiglu)(rm_backend *, rm_tensor *y, const rm_tensor *x, const rm_weight *gate_up, int rows); /* y = silu(gate x) * up x */
+    /* rms_norm of each of n heads of w's length by itself, in place: heads first .. first + n - 1
+     * of every row of y (qwen3 normalises queries and keys so before rotating them). */
+    void (*head_norm)(rm_backend *, rm_tensor *y, const rm_weight *w, float eps, int first, int n, int rows);
     /* qkv is [R, (H + 2G) C]: rotates q and k in place, stores k and v of each row in its page. */
     void (*rope_store)(rm_backend *, rm_tensor *qkv, rm_kv *, int layer, int n_heads);
-    /* y[R, H C] = softmax(q k^T / sqrt(C)) v over positions 0 .. the row's own. */
+    /* y[R, H C] = softmax(q k^T / sqrt(C)) v over positions 0 .. the row's own, or the last
+     * `window` of them. */
     void (*attention)(rm_backend *, rm_tensor *y, const rm_tensor *qkv, rm_kv *, int layer, int n_heads);
     /* y[to[i]] = x[from[i]] for i < n (index arrays live until flush). */
     void (*copy_rows)(rm_backend *, rm_tensor *y, const int32_t *to, const rm_tensor *x, const int32_t *from, int n);

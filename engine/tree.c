@@ -1,6 +1,7 @@
 /* tree.c - paths, nodes and tips (tree.h). */
 #include "engine/tree.h"
 
+#include "engine/account.h"
 #include "engine/run.h"
 
 #include <assert.h>
@@ -57,7 +58,8 @@ void rm_path_advance(rm_path *path, int n)
         return;
     assert(n <= rm_path_pending(path) && node && node->references == 1);
     usage->rows += (uint64_t)n;
-    usage->looked += (uint64_t)n * (uint64_t)path->evaluated + (uint64_t)n * ((uint64_t)n + 1) / 2;
+    usage->looked += rm_positions_looked((uint64_t)path->evaluated, (uint64_t)n,
+                                         path->model->weights->info.window);
     usage->held += (uint64_t)n;
     if (path->active)
         usage->active += (uint64_t)n;

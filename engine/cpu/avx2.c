@@ -7,6 +7,8 @@
 
 #include "engine/cpu/kernels.inc"
 
+#include "engine/cpu/blocks.inc"
+
 #include "engine/cpu/attention.inc"
 
 #include "engine/cpu/rowpick.inc"
@@ -27,6 +29,7 @@ const cpu_isa cpu_avx2 = {
     .name = "avx2",
     .available = available,
     .rows = &row_kernels,
+    .blocks = kernel_blocks,
     KERNELS,
 };
 #endif

@@ -6,6 +6,8 @@
 
 #include "engine/cpu/kernels.inc"
 
+#include "engine/cpu/blocks.inc"
+
 #include "engine/cpu/attention.inc"
 
 #include "engine/cpu/rowpick.inc"
@@ -21,6 +23,7 @@ const cpu_isa cpu_avx512 = {
     .name = "avx512",
     .available = available,
     .rows = &row_kernels,
+    .blocks = kernel_blocks,
     KERNELS,
 };
 #endif

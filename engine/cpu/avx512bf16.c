@@ -8,6 +8,8 @@
 
 #include "engine/cpu/kernels.inc"
 
+#include "engine/cpu/blocks.inc"
+
 #include "engine/cpu/attention.inc"
 
 #include "engine/cpu/rowpick.inc"
@@ -24,6 +26,7 @@ const cpu_isa cpu_avx512_bf16 = {
     .name = "avx512-bf16",
     .available = available,
     .rows = &row_kernels,
+    .blocks = kernel_blocks,
     KERNELS,
 };
 #endif

@@ -272,6 +272,8 @@ static bool can_emit(const op *o, input_kind kind)
 {
     if (o->emit)
         return o->emit == kind;
+    if (o->tile == tile_product && o->w->n_parts > 1)
+        return false; /* the groups of a part begin anywhere */
     if (o->tile == tile_norm || o->tile == tile_product)
         return true;
     if (o->tile != tile_attention && o->tile != tile_merge)
@@ -314,7 +316,7 @@ static void product(rm_backend *b, rm_tensor *y, const rm_tensor *x, const rm_we
     if (rows < 1 || b->status)
         return;
     need_input(b, (rm_tensor *)x, w->input, rows);
-    need_scratch(b, ROW_BLOCK * GROUP * sizeof(float));
+    need_scratch(b, w->source ? cpu_expand_scratch_bytes(w) : ROW_BLOCK * GROUP * sizeof(float));
     op *o = enqueue(b, tile_product, 1);
     o->rows = rows;
     o->n_row_tiles = (rows + ROW_BLOCK - 1) / ROW_BLOCK;
@@ -370,6 +372,23 @@ static void rms_norm(rm_backend *b, rm_tensor *y, const rm_tensor *x, const rm_w
     o->x = x;
     o->w = w;
     o->eps = eps;
+    writes(b, o, y);
+}
+
+static void head_norm(rm_backend *b, rm_tensor *y, const rm_weight *w, float eps, int first, int n,
+                      int rows)
+{
+    assert(w->class == WEIGHT_VECTOR && first >= 0 && (size_t)(first + n) * w->n <= y->width &&
+           (size_t)rows <= y->rows);
+    if (rows < 1 || n < 1 || b->status)
+        return;
+    need_scratch(b, round_up(w->n, LANES) * sizeof(float));
+    op *o = enqueue(b, tile_head_norm, 1);
+    cut_rows(o, rows, (size_t)n * w->n, SMALL_WORK / 2);
+    o->w = w;
+    o->eps = eps;
+    o->n = first;
+    o->n_heads = n;
     writes(b, o, y);
 }
 
@@ -489,8 +508,7 @@ static void attention(rm_backend *b, rm_tensor *y, const rm_tensor *qkv, rm_kv *
     size_t threads = (size_t)b->options.n_threads;
     o->split = threads > 1 && o->n_tiles < 2 * threads && o->n_tiles % threads != 0 &&
                p->n_chunks >= 4 && need_partial(b, kv, rows, n_heads, p->n_chunks);
-    need_scratch(b, cpu_attention_scratch_bytes(o->rows_per_tile * per_kv, kv->shape.head_dim,
-                                                kv->padded_dim));
+    need_scratch(b, cpu_attention_scratch_bytes(o->rows_per_tile * per_kv, kv));
     if (o->split) {
         o->n_tiles *= (size_t)p->n_chunks;
         o->partial = b->partial;
@@ -555,6 +573,7 @@ const rm_ops rm_cpu_ops = {
     .matmul = matmul,
     .matmul_add = matmul_add,
     .swiglu = swiglu,
+    .head_norm = head_norm,
     .rope_store = rope_store,
     .attention = attention,
     .copy_rows = copy_rows,

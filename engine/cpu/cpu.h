@@ -5,6 +5,9 @@
  *   memory.c      memory for weights and pages
  *   weight.c      packing of matrices into panels
  *   kv.c          pages, rotary tables, the plan of attention
+ *   packed.c      quantised weights packed for int8 dot products; blocks.inc has their kernels
+ *   expand.c      products with quantised weights that stay as they are in the file
+ *   heads.c       normalised heads, the beginning of a sliding window
  *   tiles.c       the tiles an operation is cut into: what a worker runs
  *   kernels.inc   the arithmetic, written once over the vector type of a variant;
  *                 portable.c, avx2.c, avx512.c and avx512bf16.c compile it
@@ -70,6 +73,11 @@ struct rm_weight {
     void *data;         /* groups, or the values of a vector */
     float *bias;        /* [n_groups 64] in the order of the lanes, or NULL */
     rm_matrix table;
+    rm_dtype packed;   /* of a part: the type of its blocks (packed.c) */
+    rm_weight *parts;  /* [n_parts] blocks packed for int8 dot products, or NULL */
+    int n_parts;
+    rm_matrix *source; /* [n_sources] what panels are made of when they are needed; NULL: packed */
+    int n_sources;
 };
 
 static inline int group_vectors(const rm_weight *w, size_t group)
@@ -112,7 +120,7 @@ struct rm_kv {
 
     int rope_dims, max_positions, rope_ready; /* positions whose angles are computed */
     bool interleaved;
-    double rope_scale;
+    double rope_scale, rope_magnitude;
     double *frequency;    /* [rope_dims / 2] */
     float *cosine, *sine; /* [max_positions][rope_dims]; sine signed for its partner */
 };
@@ -141,6 +149,13 @@ void cpu_plan_free(batch_plan *);
 static inline int row_chunks(const batch_plan *p, int row)
 {
     return p->batch.position[row] / RM_CHUNK + 1;
+}
+
+/* The first position a row sees. */
+static inline int row_begin(const batch_plan *p, int row)
+{
+    int window = p->kv->shape.window, position = p->batch.position[row];
+    return window && position >= window ? position - window + 1 : 0;
 }
 
 /* ---- arithmetic, one table per instruction-set variant -------------------------------------- */
@@ -177,6 +192,7 @@ typedef struct cpu_isa {
     const char *name;
     bool (*available)(void);
     void (*product)(const product_args *, size_t group, int row0, int row1, float *scratch);
+    void (*blocks)(const product_args *, size_t group, int row0, int row1, float *scratch);
     void (*norm)(float *y, const float *x, const float *w, float eps, size_t n);
     void (*convert)(input_kind, const float *x, size_t n, void *to); /* n: rounded up to blocks,
                                                                         padding is made 0 */
@@ -272,10 +288,32 @@ void cpu_weight_free(rm_backend *, rm_weight *);
 size_t cpu_weight_bytes(const rm_weight *);
 
 tile_fn tile_embed, tile_norm, tile_convert, tile_product, tile_rope_store, tile_attention,
-    tile_merge, tile_copy_rows, tile_copy_page, tile_pick;
+    tile_merge, tile_copy_rows, tile_copy_page, tile_pick, tile_head_norm;
 
 /* Bytes of scratch the tiles of an operation need. */
-size_t cpu_attention_scratch_bytes(int n_queries, int head_dim, int padded_dim);
+size_t cpu_attention_scratch_bytes(int n_queries, const rm_kv *);
+
+/* packed.c: bytes a lane takes of a super-block's header and of 32 values. */
+size_t cpu_packed_header(rm_dtype);
+size_t cpu_packed_block(rm_dtype);
+bool cpu_can_pack(const rm_matrix *, int n, bool gated);
+rm_status cpu_pack_parts(rm_backend *, rm_weight *, const rm_matrix *, int n, rm_error *);
+void cpu_packed_product(const cpu_isa *, const product_args *, size_t group, int row0, int row1,
+                        float *sums);
+void cpu_packed_free(rm_backend *, rm_weight *);
+
+/* expand.c: weights of types that are widened tile by tile. */
+bool cpu_is_expanded(const rm_matrix *, int n);
+rm_status cpu_expand_new(rm_weight *, const rm_matrix *, int n, rm_error *);
+size_t cpu_expand_scratch_bytes(const rm_weight *);
+void cpu_expand_product(const cpu_isa *, const product_args *, size_t group, int row0, int row1,
+                        void *scratch);
+
+/* heads.c: positions [from, to) of a chunk moved to the front of one page of RM_CHUNK positions,
+ * in cpu_window_bytes of scratch (0 where there is no window). */
+size_t cpu_window_bytes(const rm_kv *);
+void cpu_window_gather(const rm_kv *, const void *const keys[CHUNK_PAGES], int from, int to,
+                       void *scratch, attend_args *);
 
 /* 64-byte aligned and zeroed; NULL when out of memory. The first is given back by free(); the
  * second is for what may stay unused for the most part, the third for what is large and read

@@ -29,6 +29,7 @@ static rm_status rope_new(rm_kv *kv, const rm_rope *rope, int max_positions, rm_
     kv->rope_dims = rope->n_dims;
     kv->interleaved = rope->interleaved;
     kv->rope_scale = rope->scale;
+    kv->rope_magnitude = rope->magnitude > 0.0 ? rope->magnitude : 1.0;
     kv->frequency = calloc((size_t)half, sizeof(double));
     /* Not cleared: memory is touched when a batch first reaches a position (cpu_plan_make). */
     size_t bytes = round_up((size_t)max_positions * (size_t)rope->n_dims * sizeof(float), 64);
@@ -61,7 +62,7 @@ rm_status cpu_kv_new(rm_backend *b, const rm_kv_shape *shape, const rm_rope *rop
     if (shape->type != RM_F32 && shape->type != RM_BF16)
         return rm_fail(err, RM_E_ARGUMENT, "keys and values can be stored as f32 or bf16 only");
     if (shape->n_layers < 1 || shape->n_kv_heads < 1 || shape->head_dim < 1 || max_positions < 1 ||
-        shape->n_layers > 1 << 14 || shape->n_kv_heads > 1 << 14 || shape->head_dim > 1 << 14)
+        shape->window < 0 || shape->n_layers > 1 << 14 || shape->n_kv_heads > 1 << 14 || shape->head_dim > 1 << 14)
         return rm_fail(err, RM_E_ARGUMENT,
                        "a cache of %d layers, %d heads of %d for %d positions is impossible",
                        shape->n_layers, shape->n_kv_heads, shape->head_dim, max_positions);
@@ -158,9 +159,9 @@ static void rope_extend(rm_kv *kv, int position)
             double s, c;
             rm_sincos((double)p * kv->rope_scale * kv->frequency[i], &s, &c);
             int a = kv->interleaved ? 2 * i : i, b = kv->interleaved ? a + 1 : a + half;
-            cosine[a] = cosine[b] = (float)c;
-            sine[a] = (float)-s;
-            sine[b] = (float)s;
+            cosine[a] = cosine[b] = (float)(c * kv->rope_magnitude);
+            sine[b] = (float)(s * kv->rope_magnitude);
+            sine[a] = -sine[b];
         }
     }
     kv->rope_ready = to;

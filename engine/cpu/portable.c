@@ -5,6 +5,7 @@
 
 #include "engine/cpu/kernels.inc"
 
+#include "engine/cpu/blocks.inc"
 #include "engine/cpu/attention.inc"
 
 static bool available(void)
@@ -16,5 +17,6 @@ const cpu_isa cpu_portable = {
     .name = "portable",
     .available = available,
     .rows = &rm_row_kernels_portable,
+    .blocks = kernel_blocks,
     KERNELS,
 };

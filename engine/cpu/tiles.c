@@ -68,7 +68,12 @@ void tile_product(const op *o, worker *w, size_t tile)
     p.x = o->w->input ? o->x->input[o->w->input] : (void *)o->x->data;
     p.x_stride =
         o->w->input ? cpu_input_stride(o->w->input, o->x->width) : o->x->stride * sizeof(float);
-    isa->product(&p, group, r, end, w->scratch);
+    if (o->w->parts)
+        cpu_packed_product(isa, &p, group, r, end, w->scratch);
+    else if (o->w->source)
+        cpu_expand_product(isa, &p, group, r, end, w->scratch);
+    else
+        isa->product(&p, group, r, end, w->scratch);
     if (!o->emit)
         return;
     size_t columns = o->w->gated ? GROUP / 2 : GROUP, from = group * columns;
@@ -111,11 +116,11 @@ void tile_rope_store(const op *o, worker *w, size_t tile)
  * (one long sequence), a tile is one chunk only, its (max, sum, out) go to memory, and a second
  * operation merges them in the same order. */
 
-size_t cpu_attention_scratch_bytes(int n_queries, int head_dim, int padded_dim)
+size_t cpu_attention_scratch_bytes(int n_queries, const rm_kv *kv)
 {
-    return ((size_t)n_queries * ((size_t)2 * (size_t)padded_dim + RM_CHUNK + 2 + 1) +
-            (size_t)head_dim + LANES) *
-           sizeof(float);
+    size_t floats = 2 * (size_t)kv->padded_dim + RM_CHUNK + 2 + 1;
+    return cpu_window_bytes(kv) +
+           ((size_t)n_queries * floats + (size_t)kv->shape.head_dim + LANES) * sizeof(float);
 }
 
 typedef struct attention_tile {
@@ -125,6 +130,7 @@ typedef struct attention_tile {
     int from, to;     /* rows, as places in the plan's order */
     attend_args args; /* what does not change from chunk to chunk; pointers at the first query */
     int *valid;
+    void *window; /* scratch of cpu_window_gather */
 } attention_tile;
 
 /* The queries of rows [from, to) divided by sqrt(C), in the cache's type, and scratch. */
@@ -139,7 +145,9 @@ static void tile_begin(attention_tile *t, const op *o, worker *w, int g, int row
     int n = (t->to - t->from) * t->per_kv;
     bool bf16 = kv->shape.type == RM_BF16;
     size_t stride = bf16 ? (size_t)kv->padded_dim * 2 : (size_t)C * sizeof(float);
-    float *q = w->scratch, *scores = q + n * kv->padded_dim, *out = scores + n * RM_CHUNK,
+    t->window = w->scratch;
+    float *q = (float *)(void *)((char *)w->scratch + cpu_window_bytes(kv)),
+          *scores = q + n * kv->padded_dim, *out = scores + n * RM_CHUNK,
           *max = out + n * kv->padded_dim, *scaled = max + 3 * n;
     t->valid = (int *)(void *)(max + 2 * n);
     t->args = (attend_args){ .head_dim = C,
@@ -178,6 +186,47 @@ static int chunk_pages(const attention_tile *t, int chunk, int row, const void *
     return n;
 }
 
+/* The kernel's arguments for the queries of rows from place i on. */
+static attend_args queries_from(const attention_tile *t, int i)
+{
+    attend_args a = t->args;
+    size_t first = (size_t)(i - t->from) * (size_t)t->per_kv;
+    a.q = (const char *)a.q + first * a.q_stride;
+    a.valid = t->valid + first;
+    a.max += first;
+    a.sum += first;
+    a.out += first * (size_t)a.padded_dim;
+    a.scores += first * RM_CHUNK;
+    return a;
+}
+
+/* Whether a row sees the positions of a chunk from the chunk's first on: its window, if it has
+ * one, began before. */
+static bool sees_from_start(const batch_plan *p, int row, int chunk)
+{
+    int begin = row_begin(p, row);
+    return begin == 0 || begin < chunk * RM_CHUNK;
+}
+
+/* The chunk in which the window of the row at place i begins: its first, and its own. */
+static void window_chunk(attention_tile *t, int i, int chunk)
+{
+    const batch_plan *p = t->o->plan;
+    int row = p->order[i], from = row_begin(p, row) - chunk * RM_CHUNK,
+        to = p->batch.position[row] + 1 - chunk * RM_CHUNK;
+    const void *keys[CHUNK_PAGES] = { NULL };
+    attend_args a = queries_from(t, i);
+    if (to > RM_CHUNK)
+        to = RM_CHUNK;
+    chunk_pages(t, chunk, row, keys);
+    cpu_window_gather(t->o->kv, keys, from, to, t->window, &a);
+    for (int h = 0; h < t->per_kv; h++)
+        t->valid[(i - t->from) * t->per_kv + h] = to - from;
+    a.n_queries = t->per_kv;
+    a.first = true;
+    t->isa->attend(&a);
+}
+
 /* Chunk `chunk` for those rows of the tile that reach it. */
 static void tile_chunk(attention_tile *t, int chunk)
 {
@@ -185,6 +234,12 @@ static void tile_chunk(attention_tile *t, int chunk)
     const rm_kv *kv = t->o->kv;
     for (int i = t->from; i < t->to;) {
         if (row_chunks(p, p->order[i]) <= chunk) {
+            i++;
+            continue;
+        }
+        if (!sees_from_start(p, p->order[i], chunk)) {
+            if (row_begin(p, p->order[i]) / RM_CHUNK == chunk)
+                window_chunk(t, i, chunk);
             i++;
             continue;
         }
@@ -196,18 +251,12 @@ static void tile_chunk(attention_tile *t, int chunk)
             for (int h = 0; h < t->per_kv; h++)
                 t->valid[(end - t->from) * t->per_kv + h] = n < RM_CHUNK ? n : RM_CHUNK;
             end++;
-        } while (end < t->to && p->common[end] > chunk);
+        } while (end < t->to && p->common[end] > chunk &&
+                 sees_from_start(p, p->order[end], chunk));
 
-        attend_args a = t->args;
-        size_t first = (size_t)(i - t->from) * (size_t)t->per_kv;
+        attend_args a = queries_from(t, i);
         a.n_queries = (end - i) * t->per_kv;
         a.first = a.first || chunk == 0;
-        a.q = (const char *)a.q + first * a.q_stride;
-        a.valid = t->valid + first;
-        a.max += first;
-        a.sum += first;
-        a.out += first * (size_t)a.padded_dim;
-        a.scores += first * RM_CHUNK;
         int n = chunk_pages(t, chunk, longest, a.keys);
         for (int j = 0; j < n; j++)
             a.values[j] = (const char *)a.keys[j] + kv->key_bytes;
@@ -272,10 +321,11 @@ void tile_merge(const op *o, worker *w, size_t tile)
     for (int h = 0; h < per_kv; h++) {
         size_t at = (size_t)i * (size_t)per_kv + (size_t)h;
         float max = 0.0f, sum = 0.0f;
-        for (int c = 0; c < row_chunks(o->plan, row); c++) {
+        int first = row_begin(o->plan, row) / RM_CHUNK;
+        for (int c = first; c < row_chunks(o->plan, row); c++) {
             const float *from = partial_of(o, c, g),
                         *o2 = from + round_up(n * 2, LANES) + at * padded;
-            if (c == 0) {
+            if (c == first) {
                 max = from[at];
                 sum = from[n + at];
                 memcpy(out, o2, padded * sizeof *out);

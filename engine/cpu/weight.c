@@ -11,11 +11,12 @@ static rm_status check_matrix(const rm_matrix *m, rm_compute compute, rm_error *
 {
     if (!m->data || !m->n_out || !m->n_in || m->type >= RM_DTYPE_COUNT)
         return rm_fail(err, RM_E_ARGUMENT, "a weight matrix is empty or of unknown type");
-    if (m->type == RM_Q8_0 && m->n_in % 32)
+    if (m->n_in % rm_block_values(m->type))
         return rm_fail(err, RM_E_FORMAT,
-                       "a q8_0 matrix has %zu columns; a multiple of 32 was expected", m->n_in);
-    if (compute == RM_COMPUTE_Q8 && m->type != RM_Q8_0)
-        return rm_fail(err, RM_E_UNSUPPORTED, "compute type q8 needs weights stored as q8_0");
+                       "a %s matrix has %zu columns; a multiple of %zu was expected",
+                       rm_dtype_name(m->type), m->n_in, rm_block_values(m->type));
+    if (compute == RM_COMPUTE_Q8 && m->type < RM_Q8_0)
+        return rm_fail(err, RM_E_UNSUPPORTED, "compute type q8 needs quantised weights");
     if (m->n_in > SIZE_MAX / 8 / (m->n_out + GROUP))
         return rm_fail(err, RM_E_FORMAT,
                        "a weight matrix of %zu by %zu does not fit the address space", m->n_out,
@@ -106,9 +107,10 @@ static size_t lane_bytes(panel_kind kind, size_t k)
     }
 }
 
-/* A weight of n outputs with room for its panels; `per_group` outputs make a full group. */
+/* A weight of n outputs with room for its panels, unless they are made when they are needed
+ * (expand.c); `per_group` outputs make a full group. */
 static rm_status allocate(rm_backend *b, size_t n, size_t k, bool gated, panel_kind kind, bool bias,
-                          rm_weight **out, rm_error *err)
+                          bool expanded, rm_weight **out, rm_error *err)
 {
     size_t per_group = gated ? GROUP / 2 : GROUP;
     rm_weight *w = calloc(1, sizeof *w);
@@ -126,10 +128,11 @@ static rm_status allocate(rm_backend *b, size_t n, size_t k, bool gated, panel_k
     w->group_bytes = lane_bytes(kind, k) * GROUP;
     w->bytes =
         (w->n_groups - 1) * w->group_bytes + lane_bytes(kind, k) * LANES * (size_t)w->last_vectors;
-    w->data = cpu_arena_alloc(b, w->bytes);
+    if (!expanded)
+        w->data = cpu_arena_alloc(b, w->bytes);
     if (bias)
         w->bias = cpu_aligned_zeroed(w->n_groups * GROUP * sizeof(float));
-    if (!w->data || (bias && !w->bias)) {
+    if ((!expanded && !w->data) || (bias && !w->bias)) {
         cpu_weight_free(b, w);
         return rm_fail(err, RM_E_MEMORY, "no memory for the packed form of a matrix of %zu by %zu",
                        n, k);
@@ -138,12 +141,35 @@ static rm_status allocate(rm_backend *b, size_t n, size_t k, bool gated, panel_k
     return RM_OK;
 }
 
+static void copy_biases(rm_weight *w, const rm_matrix *m, const float *const *bias, int n)
+{
+    size_t at = 0;
+    for (int i = 0; i < n; at += m[i++].n_out)
+        if (bias && bias[i])
+            memcpy(w->bias + at, bias[i], m[i].n_out * sizeof *w->bias);
+}
+
+/* On failure the weight is freed. */
+static rm_status expand(rm_backend *b, rm_weight *w, const rm_matrix *m, int n, rm_weight **out,
+                        rm_error *err)
+{
+    rm_status st = w->input == INPUT_Q8 ? cpu_pack_parts(b, w, m, n, err)
+                                        : cpu_expand_new(w, m, n, err);
+    if (st)
+        cpu_weight_free(b, w);
+    else
+        *out = w;
+    return st;
+}
+
 rm_status cpu_weight_new(rm_backend *b, const rm_matrix *m, const float *const *bias, int n,
                          rm_compute compute, rm_weight **out, rm_error *err)
 {
     size_t n_out = 0;
     rm_dtype type = m[0].type;
-    bool any_bias = false;
+    bool any_bias = false, expanded = cpu_is_expanded(m, n);
+    if (expanded && compute == RM_COMPUTE_Q8 && !cpu_can_pack(m, n, false))
+        compute = RM_COMPUTE_F32;
     for (int i = 0; i < n; i++) {
         rm_status st = check_matrix(&m[i], compute, err);
         if (st)
@@ -159,7 +185,11 @@ rm_status cpu_weight_new(rm_backend *b, const rm_matrix *m, const float *const *
     }
     rm_weight *w = NULL;
     rm_status st =
-        allocate(b, n_out, m[0].n_in, false, choose_kind(type, compute), any_bias, &w, err);
+        allocate(b, n_out, m[0].n_in, false, choose_kind(type, compute), any_bias, expanded, &w, err);
+    if (!st && expanded) {
+        copy_biases(w, m, bias, n);
+        return expand(b, w, m, n, out, err);
+    }
     packing p;
     if (!st)
         st = packing_open(&p, b, w, err);
@@ -167,11 +197,9 @@ rm_status cpu_weight_new(rm_backend *b, const rm_matrix *m, const float *const *
         return st;
     size_t at = 0;
     for (int i = 0; i < n; i++)
-        for (size_t row = 0; row < m[i].n_out; row++, at++) {
+        for (size_t row = 0; row < m[i].n_out; row++, at++)
             pack_row(&p, &m[i], row, at / GROUP, at % GROUP);
-            if (bias && bias[i])
-                w->bias[at] = bias[i][row];
-        }
+    copy_biases(w, m, bias, n);
     free(p.row);
     *out = w;
     return RM_OK;
@@ -190,8 +218,15 @@ rm_status cpu_weight_new_gated(rm_backend *b, const rm_matrix *gate, const rm_ma
                        "gate is %zu by %zu, up is %zu by %zu; equal shapes were expected",
                        gate->n_out, gate->n_in, up->n_out, up->n_in);
     rm_dtype type = gate->type == up->type ? gate->type : RM_F32;
+    const rm_matrix both[] = { *gate, *up };
+    bool expanded = cpu_is_expanded(both, 2);
+    if (expanded && compute == RM_COMPUTE_Q8 && !cpu_can_pack(both, 2, true))
+        compute = RM_COMPUTE_F32;
     rm_weight *w = NULL;
-    st = allocate(b, gate->n_out, gate->n_in, true, choose_kind(type, compute), false, &w, err);
+    st = allocate(b, gate->n_out, gate->n_in, true, choose_kind(type, compute), false, expanded, &w,
+                  err);
+    if (!st && expanded)
+        return expand(b, w, both, 2, out, err);
     packing p;
     if (!st)
         st = packing_open(&p, b, w, err);
@@ -254,6 +289,8 @@ void cpu_weight_free(rm_backend *b, rm_weight *w)
     else
         free(w->data);
     free(w->bias);
+    free(w->source);
+    cpu_packed_free(b, w);
     free(w);
 }
 

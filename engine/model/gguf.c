@@ -30,17 +30,13 @@
 #include "engine/model/gguf.h"
 
 #include "engine/dtype.h"
+#include "engine/model/map.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "GGUF values are read in place: a little-endian processor is needed"
@@ -269,7 +265,14 @@ static rm_dtype engine_type(uint32_t ggml_type, bool *readable)
     switch (ggml_type) {
     case 0: return RM_F32;
     case 1: return RM_F16;
+    case 2: return RM_Q4_0;
+    case 3: return RM_Q4_1;
+    case 6: return RM_Q5_0;
+    case 7: return RM_Q5_1;
     case 8: return RM_Q8_0;
+    case 12: return RM_Q4_K;
+    case 13: return RM_Q5_K;
+    case 14: return RM_Q6_K;
     case 30: return RM_BF16;
     default: *readable = false; return RM_DTYPE_COUNT;
     }
@@ -618,38 +621,18 @@ rm_status rm_gguf_parse(const void *bytes, size_t n, const char *name, rm_gguf *
 
 rm_status rm_gguf_open(const char *file, rm_gguf **out, rm_error *err)
 {
-    void *bytes = MAP_FAILED;
-    struct stat info;
-    rm_status st;
-    int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hang us */
-    if (fd < 0)
-        return rm_fail(err, RM_E_IO, "%s: cannot open the model file: %s", file, strerror(errno));
-    if (fstat(fd, &info)) {
-        st = rm_fail(err, RM_E_IO, "%s: cannot stat: %s", file, strerror(errno));
-        goto done;
-    }
-    if (!S_ISREG(info.st_mode)) {
-        st = rm_fail(err, RM_E_ARGUMENT, "%s: not a regular file", file);
-        goto done;
-    }
-    if (info.st_size < 24) {
-        st = rm_fail(err, RM_E_FORMAT, "%s: not a GGUF file: %lld bytes, the header alone has 24",
-                     file, (long long)info.st_size);
-        goto done;
-    }
-    bytes = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (bytes == MAP_FAILED) {
-        st = rm_fail(err, RM_E_IO, "%s: cannot map %lld bytes: %s", file,
-                     (long long)info.st_size, strerror(errno));
-        goto done;
-    }
-    st = rm_gguf_parse(bytes, (size_t)info.st_size, file, out, err);
+    const void *bytes;
+    size_t n;
+    rm_status st = rm_map_open(file, &bytes, &n, err);
+    if (st)
+        return st;
+    st = n < 24 ? rm_fail(err, RM_E_FORMAT, "%s: not a GGUF file: %zu bytes, the header alone has "
+                          "24", file, n)
+                : rm_gguf_parse(bytes, n, file, out, err);
     if (!st)
         (*out)->mapped = true;
     else
-        munmap(bytes, (size_t)info.st_size);
-done:
-    close(fd);
+        rm_map_close(bytes, n);
     return st;
 }
 
@@ -658,7 +641,7 @@ void rm_gguf_close(rm_gguf *g)
     if (!g)
         return;
     if (g->mapped)
-        munmap((void *)(uintptr_t)g->bytes, g->n);
+        rm_map_close(g->bytes, g->n);
     free(g->file);
     free(g->entries);
     free(g->tensors);

@@ -42,7 +42,7 @@ typedef struct rm_gguf_tensor {
     uint64_t dims[RM_GGUF_MAX_DIMS]; /* fastest first; 1 beyond n_dims */
     uint32_t ggml_type;
     const char *type_name;           /* "f16", "q4_K", ... */
-    bool readable;                   /* f32, f16, bf16 or q8_0: `type` says which */
+    bool readable;                   /* one of rm_dtype: `type` says which */
     rm_dtype type;
     uint64_t n_values;
     size_t offset, n_bytes;          /* offset from the start of the file */

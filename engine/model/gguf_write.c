@@ -165,8 +165,10 @@ void rm_gguf_put_tensor(rm_gguf_writer *w, const char *name, rm_dtype type, size
 {
     static const uint32_t ggml_type[RM_DTYPE_COUNT] = {
         [RM_F32] = 0, [RM_F16] = 1, [RM_BF16] = 30, [RM_Q8_0] = 8,
+        [RM_Q4_0] = 2, [RM_Q4_1] = 3, [RM_Q5_0] = 6, [RM_Q5_1] = 7,
+        [RM_Q4_K] = 12, [RM_Q5_K] = 13, [RM_Q6_K] = 14,
     };
-    assert(!w->begun && n_in && (type != RM_Q8_0 || n_in % RM_Q8_BLOCK == 0));
+    assert(!w->begun && n_in && n_in % rm_block_values(type) == 0);
     if (w->n_tensors == w->sizes_capacity) {
         size_t wider = w->sizes_capacity * 2 + 64;
         size_t *s = realloc(w->sizes, wider * sizeof *s);

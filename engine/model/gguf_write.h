@@ -29,7 +29,7 @@ void rm_gguf_put_entry(rm_gguf_writer *, const rm_gguf_entry *);
 void rm_gguf_put_strings(rm_gguf_writer *, const char *key, uint64_t n);
 void rm_gguf_put_element(rm_gguf_writer *, const char *bytes, size_t n);
 
-/* A vector has n_out 0; n_in is a multiple of 32 for q8_0. */
+/* A vector has n_out 0; n_in is a multiple of the block's length for quantised types. */
 void rm_gguf_put_tensor(rm_gguf_writer *, const char *name, rm_dtype, size_t n_out, size_t n_in);
 
 void rm_gguf_writer_begin(rm_gguf_writer *);

@@ -1,175 +1,263 @@
-/* hyper.c - metadata to hyperparameters, for architecture "llama".
+/* hyper.c - GGUF metadata to hyperparameters, for the architectures llama, qwen2 and qwen3.
+ * (Files of Mistral's models say llama, too.) With ARCH the architecture's name:
  *
- *   llama.block_count, .embedding_length, .feed_forward_length, .context_length,
+ *   ARCH.block_count, .embedding_length, .feed_forward_length, .context_length,
  *   .attention.head_count                          required
  *   .attention.head_count_kv                       head_count
  *   .attention.key_length, .value_length           embedding_length / head_count; must be equal
  *   .attention.layer_norm_rms_epsilon              required
+ *   .attention.sliding_window                      0: none
  *   .rope.dimension_count                          key_length
  *   .rope.freq_base                                10000
- *   .rope.scaling.type                             "none" or "linear", with .rope.scaling.factor
+ *   .rope.scaling.type                             "none", "linear" or "yarn"
+ *   .rope.scaling.factor                           linear, yarn
  *   .rope.scale_linear                             the same factor in older files
+ *   .rope.scaling.original_context_length          yarn
+ *   .rope.scaling.attn_factor                      yarn: multiplies the 0.1 ln s + 1 of rope.c
+ *   .rope.scaling.yarn_beta_fast, _beta_slow       32, 1
+ *
+ * llama3's scaling comes as a tensor of finished divisors, rope_freqs.weight (weights.c).
  *
  * A key that would change what the model computes, and that this engine does not know how to
  * honour, refuses the file: a wrong number would be worse than none. */
 #include "engine/model/hyper.h"
 
 #include "engine/model/quote.h"
+#include "engine/num.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-#define ARCH "llama"
 #define MISSING INT64_MIN
 
-static rm_status check_arch(const rm_gguf *g, rm_error *err)
+/* Architectures that GGUF files name, and how the rotary pairs of their q and k rows lie. */
+static const struct architecture {
+    const char *name;
+    bool interleaved, qkv_bias, qk_norm;
+} architectures[] = {
+    { "llama", true, false, false },
+    { "qwen2", false, true, false },
+    { "qwen3", false, false, true },
+};
+
+typedef struct reader {
+    const rm_gguf *g;
+    rm_hyper *h;
+    rm_error *err;
+    char key[96];
+} reader;
+
+static const char *key_of(reader *r, const char *name)
+{
+    snprintf(r->key, sizeof r->key, "%s.%s", r->h->arch, name);
+    return r->key;
+}
+
+static rm_status read_arch(reader *r)
 {
     rm_gguf_string arch = { 0 };
-    rm_status st = rm_gguf_text(g, "general.architecture", &arch, err);
+    rm_status st = rm_gguf_text(r->g, "general.architecture", &arch, r->err);
     if (st)
         return st;
     if (!arch.bytes)
-        return rm_fail(err, RM_E_FORMAT, "%s: general.architecture is missing", rm_gguf_file(g));
-    if (arch.n != strlen(ARCH) || memcmp(arch.bytes, ARCH, arch.n))
-        return rm_fail(err, RM_E_UNSUPPORTED, "%s: general.architecture is \"%s\", supported is "
-                       ARCH, rm_gguf_file(g), rm_quoted(&(rm_quote){ 0 }, arch.bytes, arch.n));
-    return RM_OK;
+        return rm_fail(r->err, RM_E_FORMAT, "%s: general.architecture is missing",
+                       rm_gguf_file(r->g));
+    for (size_t i = 0; i < sizeof architectures / sizeof *architectures; i++) {
+        const struct architecture *a = &architectures[i];
+        if (arch.n != strlen(a->name) || memcmp(arch.bytes, a->name, arch.n))
+            continue;
+        r->h->arch = a->name;
+        r->h->rope_interleaved = a->interleaved;
+        r->h->qkv_bias = a->qkv_bias;
+        r->h->qk_norm = a->qk_norm;
+        return RM_OK;
+    }
+    return rm_fail(r->err, RM_E_UNSUPPORTED, "%s: general.architecture is \"%s\", supported are "
+                   "llama, qwen2 and qwen3", rm_gguf_file(r->g),
+                   rm_quoted(&(rm_quote){ 0 }, arch.bytes, arch.n));
 }
 
-/* A count under llama.<name>; absent: `otherwise`, or an error if that is MISSING. */
-static rm_status read_count(const rm_gguf *g, const char *name, int64_t low, int64_t high,
-                            int64_t otherwise, int *value, rm_error *err)
+/* A count under ARCH.<name>; absent: `otherwise`, or an error if that is MISSING. */
+static rm_status read_count(reader *r, const char *name, int64_t low, int64_t high,
+                            int64_t otherwise, int *value)
 {
-    char key[96];
     int64_t v = otherwise;
-    snprintf(key, sizeof key, ARCH ".%s", name);
-    rm_status st = rm_gguf_integer(g, key, low, high, &v, err);
+    rm_status st = rm_gguf_integer(r->g, key_of(r, name), low, high, &v, r->err);
     if (st)
         return st;
     if (v == MISSING)
-        return rm_fail(err, RM_E_FORMAT, "%s: %s is missing", rm_gguf_file(g), key);
+        return rm_fail(r->err, RM_E_FORMAT, "%s: %s is missing", rm_gguf_file(r->g), r->key);
     *value = (int)v;
     return RM_OK;
 }
 
-/* Keys whose presence with another value than the neutral one changes the computation. */
-static rm_status refuse_unknown_maths(const rm_gguf *g, rm_error *err)
+static rm_status read_factor(reader *r, const char *name, double high, double *value)
 {
-    static const char *const counts[] = {
-        ARCH ".expert_count", ARCH ".expert_used_count", ARCH ".attention.sliding_window",
-        ARCH ".leading_dense_block_count",
+    return rm_gguf_real(r->g, key_of(r, name), 0, high, value, r->err);
+}
+
+/* Keys whose presence with another value than the neutral one changes the computation. */
+static rm_status refuse_unknown_maths(reader *r)
+{
+    static const struct { const char *key, *lacks; } counts[] = {
+        { "expert_count", "experts" }, { "expert_used_count", "experts" },
+        { "leading_dense_block_count", "experts" }, { "nextn_predict_layers", "extra heads" },
+        { "attention.sliding_window_pattern", "windows that differ from layer to layer" },
+        { "attention.temperature_length", "scaled attention temperatures" },
     };
     static const char *const factors[] = {
-        ARCH ".attention.scale", ARCH ".logit_scale", ARCH ".residual_scale",
-        ARCH ".embedding_scale", ARCH ".attn_logit_softcapping", ARCH ".final_logit_softcapping",
-        ARCH ".attention.max_alibi_bias", ARCH ".attention.clamp_kqv", ARCH ".rope.scaling.attn_factor",
+        "attention.scale", "logit_scale", "residual_scale", "embedding_scale",
+        "attn_logit_softcapping", "final_logit_softcapping", "attention.max_alibi_bias",
+        "attention.clamp_kqv", "attention.temperature_scale", "rope.scaling.yarn_log_multiplier",
     };
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
-        int64_t v = 0;
-        rm_status st = rm_gguf_integer(g, counts[i], INT64_MIN, INT64_MAX, &v, err);
+        const rm_gguf_entry *e = rm_gguf_find(r->g, key_of(r, counts[i].key));
+        int64_t v = 1;
+        rm_status st = e && e->array ? RM_OK
+                       : rm_gguf_integer(r->g, r->key, INT64_MIN, INT64_MAX, &v, r->err);
         if (st)
             return st;
-        if (v)
-            return rm_fail(err, RM_E_UNSUPPORTED, "%s: %s is %" PRId64 ": this engine has neither "
-                           "experts nor sliding windows", rm_gguf_file(g), counts[i], v);
+        if (e && v)
+            return rm_fail(r->err, RM_E_UNSUPPORTED, "%s: %s is set: this engine has no %s",
+                           rm_gguf_file(r->g), r->key, counts[i].lacks);
     }
     for (size_t i = 0; i < sizeof factors / sizeof factors[0]; i++) {
         double v = 0;
-        rm_status st = rm_gguf_real(g, factors[i], -1e300, 1e300, &v, err);
+        rm_status st = rm_gguf_real(r->g, key_of(r, factors[i]), -1e300, 1e300, &v, r->err);
         if (st)
             return st;
-        if (v != 0 && !(v == 1 && strstr(factors[i], "scale")) &&
-            !(v == 1 && strstr(factors[i], "attn_factor")))
-            return rm_fail(err, RM_E_UNSUPPORTED, "%s: %s is %g: this engine cannot apply it",
-                           rm_gguf_file(g), factors[i], v);
+        if (v != 0 && !(v == 1 && strstr(factors[i], "scale")))
+            return rm_fail(r->err, RM_E_UNSUPPORTED, "%s: %s is %g: this engine cannot apply it",
+                           rm_gguf_file(r->g), r->key, v);
     }
     bool causal = true;
-    rm_status st = rm_gguf_flag(g, ARCH ".attention.causal", &causal, err);
+    rm_status st = rm_gguf_flag(r->g, key_of(r, "attention.causal"), &causal, r->err);
     if (!st && !causal)
-        st = rm_fail(err, RM_E_UNSUPPORTED, "%s: " ARCH ".attention.causal is false, this engine "
-                     "generates left to right only", rm_gguf_file(g));
+        st = rm_fail(r->err, RM_E_UNSUPPORTED, "%s: %s is false, this engine generates left to "
+                     "right only", rm_gguf_file(r->g), r->key);
     return st;
 }
 
-static rm_status read_rope_scaling(const rm_gguf *g, rm_hyper *h, rm_error *err)
+static rm_status read_yarn(reader *r, rm_rope_scaling *s)
 {
-    rm_gguf_string type = { "none", 4 };
-    double factor = 1;
+    double attention = 1, ext = 1;
+    int original = 0;
     rm_status st;
-    if ((st = rm_gguf_text(g, ARCH ".rope.scaling.type", &type, err)) ||
-        (st = rm_gguf_real(g, ARCH ".rope.scale_linear", 0, 1e6, &factor, err)) ||
-        (st = rm_gguf_real(g, ARCH ".rope.scaling.factor", 0, 1e6, &factor, err)))
+    s->kind = RM_ROPE_YARN;
+    s->beta_fast = 32;
+    s->beta_slow = 1;
+    if ((st = read_count(r, "rope.scaling.original_context_length", 1, 1 << 24, MISSING,
+                         &original)) ||
+        (st = read_factor(r, "rope.scaling.yarn_beta_fast", 1e6, &s->beta_fast)) ||
+        (st = read_factor(r, "rope.scaling.yarn_beta_slow", 1e6, &s->beta_slow)) ||
+        (st = read_factor(r, "rope.scaling.attn_factor", 1e6, &attention)) ||
+        (st = read_factor(r, "rope.scaling.yarn_attn_factor", 1e6, &attention)) ||
+        (st = read_factor(r, "rope.scaling.yarn_ext_factor", 1e6, &ext)))
         return st;
-    bool none = type.n == 4 && memcmp(type.bytes, "none", 4) == 0;
-    bool linear = type.n == 6 && memcmp(type.bytes, "linear", 6) == 0;
-    if (!none && !linear)
-        return rm_fail(err, RM_E_UNSUPPORTED, "%s: " ARCH ".rope.scaling.type is \"%s\", "
-                       "supported are none, linear, and stored factors (rope_freqs.weight)",
-                       rm_gguf_file(g), rm_quoted(&(rm_quote){ 0 }, type.bytes, type.n));
-    /* a factor without a type is linear (as the older key is); 0 means none */
-    bool named_none = none && rm_gguf_find(g, ARCH ".rope.scaling.type");
-    h->rope_scale = named_none || factor == 0 ? 1 : 1 / factor;
+    if (ext != 1)
+        return rm_fail(r->err, RM_E_UNSUPPORTED, "%s: %s is %g: this engine applies yarn whole "
+                       "(1) or not at all", rm_gguf_file(r->g), r->key, ext);
+    s->original_context = original;
+    if (s->factor <= 0)
+        return rm_fail(r->err, RM_E_FORMAT, "%s: %s is missing, which yarn needs",
+                       rm_gguf_file(r->g), key_of(r, "rope.scaling.factor"));
+    s->magnitude = attention * (s->factor > 1 ? 0.1 * rm_log(s->factor) + 1 : 1);
     return RM_OK;
 }
 
-static rm_status read_rope(const rm_gguf *g, rm_hyper *h, rm_error *err)
+static rm_status read_rope_scaling(reader *r)
 {
+    rm_gguf_string type = { "none", 4 };
+    rm_rope_scaling *s = &r->h->rope_scaling;
+    rm_status st;
+    if ((st = rm_gguf_text(r->g, key_of(r, "rope.scaling.type"), &type, r->err)) ||
+        (st = read_factor(r, "rope.scale_linear", 1e6, &s->factor)) ||
+        (st = read_factor(r, "rope.scaling.factor", 1e6, &s->factor)))
+        return st;
+    bool none = type.n == 4 && memcmp(type.bytes, "none", 4) == 0;
+    bool linear = type.n == 6 && memcmp(type.bytes, "linear", 6) == 0;
+    if (type.n == 4 && memcmp(type.bytes, "yarn", 4) == 0)
+        return read_yarn(r, s);
+    if (!none && !linear)
+        return rm_fail(r->err, RM_E_UNSUPPORTED, "%s: %s is \"%s\", supported are none, linear, "
+                       "yarn, and stored factors (rope_freqs.weight)", rm_gguf_file(r->g),
+                       key_of(r, "rope.scaling.type"),
+                       rm_quoted(&(rm_quote){ 0 }, type.bytes, type.n));
+    /* a factor without a type is linear (as the older key is); 0 means none */
+    bool named_none = none && rm_gguf_find(r->g, key_of(r, "rope.scaling.type"));
+    if (!named_none && s->factor > 0)
+        s->kind = RM_ROPE_LINEAR;
+    return RM_OK;
+}
+
+static rm_status read_rope(reader *r)
+{
+    rm_hyper *h = r->h;
     if (h->head_dim < 2)
-        return rm_fail(err, RM_E_UNSUPPORTED, "%s: heads of %d dimension; rotary embedding turns "
-                       "pairs and needs 2", rm_gguf_file(g), h->head_dim);
-    rm_status st = read_count(g, "rope.dimension_count", 2, h->head_dim, h->head_dim, &h->rope_dims,
-                              err);
+        return rm_fail(r->err, RM_E_UNSUPPORTED, "%s: heads of %d dimension; rotary embedding turns "
+                       "pairs and needs 2", rm_gguf_file(r->g), h->head_dim);
+    rm_status st = read_count(r, "rope.dimension_count", 2, h->head_dim, h->head_dim,
+                              &h->rope_dims);
     if (st)
         return st;
     if (h->rope_dims % 2)
-        return rm_fail(err, RM_E_FORMAT, "%s: " ARCH ".rope.dimension_count is %d, expected an "
-                       "even number", rm_gguf_file(g), h->rope_dims);
+        return rm_fail(r->err, RM_E_FORMAT, "%s: %s is %d, expected an even number",
+                       rm_gguf_file(r->g), r->key, h->rope_dims);
     h->rope_theta = 10000;
-    st = rm_gguf_real(g, ARCH ".rope.freq_base", 1, 1e15, &h->rope_theta, err);
-    return st ? st : read_rope_scaling(g, h, err);
+    st = rm_gguf_real(r->g, key_of(r, "rope.freq_base"), 1, 1e15, &h->rope_theta, r->err);
+    return st ? st : read_rope_scaling(r);
 }
 
-static rm_status read_heads(const rm_gguf *g, rm_hyper *h, rm_error *err)
+static rm_status read_heads(reader *r)
 {
+    rm_hyper *h = r->h;
     int value_dim = 0;
     rm_status st;
-    if ((st = read_count(g, "attention.head_count", 1, 65536, MISSING, &h->n_heads, err)) ||
-        (st = read_count(g, "attention.head_count_kv", 1, 65536, h->n_heads, &h->n_kv_heads, err)))
+    if ((st = read_count(r, "attention.head_count", 1, 65536, MISSING, &h->n_heads)) ||
+        (st = read_count(r, "attention.head_count_kv", 1, 65536, h->n_heads, &h->n_kv_heads)))
         return st;
-    if (h->n_heads % h->n_kv_heads)
-        return rm_fail(err, RM_E_FORMAT, "%s: %d query heads cannot share %d key/value heads "
-                       "evenly", rm_gguf_file(g), h->n_heads, h->n_kv_heads);
-    if (h->n_embd % h->n_heads && !rm_gguf_find(g, ARCH ".attention.key_length"))
-        return rm_fail(err, RM_E_FORMAT, "%s: " ARCH ".embedding_length %d is no multiple of the "
-                       "%d heads, and there is no " ARCH ".attention.key_length", rm_gguf_file(g),
-                       h->n_embd, h->n_heads);
+    if (h->n_embd % h->n_heads && !rm_gguf_find(r->g, key_of(r, "attention.key_length")))
+        return rm_fail(r->err, RM_E_FORMAT, "%s: %s.embedding_length %d is no multiple of the "
+                       "%d heads, and there is no %s.attention.key_length", rm_gguf_file(r->g),
+                       h->arch, h->n_embd, h->n_heads, h->arch);
     int even_share = h->n_embd / h->n_heads;
-    if ((st = read_count(g, "attention.key_length", 1, 65536, even_share, &h->head_dim, err)) ||
-        (st = read_count(g, "attention.value_length", 1, 65536, h->head_dim, &value_dim, err)))
+    if ((st = read_count(r, "attention.key_length", 1, 65536, even_share, &h->head_dim)) ||
+        (st = read_count(r, "attention.value_length", 1, 65536, h->head_dim, &value_dim)))
         return st;
     if (value_dim != h->head_dim)
-        return rm_fail(err, RM_E_UNSUPPORTED, "%s: heads with keys of %d and values of %d; this "
-                       "engine needs them equal", rm_gguf_file(g), h->head_dim, value_dim);
+        return rm_fail(r->err, RM_E_UNSUPPORTED, "%s: heads with keys of %d and values of %d; this "
+                       "engine needs them equal", rm_gguf_file(r->g), h->head_dim, value_dim);
+    return RM_OK;
+}
+
+rm_status rm_hyper_check(const rm_hyper *h, const char *file, rm_error *err)
+{
+    if (h->n_kv_heads < 1 || h->n_heads % h->n_kv_heads)
+        return rm_fail(err, RM_E_FORMAT, "%s: %d query heads cannot share %d key/value heads "
+                       "evenly", file, h->n_heads, h->n_kv_heads);
     return RM_OK;
 }
 
 rm_status rm_hyper_read(const rm_gguf *g, rm_hyper *h, rm_error *err)
 {
+    reader r = { .g = g, .h = h, .err = err };
     rm_status st;
     *h = (rm_hyper){ 0 };
-    if ((st = check_arch(g, err)) ||
-        (st = read_count(g, "block_count", 1, 65536, MISSING, &h->n_layers, err)) ||
-        (st = read_count(g, "embedding_length", 1, 1 << 20, MISSING, &h->n_embd, err)) ||
-        (st = read_count(g, "feed_forward_length", 1, 1 << 24, MISSING, &h->n_ff, err)) ||
-        (st = read_count(g, "context_length", 1, 1 << 24, MISSING, &h->n_ctx, err)) ||
-        (st = read_heads(g, h, err)) || (st = read_rope(g, h, err)) ||
-        (st = rm_gguf_integer(g, ARCH ".vocab_size", 1, INT32_MAX, &h->n_vocab, err)) ||
-        (st = refuse_unknown_maths(g, err)))
+    if ((st = read_arch(&r)) ||
+        (st = read_count(&r, "block_count", 1, 65536, MISSING, &h->n_layers)) ||
+        (st = read_count(&r, "embedding_length", 1, 1 << 20, MISSING, &h->n_embd)) ||
+        (st = read_count(&r, "feed_forward_length", 1, 1 << 24, MISSING, &h->n_ff)) ||
+        (st = read_count(&r, "context_length", 1, 1 << 24, MISSING, &h->n_ctx)) ||
+        (st = read_count(&r, "attention.sliding_window", 0, 1 << 24, 0, &h->window)) ||
+        (st = read_heads(&r)) || (st = rm_hyper_check(h, rm_gguf_file(g), err)) ||
+        (st = read_rope(&r)) ||
+        (st = rm_gguf_integer(g, key_of(&r, "vocab_size"), 1, INT32_MAX, &h->n_vocab, err)) ||
+        (st = refuse_unknown_maths(&r)))
         return st;
-    st = rm_gguf_real(g, ARCH ".attention.layer_norm_rms_epsilon", 1e-30, 1, &h->norm_eps, err);
+    st = rm_gguf_real(g, key_of(&r, "attention.layer_norm_rms_epsilon"), 1e-30, 1, &h->norm_eps,
+                      err);
     if (!st && h->norm_eps == 0)
-        st = rm_fail(err, RM_E_FORMAT, "%s: " ARCH ".attention.layer_norm_rms_epsilon is missing",
-                     rm_gguf_file(g));
+        st = rm_fail(err, RM_E_FORMAT, "%s: %s is missing", rm_gguf_file(g), r.key);
     return st;
 }

@@ -42,7 +42,7 @@ static rm_status check_range(const char *what, int value, int low, int high, rm_
 static rm_status check_type(shape *s, rm_error *err)
 {
     const char *name = s->m.weight_type ? s->m.weight_type : "";
-    for (int t = 0; t < RM_DTYPE_COUNT; t++)
+    for (int t = 0; t <= RM_Q8_0; t++)
         if (strcmp(name, rm_dtype_name((rm_dtype)t)) == 0) {
             s->type = (rm_dtype)t;
             return RM_OK;

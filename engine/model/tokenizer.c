@@ -328,6 +328,17 @@ static bool blank_follows(const char *text, size_t n)
            (n > 4 && memcmp(text + 2, RM_BLANK, 3) == 0);
 }
 
+static void find_leading_blanks(rm_tokenizer *t)
+{
+    t->blanks_lead = true;
+    for (int i = 0; i < t->n_vocab; i++) {
+        size_t n;
+        const char *text = string_at(&t->text, i, &n);
+        if (t->type[i] == RM_TOKEN_NORMAL && blank_follows(text, n))
+            t->blanks_lead = false;
+    }
+}
+
 /* Scores become integers in reverse order, so that both kinds merge the smallest first: the bits
  * of a float, sign-folded, order like the float. */
 static rm_status make_priorities(rm_tokenizer *t, const float *score, rm_error *err)
@@ -335,14 +346,9 @@ static rm_status make_priorities(rm_tokenizer *t, const float *score, rm_error *
     t->priority = malloc((size_t)t->n_vocab * sizeof *t->priority);
     if (!t->priority)
         return rm_fail(err, RM_E_MEMORY, "no memory for %d scores", t->n_vocab);
-    t->blanks_lead = true;
     for (int i = 0; i < t->n_vocab; i++) {
         float s = score[i] == 0 ? 0.0f : score[i]; /* -0 equals 0 */
         uint32_t u;
-        size_t n;
-        const char *text = string_at(&t->text, i, &n);
-        if (t->type[i] == RM_TOKEN_NORMAL && blank_follows(text, n))
-            t->blanks_lead = false;
         if (isnan(s))
             return rm_fail(err, RM_E_FORMAT, "the score of token %d is not a number", i);
         memcpy(&u, &s, sizeof u);
@@ -433,8 +439,8 @@ static rm_status check_source(const rm_tokenizer_source *s, rm_error *err)
     if (s->n_vocab < 1 || s->n_vocab > MAX_VOCAB)
         return rm_fail(err, RM_E_FORMAT, "a vocabulary of %d tokens, expected 1 to %d", s->n_vocab,
                        MAX_VOCAB);
-    if (s->sentencepiece && !s->score)
-        return rm_fail(err, RM_E_FORMAT, "a SentencePiece vocabulary without scores");
+    if (s->sentencepiece && !s->score && !s->n_merges)
+        return rm_fail(err, RM_E_FORMAT, "a SentencePiece vocabulary without scores or merges");
     rm_status st = check_id("bos", s->bos, s->n_vocab, err);
     if (!st)
         st = check_id("eos", s->eos, s->n_vocab, err);
@@ -456,6 +462,9 @@ rm_status rm_tokenizer_new(const rm_tokenizer_source *source, rm_tokenizer **out
     t->sentencepiece = source->sentencepiece;
     t->add_bos = source->add_bos;
     t->add_space_prefix = source->sentencepiece && source->add_space_prefix;
+    t->prefix_once = source->prefix_once;
+    t->prefix_joins = source->prefix_joins;
+    t->nfc = source->nfc;
     t->n_vocab = source->n_vocab;
     t->bos = source->bos;
     t->eos = source->eos;
@@ -463,9 +472,10 @@ rm_status rm_tokenizer_new(const rm_tokenizer_source *source, rm_tokenizer **out
     if ((st = copy_texts(t, source, err)) || (st = copy_types(t, source, err)) ||
         (st = make_bytes(t, err)) || (st = index_pieces(t, err)) || (st = index_names(t, err)))
         goto done;
-    if (t->sentencepiece)
-        st = make_priorities(t, source->score, err);
-    else if (!(st = index_merges(t, source, err)))
+    if (t->sentencepiece) {
+        find_leading_blanks(t);
+        st = source->score ? make_priorities(t, source->score, err) : index_merges(t, source, err);
+    } else if (!(st = index_merges(t, source, err)))
         st = rm_pretokenizer_new(source->pre ? source->pre : "default", &t->pre, err);
 done:
     if (st)
@@ -534,7 +544,7 @@ void rm_tokenizer_decode(const rm_tokenizer *t, const int32_t *tokens, int n_tok
         }
         if (special || !hidden)
             rm_text_add(text, bytes, n);
-        strip = t->add_space_prefix && named;
+        strip = t->add_space_prefix && named && !t->prefix_once;
     }
 }
 

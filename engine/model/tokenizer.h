@@ -20,13 +20,17 @@ typedef struct rm_tokenizer_source {
     int n_vocab;
     const char *const *text;       /* [n_vocab] NUL-free pieces, with lengths */
     const size_t *text_bytes;
-    const float *score;            /* [n_vocab] sentencepiece, else NULL */
+    const float *score;            /* [n_vocab] sentencepiece, or NULL: merges instead */
     const int32_t *type;           /* [n_vocab] or NULL: all normal */
-    const char *const *merge;      /* [n_merges] "left right", BPE */
+    const char *const *merge;      /* [n_merges] "left right" */
     const size_t *merge_bytes;
     int n_merges;
     int32_t bos, eos, unknown;     /* -1: none */
     bool add_bos, add_space_prefix;
+    bool prefix_once;              /* the space prefix stands at the front of a text only, not
+                                      after each special token */
+    bool prefix_joins;             /* no space prefix where the text begins with a space already */
+    bool nfc;                      /* text is brought into Unicode's form NFC first */
 } rm_tokenizer_source;
 
 /* Copies what it keeps. Checks everything: ids in range, merges that name existing pieces.

@@ -1,5 +1,8 @@
 /* tokenizer_encode.c - text to tokens.
  *
+ *   0. Where the vocabulary asks for it (Qwen's own files do), text is brought into Unicode's form
+ *      NFC. This alone does not come back: decoding gives the composed form.
+ *      A text with a mask of plain bytes stays as it is, since the mask counts its bytes.
  *   1. Names of special tokens are found first, leftmost and then longest, and cut the text into
  *      stretches of plain text.
  *   2. A stretch is cut into pieces that do not merge across their ends: by the pre-tokenizer in
@@ -27,6 +30,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utf8proc.h>
 
 #define MAX_TEXT_BYTES (INT32_MAX / 4) /* U+2581 is three times as long as a space */
 
@@ -169,12 +173,14 @@ static bool pair(const encoder *e, const char *text, const symbol *l, const symb
                  int32_t *token, uint32_t *priority)
 {
     const rm_tokenizer *t = e->t;
-    if (t->sentencepiece) {
+    if (t->priority) {
         *token = rm_tokenizer_find_piece(t, text + l->start, (size_t)(l->length + r->length));
         if (*token >= 0)
             *priority = t->priority[*token];
         return *token >= 0;
     }
+    if (l->token < 0 || r->token < 0)
+        return false; /* a character without a piece */
     size_t slot = rm_merge_hash(l->token, r->token) & t->merges_mask;
     for (; t->merges[slot].left >= 0; slot = (slot + 1) & t->merges_mask)
         if (t->merges[slot].left == l->token && t->merges[slot].right == r->token) {
@@ -384,6 +390,7 @@ static rm_status encode_word(encoder *e, const char *text, size_t n, bool prefix
 static rm_status encode_sentencepiece(encoder *e, const char *text, size_t n, bool prefix)
 {
     rm_status st = RM_OK;
+    prefix &= !(e->t->prefix_joins && n && text[0] == ' ');
     for (size_t start = 0, end; start < n && !st; start = end) {
         for (end = start + 1; end < n; end++)
             if (e->t->blanks_lead && text[end] == ' ' && text[end - 1] != ' ')
@@ -445,10 +452,43 @@ static rm_status encode_text(encoder *e, const char *text, const char *plain, si
                                  : encode_bpe(e, text + start, at - start);
         if (!st && name >= 0 && !emit(e, name))
             st = no_memory(e);
+        prefix &= !e->t->prefix_once;
         at += name >= 0 ? length : 1;
         start = at;
     }
     return st;
+}
+
+/* Text may change under NFC only if a code point from U+0300 on is in it. */
+static bool may_compose(const char *text, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if ((unsigned char)text[i] >= 0xcc)
+            return true;
+    return false;
+}
+
+/* NFC of a text's valid stretches; invalid bytes stay as they are, and end a stretch. */
+static rm_status compose(const char *text, size_t n, rm_text *out, rm_error *err)
+{
+    for (size_t at = 0; at < n;) {
+        size_t valid = rm_utf8_valid_prefix(text + at, n - at);
+        utf8proc_uint8_t *composed = NULL;
+        utf8proc_ssize_t length =
+            valid ? utf8proc_map((const utf8proc_uint8_t *)text + at, (utf8proc_ssize_t)valid,
+                                 &composed, UTF8PROC_STABLE | UTF8PROC_COMPOSE) : 0;
+        if (length < 0) {
+            rm_text_free(out);
+            return rm_fail(err, RM_E_MEMORY, "the text cannot be normalised: %s",
+                           utf8proc_errmsg(length));
+        }
+        rm_text_add(out, (const char *)composed, (size_t)length);
+        free(composed);
+        at += valid;
+        if (at < n)
+            rm_text_add(out, text + at++, 1);
+    }
+    return out->failed ? rm_fail(err, RM_E_MEMORY, "no memory to normalise the text") : RM_OK;
 }
 
 static rm_status encode(const rm_tokenizer *t, const char *text, const char *plain, size_t n_bytes,
@@ -459,8 +499,16 @@ static rm_status encode(const rm_tokenizer *t, const char *text, const char *pla
                        MAX_TEXT_BYTES);
     encoder e = { .t = t, .err = err };
     rm_status st = RM_OK;
+    rm_text composed = { 0 };
     if (!text)
         text = ""; /* of no bytes */
+    if (t->nfc && !plain && may_compose(text, n_bytes)) {
+        st = compose(text, n_bytes, &composed, err);
+        if (st)
+            return st;
+        text = composed.data;
+        n_bytes = composed.length;
+    }
     if (t->pre)
         st = rm_splitter_new(t->pre, &e.splitter, err);
     if (n_bytes >= REMEMBER_FROM)
@@ -474,6 +522,7 @@ static rm_status encode(const rm_tokenizer *t, const char *text, const char *pla
     free(e.heap);
     free(e.memory);
     rm_text_free(&e.blanks);
+    rm_text_free(&composed);
     if (st) {
         free(e.tokens);
         return st;

@@ -13,11 +13,12 @@
 #include "engine/model/gguf.h"
 #include "engine/model/pretokenizer.h"
 #include "engine/model/quote.h"
-#include "engine/model/tokenizer.h"
+#include "engine/model/tokenizer_json.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* The arrays that an rm_tokenizer_source points to, unpacked from the file. */
 typedef struct unpacked {
@@ -191,6 +192,9 @@ done:
 rm_status rm_tokenizer_open(const char *file, rm_tokenizer **out, rm_error *err)
 {
     rm_gguf *g;
+    struct stat info;
+    if (stat(file, &info) == 0 && S_ISDIR(info.st_mode))
+        return rm_tokenizer_from_folder(file, out, err);
     rm_status st = rm_gguf_open(file, &g, err);
     if (st)
         return st;

@@ -26,13 +26,14 @@ typedef struct rm_trie_node {
 } rm_trie_node;
 
 struct rm_tokenizer {
-    bool sentencepiece, add_bos, add_space_prefix;
+    bool sentencepiece, add_bos, add_space_prefix, prefix_once, prefix_joins, nfc;
     int n_vocab;
     int32_t bos, eos, unknown;
     uint8_t *type;           /* [n_vocab] rm_token_type */
     rm_strings text;         /* as in the file */
     rm_strings bytes;        /* as in running text */
-    uint32_t *priority;      /* [n_vocab] sentencepiece: smaller merges first, from the score */
+    uint32_t *priority;      /* [n_vocab] sentencepiece: smaller merges first, from the score; NULL
+                                where merges say it, as in BPE */
     bool blanks_lead;        /* sentencepiece: in no piece does U+2581 follow another character,
                                 so that nothing merges across the front of a word */
     size_t longest;          /* bytes of the longest text */

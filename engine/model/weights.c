@@ -1,4 +1,4 @@
-/* weights.c - a llama-architecture GGUF file onto a backend.
+/* weights.c - a model's file or folder (source.h) onto a backend.
  *
  * Tensors, with D, H, G, C, F, V, L as ops.h names them (GGUF writes shapes fastest first, so a
  * matrix [n_out, n_in] appears as [n_in, n_out]):
@@ -6,7 +6,8 @@
  *   token_embd.weight                       [V, D]
  *   blk.<i>.attn_norm.weight                [D]
  *   blk.<i>.attn_q.weight  (.bias)          [H C, D]
- *   blk.<i>.attn_k.weight, attn_v.weight    [G C, D]   (biases likewise)
+ *   blk.<i>.attn_k.weight, attn_v.weight    [G C, D]   (biases likewise: qwen2)
+ *   blk.<i>.attn_q_norm.weight, attn_k_norm.weight   [C]   qwen3
  *   blk.<i>.attn_output.weight  (.bias)     [D, H C]
  *   blk.<i>.ffn_norm.weight                 [D]
  *   blk.<i>.ffn_gate.weight, ffn_up.weight  [F, D]
@@ -15,12 +16,15 @@
  *   output.weight                           [V, D]; absent: token_embd.weight serves
  *   rope_freqs.weight                       [rope_dims / 2] divisors of the frequencies; optional
  *
- * Q and K rows are stored in llama.cpp's order, where the rotary pairs are neighbours. Each
+ * In GGUF files of llama the rows of q and k lie in an order in which the rotary pairs are
+ * neighbours (2i, 2i + 1); in those of qwen and in Hugging Face's files a pair is half a head
+ * apart (i, i + C/2). Nothing is reordered: the cache is told which (rm_rope.interleaved). Each
  * tensor must be there with its shape, and a tensor that is none of these refuses the file,
  * since ignoring it could change what the model computes.
  *
  * Compute types. What the caller asks for, else what the weights are: bf16 for bf16, q8 for
- * q8_0, f32 otherwise. Under q8 a product whose matrices are not all q8_0 is computed in f32.
+ * quantised types, f32 otherwise. Under q8 a product whose matrices are not all quantised is
+ * computed in f32.
  *
  * The file is read twice from front to back: by the hash, then by the backend. Told so, the kernel
  * reads ahead further: a 1 GB file not in the page cache took 0.9 to 2.0 s to hash and load so,
@@ -30,11 +34,9 @@
 #define _GNU_SOURCE /* madvise */
 #include "engine/model/weights.h"
 
-#include "engine/model/quote.h"
-
 #include "engine/dtype.h"
-#include "engine/model/gguf.h"
-#include "engine/model/hyper.h"
+#include "engine/model/quote.h"
+#include "engine/model/source.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -47,8 +49,9 @@
 #include <xxhash.h>
 
 struct rm_weights_private {
-    rm_gguf *gguf;
+    rm_source *source;
     char *name, *chat_template;
+    rm_text types;
     float *rope_factors;
     bool *used;           /* [n_tensors] */
 };
@@ -57,7 +60,7 @@ struct rm_weights_private {
 typedef struct loader {
     const rm_ops *ops;
     rm_backend *backend;
-    const rm_gguf *gguf;
+    const rm_source *source;
     rm_weights *w;
     rm_hyper hyper;
     rm_error *err;
@@ -70,26 +73,28 @@ typedef struct loader {
 static rm_status find_tensor(loader *l, const char *name, bool vector, size_t n_out, size_t n_in,
                              bool required, const rm_gguf_tensor **tensor)
 {
-    const rm_gguf_tensor *t = rm_gguf_find_tensor(l->gguf, name);
+    const rm_gguf_tensor *t = rm_source_find(l->source, name);
     *tensor = NULL;
     if (!t && !required)
         return RM_OK;
+    char label[128];
+    rm_source_label(l->source, name, label);
     if (!t)
-        return rm_fail(l->err, RM_E_FORMAT, "%s: tensor %s is missing", rm_gguf_file(l->gguf), name);
+        return rm_fail(l->err, RM_E_FORMAT, "%s: tensor %s is missing", l->source->file, label);
     char shape[96];
     rm_gguf_shape(t, shape);
     if (t->n_values / t->dims[0] != n_out || t->dims[0] != n_in ||
         (vector ? t->n_dims != 1 : t->n_dims != 2)) {
         if (vector)
             return rm_fail(l->err, RM_E_FORMAT, "%s: tensor %s is %s, expected [%zu]",
-                           rm_gguf_file(l->gguf), name, shape, n_in);
+                           l->source->file, label, shape, n_in);
         return rm_fail(l->err, RM_E_FORMAT, "%s: tensor %s is %s, expected [%zu, %zu]",
-                       rm_gguf_file(l->gguf), name, shape, n_in, n_out);
+                       l->source->file, label, shape, n_in, n_out);
     }
     if (!t->readable)
         return rm_fail(l->err, RM_E_UNSUPPORTED, "%s: tensor %s is %s, supported are f32, f16, "
-                       "bf16 and q8_0", rm_gguf_file(l->gguf), name, shape);
-    l->w->priv->used[t - rm_gguf_tensor_at(l->gguf, 0)] = true;
+                       "bf16, q8_0, q4_0, q4_1, q5_0, q5_1, q4_k, q5_k and q6_k", l->source->file, label, shape);
+    l->w->priv->used[t - l->source->tensors] = true;
     *tensor = t;
     return RM_OK;
 }
@@ -119,7 +124,7 @@ static rm_status read_vector(loader *l, const char *name, size_t n, bool require
         return st;
     *values = malloc(n * sizeof **values);
     if (!*values)
-        return rm_fail(l->err, RM_E_MEMORY, "%s: no memory for tensor %s", rm_gguf_file(l->gguf),
+        return rm_fail(l->err, RM_E_MEMORY, "%s: no memory for tensor %s", l->source->file,
                        name);
     rm_dtype_widen(t->type, t->data, n, *values);
     return RM_OK;
@@ -132,7 +137,7 @@ static rm_compute compute_for(const loader *l, const rm_matrix *m, int n)
     if (l->w->compute != RM_COMPUTE_Q8)
         return l->w->compute;
     for (int i = 0; i < n; i++)
-        if (m[i].type != RM_Q8_0)
+        if (m[i].type < RM_Q8_0)
             return RM_COMPUTE_F32;
     return RM_COMPUTE_Q8;
 }
@@ -149,7 +154,7 @@ static rm_status load_vector(loader *l, const char *name, size_t n, rm_weight **
 
 /* Matrices (with the biases that exist) stacked into one weight. */
 static rm_status load_stack(loader *l, int layer, const char *const *names, const size_t *n_out,
-                            size_t n_in, int n, rm_weight **weight)
+                            size_t n_in, int n, bool needs_bias, rm_weight **weight)
 {
     rm_matrix m[3] = { 0 };
     float *bias[3] = { 0 };
@@ -163,7 +168,7 @@ static rm_status load_stack(loader *l, int layer, const char *const *names, cons
         st = find_matrix(l, layer_name(name, layer, suffix), n_out[i], n_in, &m[i]);
         snprintf(suffix, sizeof suffix, "%s.bias", names[i]);
         if (!st)
-            st = read_vector(l, layer_name(name, layer, suffix), n_out[i], false, &bias[i]);
+            st = read_vector(l, layer_name(name, layer, suffix), n_out[i], needs_bias, &bias[i]);
         biased |= bias[i] != NULL;
     }
     if (!st)
@@ -196,15 +201,20 @@ static rm_status load_layer(loader *l, int i)
     size_t d = (size_t)h->n_embd, f = (size_t)h->n_ff;
     size_t q = (size_t)h->n_heads * (size_t)h->head_dim, kv = (size_t)h->n_kv_heads * (size_t)h->head_dim;
     rm_layer *layer = &l->w->layers[i];
+    size_t c = (size_t)h->head_dim;
     char name[64];
-    rm_status st;
+    rm_status st = RM_OK;
+    if (h->qk_norm &&
+        ((st = load_vector(l, layer_name(name, i, "attn_q_norm.weight"), c, &layer->q_norm)) ||
+         (st = load_vector(l, layer_name(name, i, "attn_k_norm.weight"), c, &layer->k_norm))))
+        return st;
     if ((st = load_vector(l, layer_name(name, i, "attn_norm.weight"), d, &layer->attn_norm)) ||
-        (st = load_stack(l, i, qkv, (size_t[]){ q, kv, kv }, d, 3, &layer->qkv)) ||
-        (st = load_stack(l, i, out, &d, q, 1, &layer->attn_out)) ||
+        (st = load_stack(l, i, qkv, (size_t[]){ q, kv, kv }, d, 3, h->qkv_bias, &layer->qkv)) ||
+        (st = load_stack(l, i, out, &d, q, 1, false, &layer->attn_out)) ||
         (st = load_vector(l, layer_name(name, i, "ffn_norm.weight"), d, &layer->ffn_norm)) ||
         (st = load_gated(l, i, &layer->gate_up)))
         return st;
-    return load_stack(l, i, down, &d, f, 1, &layer->down);
+    return load_stack(l, i, down, &d, f, 1, false, &layer->down);
 }
 
 /* The embedding, the output matrix and what stands between the last layer and it. */
@@ -216,7 +226,7 @@ static rm_status load_ends(loader *l)
     rm_status st = find_matrix(l, "token_embd.weight", v, d, &embedding);
     if (st)
         return st;
-    w->info.tied = !rm_gguf_find_tensor(l->gguf, "output.weight");
+    w->info.tied = l->source->tied;
     output = embedding;
     if (!w->info.tied && (st = find_matrix(l, "output.weight", v, d, &output)))
         return st;
@@ -227,32 +237,50 @@ static rm_status load_ends(loader *l)
                               l->err);
 }
 
+/* Divisors that the file holds, or that its parameters mean; not both. */
 static rm_status load_rope(loader *l)
 {
     const rm_hyper *h = &l->hyper;
+    const rm_rope_scaling *scaling = &h->rope_scaling;
     size_t n = (size_t)h->rope_dims / 2;
     float *factors;
+    double magnitude = 1;
     rm_status st = read_vector(l, "rope_freqs.weight", n, false, &factors);
     if (st)
         return st;
+    bool computed = scaling->kind == RM_ROPE_LLAMA3 || scaling->kind == RM_ROPE_YARN;
     l->w->priv->rope_factors = factors;
     for (size_t i = 0; factors && i < n; i++)
         if (!(factors[i] > 0) || isinf(factors[i]))
             return rm_fail(l->err, RM_E_FORMAT, "%s: rope_freqs.weight holds %g at %zu, expected "
-                           "finite numbers above 0", rm_gguf_file(l->gguf), (double)factors[i], i);
-    l->w->rope = (rm_rope){ .n_dims = h->rope_dims, .interleaved = true, .theta = h->rope_theta,
-                            .scale = h->rope_scale, .factors = factors };
+                           "finite numbers above 0", l->source->file, (double)factors[i], i);
+    if (factors && computed)
+        return rm_fail(l->err, RM_E_UNSUPPORTED, "%s: rope_freqs.weight and parameters for other "
+                       "rotary divisors; one of the two was expected", l->source->file);
+    if (computed) {
+        l->w->priv->rope_factors = factors = malloc(n * sizeof *factors);
+        if (!factors)
+            return rm_fail(l->err, RM_E_MEMORY, "%s: no memory", l->source->file);
+        if ((st = rm_rope_divisors(scaling, h->rope_dims, h->rope_theta, l->source->file, factors,
+                                   &magnitude, l->err)))
+            return st;
+    }
+    double scale = scaling->kind == RM_ROPE_LINEAR ? 1 / scaling->factor : 1;
+    l->w->rope = (rm_rope){ .n_dims = h->rope_dims, .interleaved = h->rope_interleaved,
+                            .theta = h->rope_theta, .scale = scale, .factors = factors,
+                            .magnitude = magnitude };
     return RM_OK;
 }
 
 static rm_status refuse_unused(const loader *l)
 {
-    for (uint64_t i = 0; i < rm_gguf_n_tensors(l->gguf); i++)
+    for (size_t i = 0; i < l->source->n_tensors; i++)
         if (!l->w->priv->used[i]) {
-            const rm_gguf_tensor *t = rm_gguf_tensor_at(l->gguf, i);
-            return rm_fail(l->err, RM_E_UNSUPPORTED, "%s: tensor %.*s is not part of a llama model "
-                           "of %d layers as this engine computes it", rm_gguf_file(l->gguf),
-                           (int)t->name.n, t->name.bytes, l->hyper.n_layers);
+            const rm_gguf_tensor *t = &l->source->tensors[i];
+            return rm_fail(l->err, RM_E_UNSUPPORTED, "%s: tensor %s is not part of a %s model "
+                           "of %d layers as this engine computes it", l->source->file,
+                           rm_quoted(&(rm_quote){ 0 }, t->name.bytes, t->name.n), l->hyper.arch,
+                           l->hyper.n_layers);
         }
     return RM_OK;
 }
@@ -260,12 +288,12 @@ static rm_status refuse_unused(const loader *l)
 /* ---- what the caller asked for ------------------------------------------------------------- */
 
 /* The type that most values of matrices have. */
-static rm_dtype main_type(const rm_gguf *g)
+static rm_dtype main_type(const rm_source *source)
 {
     uint64_t count[RM_DTYPE_COUNT] = { 0 };
     rm_dtype most = RM_F32;
-    for (uint64_t i = 0; i < rm_gguf_n_tensors(g); i++) {
-        const rm_gguf_tensor *t = rm_gguf_tensor_at(g, i);
+    for (size_t i = 0; i < source->n_tensors; i++) {
+        const rm_gguf_tensor *t = &source->tensors[i];
         if (t->readable && t->n_dims > 1)
             count[t->type] += t->n_values;
     }
@@ -277,11 +305,11 @@ static rm_dtype main_type(const rm_gguf *g)
 
 static rm_status choose_compute(loader *l, const char *name)
 {
-    rm_dtype type = main_type(l->gguf);
+    rm_dtype type = main_type(l->source);
     rm_weights *w = l->w;
     w->info.weight_type = rm_dtype_name(type);
     if (!name)
-        name = type == RM_BF16 ? "bf16" : type == RM_Q8_0 ? "q8" : "f32";
+        name = type == RM_BF16 ? "bf16" : type >= RM_Q8_0 ? "q8" : "f32";
     if (strcmp(name, "f32") == 0) {
         w->compute = RM_COMPUTE_F32;
         w->info.compute = "f32";
@@ -289,9 +317,9 @@ static rm_status choose_compute(loader *l, const char *name)
         w->compute = RM_COMPUTE_BF16;
         w->info.compute = "bf16";
     } else if (strcmp(name, "q8") == 0) {
-        if (type != RM_Q8_0)
-            return rm_fail(l->err, RM_E_ARGUMENT, "%s: compute type q8 needs weights stored as "
-                           "q8_0, this file's are %s", rm_gguf_file(l->gguf), w->info.weight_type);
+        if (type < RM_Q8_0)
+            return rm_fail(l->err, RM_E_ARGUMENT, "%s: compute type q8 needs quantised weights, "
+                           "this file's are %s", l->source->file, w->info.weight_type);
         w->compute = RM_COMPUTE_Q8;
         w->info.compute = "q8";
     } else {
@@ -316,47 +344,47 @@ static rm_status choose_kv(loader *l, const char *name)
 
 /* ---- describing ---------------------------------------------------------------------------- */
 
-/* general.name if it is fit to be printed, else the last part of the path. */
-static rm_status copy_name(loader *l)
+static bool fit_to_print(rm_gguf_string s, size_t most)
 {
-    rm_gguf_string name = { 0 };
-    const char *file = rm_gguf_file(l->gguf), *slash = strrchr(file, '/');
-    rm_status st = rm_gguf_text(l->gguf, "general.name", &name, l->err);
-    if (st)
-        return st;
-    bool fit = name.n >= 1 && name.n <= 256;
-    for (size_t i = 0, n; fit && i < name.n; i += n)
-        fit = (n = rm_printable(name.bytes + i, name.n - i)) > 0;
-    l->w->priv->name = fit ? strndup(name.bytes, name.n) : strdup(slash ? slash + 1 : file);
-    if (!l->w->priv->name)
+    bool fit = s.n >= 1 && s.n <= most;
+    for (size_t i = 0, n; fit && i < s.n; i += n)
+        fit = (n = rm_printable(s.bytes + i, s.n - i)) > 0;
+    return fit;
+}
+
+/* The name in the file if it is fit to be printed, else the last part of the path; and the chat
+ * template as text, which files write without a NUL. */
+static rm_status copy_texts(loader *l)
+{
+    const rm_source *source = l->source;
+    const char *file = source->file, *slash = strrchr(file, '/');
+    struct rm_weights_private *priv = l->w->priv;
+    priv->name = fit_to_print(source->name, 256) ? strndup(source->name.bytes, source->name.n)
+                                                 : strdup(slash && slash[1] ? slash + 1 : file);
+    rm_gguf_string template = source->chat_template;
+    bool text = template.n && !memchr(template.bytes, 0, template.n) &&
+                rm_utf8_valid_prefix(template.bytes, template.n) == template.n;
+    if (template.n && !text)
+        return rm_fail(l->err, RM_E_FORMAT, "%s: its chat template holds a zero byte or is not valid "
+                       "UTF-8", file);
+    if (text)
+        priv->chat_template = strndup(template.bytes, template.n);
+    if (!priv->name || (text && !priv->chat_template))
         return rm_fail(l->err, RM_E_MEMORY, "%s: no memory for its name", file);
-    l->w->info.name = l->w->priv->name;
+    l->w->info.name = priv->name;
+    l->w->info.chat_template = priv->chat_template;
+    l->w->info.sampling = source->defaults.bytes; /* NUL-terminated; lives with the source */
     return RM_OK;
 }
 
-/* The chat template, if the file has one; that it is a template is not looked at here. */
-static rm_status copy_template(loader *l)
-{
-    rm_gguf_string text = { 0 };
-    rm_status st = rm_gguf_text(l->gguf, "tokenizer.chat_template", &text, l->err);
-    if (st || !text.bytes)
-        return st;
-    if (memchr(text.bytes, 0, text.n))
-        return rm_fail(l->err, RM_E_FORMAT, "%s: tokenizer.chat_template holds a zero byte",
-                       rm_gguf_file(l->gguf));
-    if (!(l->w->priv->chat_template = strndup(text.bytes, text.n)))
-        return rm_fail(l->err, RM_E_MEMORY, "%s: no memory for its chat template",
-                       rm_gguf_file(l->gguf));
-    l->w->info.chat_template = l->w->priv->chat_template;
-    return RM_OK;
-}
-
-/* Advice only: where the kernel does not take it, nothing but time is lost. */
+/* Advice only: where the kernel does not take it, nothing but time is lost. (What was read and not
+ * mapped must not be dropped: those parts are small, and are left alone.) */
 static void advise(const loader *l, int advice)
 {
-    const void *bytes;
-    size_t n = rm_gguf_bytes(l->gguf, &bytes);
-    (void)madvise((void *)(uintptr_t)bytes, n, advice);
+    for (size_t i = 0; i < l->source->n_parts; i++)
+        if ((uintptr_t)l->source->parts[i].bytes % 4096 == 0 && l->source->parts[i].mapped)
+            (void)madvise((void *)(uintptr_t)l->source->parts[i].bytes, l->source->parts[i].n,
+                          advice);
 }
 
 /* The file's pages need not stay with the process: they are clean, and what is looked up in place
@@ -366,26 +394,28 @@ static void release_pages(const loader *l)
     advise(l, MADV_DONTNEED);
 }
 
-/* The identity: XXH3-128 of all bytes of the file; with compute and KV type, all that the numbers
- * depend on besides backend and variant. */
+/* The identity: XXH3-128 of all bytes of the file, or of all files that were read, in their order;
+ * with compute and KV type, all that the numbers depend on besides backend and variant. */
 static void hash_file(loader *l)
 {
     enum { WINDOW = 64 << 20 };
-    const void *bytes;
-    size_t n = rm_gguf_bytes(l->gguf, &bytes);
     XXH3_state_t state;
     advise(l, MADV_SEQUENTIAL);
     XXH3_128bits_reset(&state);
-    for (size_t at = 0; at < n; at += WINDOW) {
-        XXH3_128bits_update(&state, (const char *)bytes + at, n - at < WINDOW ? n - at : WINDOW);
-        release_pages(l);
+    for (size_t i = 0; i < l->source->n_parts; i++) {
+        const char *bytes = l->source->parts[i].bytes;
+        size_t n = l->source->parts[i].n;
+        for (size_t at = 0; at < n; at += WINDOW) {
+            XXH3_128bits_update(&state, bytes + at, n - at < WINDOW ? n - at : WINDOW);
+            release_pages(l);
+        }
+        l->w->info.file_bytes += n;
     }
     XXH128_hash_t h = XXH3_128bits_digest(&state);
     snprintf(l->w->info.hash, sizeof l->w->info.hash, "%016" PRIx64 "%016" PRIx64,
              (uint64_t)h.high64, (uint64_t)h.low64);
     l->w->info.id = rm_mix(rm_mix(h.high64, h.low64),
                            (uint64_t)l->w->compute << 8 | (uint64_t)l->w->kv_type);
-    l->w->info.file_bytes = n;
 }
 
 static size_t held_bytes(const loader *l)
@@ -394,7 +424,7 @@ static size_t held_bytes(const loader *l)
     const rm_ops *ops = l->ops;
     size_t sum = ops->weight_bytes(w->out_norm) + ops->weight_bytes(w->output);
     if (!w->info.tied)
-        sum += rm_gguf_find_tensor(l->gguf, "token_embd.weight")->n_bytes;
+        sum += rm_source_find(l->source, "token_embd.weight")->n_bytes;
     for (int i = 0; i < w->info.n_layers; i++) {
         const rm_layer *y = &w->layers[i];
         sum += ops->weight_bytes(y->attn_norm) + ops->weight_bytes(y->qkv) +
@@ -402,6 +432,31 @@ static size_t held_bytes(const loader *l)
                ops->weight_bytes(y->gate_up) + ops->weight_bytes(y->down);
     }
     return sum;
+}
+
+/* "q4_k 81%, q6_k 16%, f32 3%": the types by their share of the bytes, largest first. */
+static void describe_types(loader *l)
+{
+    double bytes[RM_DTYPE_COUNT] = { 0 }, total = 0;
+    for (size_t i = 0; i < l->source->n_tensors; i++) {
+        const rm_gguf_tensor *t = &l->source->tensors[i];
+        if (t->readable)
+            bytes[t->type] += (double)t->n_bytes;
+        total += t->readable ? (double)t->n_bytes : 0;
+    }
+    for (int n = 0; n < RM_DTYPE_COUNT; n++) {
+        int most = 0;
+        for (int i = 1; i < RM_DTYPE_COUNT; i++)
+            if (bytes[i] > bytes[most])
+                most = i;
+        if (bytes[most] <= 0)
+            break;
+        rm_text_printf(&l->w->priv->types, "%s%s %.*f%%", n ? ", " : "",
+                       rm_dtype_name((rm_dtype)most), bytes[most] < total / 100 ? 1 : 0,
+                       100 * bytes[most] / total);
+        bytes[most] = 0;
+    }
+    l->w->info.weight_types = l->w->priv->types.data;
 }
 
 /* Shapes and costs. Counted as engine.h says: a multiply-add is 2; per layer and row
@@ -412,8 +467,9 @@ static void describe(loader *l)
     const rm_hyper *h = &l->hyper;
     rm_model_info *info = &l->w->info;
     rm_tokenizer_info t = rm_tokenizer_describe(l->w->tokenizer);
-    info->file = rm_gguf_file(l->gguf);
-    info->arch = "llama";
+    describe_types(l);
+    info->file = l->source->file;
+    info->arch = h->arch;
     info->tokenizer = t.sentencepiece ? "sentencepiece" : "bpe";
     info->n_layers = h->n_layers;
     info->n_embd = h->n_embd;
@@ -423,6 +479,7 @@ static void describe(loader *l)
     info->n_ff = h->n_ff;
     info->n_ctx = h->n_ctx;
     info->n_vocab = t.n_vocab;
+    info->window = h->window;
     info->rope_theta = h->rope_theta;
     info->norm_eps = h->norm_eps;
     info->bos = t.bos;
@@ -435,55 +492,33 @@ static void describe(loader *l)
     info->flops_per_position = 4 * layers * q;
     info->kv_position_bytes = (size_t)h->n_layers * 2 * (size_t)h->n_kv_heads *
                               (size_t)h->head_dim * (l->w->kv_type == RM_BF16 ? 2 : 4);
-    for (uint64_t i = 0; i < rm_gguf_n_tensors(l->gguf); i++)
-        info->n_params += rm_gguf_tensor_at(l->gguf, i)->n_values;
+    for (size_t i = 0; i < l->source->n_tensors; i++)
+        info->n_params += l->source->tensors[i].n_values;
 }
 
-/* eos, and the ends of a turn and of a message where the file names them. */
-static rm_status read_stop_tokens(loader *l)
+static rm_status copy_stop_tokens(loader *l)
 {
-    static const char *const keys[] = { "tokenizer.ggml.eos_token_id",
-                                        "tokenizer.ggml.eot_token_id",
-                                        "tokenizer.ggml.eom_token_id" };
     rm_weights *w = l->w;
-    w->stop_tokens = malloc(sizeof keys / sizeof keys[0] * sizeof *w->stop_tokens);
+    size_t n = (size_t)l->source->n_stop_tokens;
+    w->stop_tokens = malloc((n + 1) * sizeof *w->stop_tokens);
     if (!w->stop_tokens)
-        return rm_fail(l->err, RM_E_MEMORY, "%s: no memory", rm_gguf_file(l->gguf));
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
-        int64_t id = -1;
-        rm_status st = rm_gguf_integer(l->gguf, keys[i], -1, UINT32_MAX, &id, l->err);
-        if (st)
-            return st;
-        if (id == UINT32_MAX || id < 0)
-            continue;
-        if (id >= w->info.n_vocab)
-            return rm_fail(l->err, RM_E_FORMAT, "%s: %s is %" PRId64 ", but there are %d tokens",
-                           rm_gguf_file(l->gguf), keys[i], id, w->info.n_vocab);
-        bool known = false;
-        for (int k = 0; k < w->n_stop_tokens; k++)
-            known |= w->stop_tokens[k] == (int32_t)id;
-        if (!known)
-            w->stop_tokens[w->n_stop_tokens++] = (int32_t)id;
-    }
+        return rm_fail(l->err, RM_E_MEMORY, "%s: no memory", l->source->file);
+    memcpy(w->stop_tokens, l->source->stop_tokens, n * sizeof *w->stop_tokens);
+    w->n_stop_tokens = (int)n;
     return RM_OK;
 }
 
 /* The two tokens by which a reward model judges: both or none. */
 static rm_status read_value_tokens(loader *l)
 {
-    static const char *const keys[] = { "ramify.value.good_token_id", "ramify.value.bad_token_id" };
     rm_model_info *info = &l->w->info;
-    int64_t id[2] = { -1, -1 };
-    for (int i = 0; i < 2; i++) {
-        rm_status st = rm_gguf_integer(l->gguf, keys[i], 0, info->n_vocab - 1, &id[i], l->err);
-        if (st)
-            return st;
-    }
-    if ((id[0] < 0) != (id[1] < 0) || (id[0] >= 0 && id[0] == id[1]))
-        return rm_fail(l->err, RM_E_FORMAT, "%s: %s and %s are %" PRId64 " and %" PRId64 ", expected "
-                       "two different tokens", rm_gguf_file(l->gguf), keys[0], keys[1], id[0], id[1]);
-    info->value_good = (int32_t)id[0];
-    info->value_bad = (int32_t)id[1];
+    const int32_t *id = l->source->value_tokens;
+    for (int i = 0; i < 2; i++)
+        if (id[i] >= info->n_vocab)
+            return rm_fail(l->err, RM_E_FORMAT, "%s: a token it judges by is %d, of a vocabulary of "
+                           "%d", l->source->file, id[i], info->n_vocab);
+    info->value_good = id[0];
+    info->value_bad = id[1];
     return RM_OK;
 }
 
@@ -492,13 +527,13 @@ static rm_status read_value_tokens(loader *l)
 static rm_status check_vocabulary(const loader *l)
 {
     int n = l->w->info.n_vocab;
-    const rm_gguf_tensor *t = rm_gguf_find_tensor(l->gguf, "token_embd.weight");
+    const rm_gguf_tensor *t = rm_source_find(l->source, "token_embd.weight");
     if (l->hyper.n_vocab && l->hyper.n_vocab != n)
-        return rm_fail(l->err, RM_E_FORMAT, "%s: llama.vocab_size is %" PRId64 ", but the tokenizer "
-                       "has %d tokens", rm_gguf_file(l->gguf), l->hyper.n_vocab, n);
+        return rm_fail(l->err, RM_E_FORMAT, "%s: its vocab_size is %" PRId64 ", but the tokenizer "
+                       "has %d tokens", l->source->file, l->hyper.n_vocab, n);
     if (t && t->n_dims == 2 && t->dims[1] != (uint64_t)n)
         return rm_fail(l->err, RM_E_FORMAT, "%s: token_embd.weight has %" PRIu64 " rows, but the "
-                       "tokenizer has %d tokens", rm_gguf_file(l->gguf), t->dims[1], n);
+                       "tokenizer has %d tokens", l->source->file, t->dims[1], n);
     return RM_OK;
 }
 
@@ -506,22 +541,22 @@ static rm_status load(loader *l, const char *file, const rm_model_options *optio
 {
     static const rm_model_options defaults = { 0 };
     rm_weights *w = l->w;
-    rm_status st = rm_gguf_open(file, &w->priv->gguf, l->err);
+    rm_status st = rm_source_open(file, &w->priv->source, l->err);
     if (st)
         return st;
-    l->gguf = w->priv->gguf;
+    l->source = w->priv->source;
+    l->hyper = l->source->hyper;
     if (!options)
         options = &defaults;
-    w->priv->used = calloc((size_t)rm_gguf_n_tensors(l->gguf) + 1, sizeof *w->priv->used);
+    w->priv->used = calloc(l->source->n_tensors + 1, sizeof *w->priv->used);
     if (!w->priv->used)
         return rm_fail(l->err, RM_E_MEMORY, "%s: no memory", file);
-    if ((st = rm_hyper_read(l->gguf, &l->hyper, l->err)) ||
-        (st = rm_tokenizer_from_gguf(l->gguf, &w->tokenizer, l->err)) ||
+    if ((st = rm_source_tokenizer(l->source, &w->tokenizer, l->err)) ||
         (st = choose_compute(l, options->compute)) || (st = choose_kv(l, options->kv)) ||
-        (st = copy_name(l)) || (st = copy_template(l)))
+        (st = copy_texts(l)))
         return st;
     describe(l);
-    if ((st = check_vocabulary(l)) || (st = read_stop_tokens(l)) ||
+    if ((st = check_vocabulary(l)) || (st = copy_stop_tokens(l)) ||
         (st = read_value_tokens(l)))
         return st;
     hash_file(l);
@@ -567,7 +602,8 @@ void rm_weights_close(const rm_ops *ops, rm_backend *backend, rm_weights *w)
         return;
     for (int i = 0; w->layers && i < w->info.n_layers; i++) {
         rm_layer *y = &w->layers[i];
-        rm_weight *all[] = { y->attn_norm, y->qkv, y->attn_out, y->ffn_norm, y->gate_up, y->down };
+        rm_weight *all[] = { y->attn_norm, y->qkv, y->attn_out, y->ffn_norm, y->gate_up, y->down,
+                             y->q_norm, y->k_norm };
         for (size_t k = 0; k < sizeof all / sizeof all[0]; k++)
             if (all[k])
                 ops->weight_free(backend, all[k]);
@@ -577,9 +613,10 @@ void rm_weights_close(const rm_ops *ops, rm_backend *backend, rm_weights *w)
         if (ends[k])
             ops->weight_free(backend, ends[k]);
     rm_tokenizer_free(w->tokenizer);
-    rm_gguf_close(w->priv->gguf);
+    rm_source_close(w->priv->source);
     free(w->priv->name);
     free(w->priv->chat_template);
+    rm_text_free(&w->priv->types);
     free(w->priv->rope_factors);
     free(w->priv->used);
     free(w->priv);

@@ -11,6 +11,7 @@
 
 typedef struct rm_layer {
     rm_weight *attn_norm; /* [D] */
+    rm_weight *q_norm, *k_norm; /* [C] of each head; NULL: none */
     rm_weight *qkv;       /* [(H + 2G) C, D] q over k over v */
     rm_weight *attn_out;  /* [D, H C] */
     rm_weight *ffn_norm;  /* [D] */
@@ -33,7 +34,7 @@ typedef struct rm_weights {
     struct rm_weights_private *priv; /* the mapping, names, what frees the rest */
 } rm_weights;
 
-/* Opens, checks and loads a GGUF file. `weights` is filled on success and released by
+/* Opens, checks and loads a GGUF file or a Hugging Face folder. `weights` is filled on success and released by
  * rm_weights_close. */
 rm_status rm_weights_open(const rm_ops *, rm_backend *, const char *file, const rm_model_options *,
                           rm_weights **, rm_error *);

@@ -25,7 +25,10 @@ static rm_status read_shape(const rm_gguf *g, rm_shape *s, rm_error *err)
     if (!t || t->n_dims != 2 || t->dims[1] > INT32_MAX)
         return rm_fail(err, RM_E_FORMAT, "%s: tensor token_embd.weight is missing or no matrix",
                        rm_gguf_file(g));
-    if (h.rope_dims != h.head_dim || h.rope_scale != 1.0 ||
+    if (strcmp(h.arch, "llama") != 0 || h.window)
+        return rm_fail(err, RM_E_UNSUPPORTED, "%s: training knows the llama architecture without a "
+                       "sliding window, this model is a %s", rm_gguf_file(g), h.arch);
+    if (h.rope_dims != h.head_dim || h.rope_scaling.kind != RM_ROPE_PLAIN ||
         rm_gguf_find_tensor(g, "rope_freqs.weight"))
         return rm_fail(err, RM_E_UNSUPPORTED, "%s: training knows rotary embedding of whole heads "
                        "without scaling only", rm_gguf_file(g));
@@ -46,7 +49,9 @@ static rm_status read_values(rm_trainer *t, const rm_gguf *g, rm_error *err)
             return rm_fail(err, RM_E_FORMAT, "%s: tensor %s is missing", rm_gguf_file(g), p.name);
         rm_gguf_shape(tensor, shape);
         if (tensor->dims[0] != p.n_in || tensor->dims[1] != (p.n_out ? p.n_out : 1) ||
-            tensor->n_dims != (p.n_out ? 2 : 1) || !tensor->readable)
+            tensor->n_dims != (p.n_out ? 2 : 1) || !tensor->readable ||
+            !(tensor->type == RM_F32 || tensor->type == RM_F16 || tensor->type == RM_BF16 ||
+              tensor->type == RM_Q8_0))
             return rm_fail(err, RM_E_FORMAT, "%s: tensor %s is %s, expected f32, f16, bf16 or q8_0 "
                            "[%zu, %zu]", rm_gguf_file(g), p.name, shape, p.n_in, p.n_out);
         rm_dtype_widen(tensor->type, tensor->data, (size_t)tensor->n_values, t->values + p.offset);

@@ -217,8 +217,9 @@ rm_status trainer_need_rows(rm_trainer *t, int rows, rm_error *err)
 {
     rm_status st = RM_OK;
     if (!t->kv) {
-        rm_kv_shape shape = { t->shape.n_layers, t->shape.n_kv_heads, t->shape.head_dim, TRAIN_PAGE,
-                              RM_F32 };
+        rm_kv_shape shape = { .n_layers = t->shape.n_layers, .n_kv_heads = t->shape.n_kv_heads,
+                              .head_dim = t->shape.head_dim, .page_positions = TRAIN_PAGE,
+                              .type = RM_F32 };
         st = t->ops->kv_new(t->backend, &shape, &t->rope, t->shape.n_ctx, &t->kv, err);
     }
     if (st || rows <= t->rows)

@@ -406,7 +406,7 @@ static rm_status run_bench(const cli_args *args, rm_error *err)
 }
 
 static const cli_option options[] = {
-    { "model", 'm', "MODEL", "a file or an embedded model" },
+    { "model", 'm', "MODEL", "a file, a folder or an embedded model" },
     { "batch", 0, "LIST", "numbers of paths (default 1,4,8,16,32,64)" },
     { "prompt", 0, "N", "tokens of the shared prompt (default 128)" },
     { "generate", 0, "N", "tokens each path draws (default 128)" },

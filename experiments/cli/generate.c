@@ -474,7 +474,7 @@ static rm_status generate(const cli_args *args, rm_error *err)
 }
 
 static const cli_option options[] = {
-    { "model", 'm', "MODEL", "a file or an embedded model; several times for an ensemble" },
+    { "model", 'm', "MODEL", "a file, a folder or an embedded model; several times: an ensemble" },
     { "prompt", 'p', "TEXT", "the prompt; special tokens may be written out" },
     { "prompt-file", 'f', "FILE", "the prompt from a file, as it stands there; - is standard input" },
     { "chat", 0, NULL, "the prompt is what a user says: goes through the model's chat template" },

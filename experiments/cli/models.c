@@ -31,6 +31,38 @@ static rm_status tokenize(const cli_args *args, const char *file, const char *te
     return status;
 }
 
+/* How fast a text becomes tokens: the best of a few runs, by itself, on one thread. */
+static rm_status measure_tokenizer(const char *file, const char *path, rm_error *err)
+{
+    enum { RUNS = 5, MAX_BYTES = 64 << 20 };
+    rm_tokenizer *tokenizer = NULL;
+    char *text = NULL;
+    size_t n_bytes = 0;
+    int n = 0;
+    double best = 0;
+    rm_status status = rm_file_read(path, MAX_BYTES, &text, &n_bytes, err);
+    if (!status)
+        status = rm_tokenizer_open(file, &tokenizer, err);
+    for (int run = 0; run < RUNS && !status; run++) {
+        int32_t *tokens = NULL;
+        double start = rm_now_s();
+        status = rm_tokenizer_encode(tokenizer, text, n_bytes, false, &tokens, &n, err);
+        double took = rm_now_s() - start;
+        best = !run || took < best ? took : best;
+        free(tokens);
+    }
+    rm_text out = { 0 };
+    if (!status) {
+        rm_text_printf(&out, "%zu bytes, %d tokens, %.1f MB/s (best of %d)\n", n_bytes, n,
+                       best > 0 ? (double)n_bytes / best / 1e6 : 0.0, RUNS);
+        status = cli_put(&out, err);
+    }
+    rm_text_free(&out);
+    rm_tokenizer_free(tokenizer);
+    free(text);
+    return status;
+}
+
 /* ---- descriptions --------------------------------------------------------------------------- */
 
 static void put_json(rm_text *out, const rm_model_info *m, const char *chat,
@@ -44,6 +76,7 @@ static void put_json(rm_text *out, const rm_model_info *m, const char *chat,
     rm_json_string(&w, "hash_xxh3_128", m->hash);
     rm_json_uint(&w, "parameters", m->n_params);
     rm_json_string(&w, "weights", m->weight_type);
+    rm_json_string(&w, "weight_types", m->weight_types);
     rm_json_string(&w, "compute", m->compute);
     rm_json_string(&w, "kv", m->kv);
     rm_json_uint(&w, "file_bytes", m->file_bytes);
@@ -56,6 +89,7 @@ static void put_json(rm_text *out, const rm_model_info *m, const char *chat,
     rm_json_int(&w, "feed_forward", m->n_ff);
     rm_json_int(&w, "vocabulary", m->n_vocab);
     rm_json_int(&w, "context", m->n_ctx);
+    rm_json_int(&w, "sliding_window", m->window);
     rm_json_real(&w, "rope_theta", m->rope_theta);
     rm_json_bool(&w, "tied_embeddings", m->tied);
     rm_json_string(&w, "tokenizer", m->tokenizer);
@@ -68,6 +102,7 @@ static void put_json(rm_text *out, const rm_model_info *m, const char *chat,
     }
     rm_json_string(&w, "chat_template", m->chat_template);
     rm_json_string(&w, "chat", chat);
+    rm_json_string(&w, "makers_sampling", m->sampling);
     rm_json_real(&w, "flops_per_token", m->flops_per_token);
     rm_json_uint(&w, "kv_position_bytes", m->kv_position_bytes);
     rm_json_string(&w, "device", e->device);
@@ -85,7 +120,7 @@ static void put_text(rm_text *out, const rm_model_info *m, const char *chat,
                    "feed-forward %d%s\n", m->arch, m->n_layers, m->n_embd, m->n_heads,
                    m->head_dim, m->n_kv_heads, m->n_ff, m->tied ? ", tied embeddings" : "");
     rm_text_printf(out, "  parameters    %s", cli_amount((double)m->n_params, amount));
-    rm_text_printf(out, ", weights %s, %s bytes", m->weight_type,
+    rm_text_printf(out, ", weights %s, %s bytes", m->weight_types,
                    cli_amount((double)m->file_bytes, amount));
     rm_text_printf(out, " (%s in memory)\n", cli_amount((double)m->memory_bytes, amount));
     rm_text_printf(out, "  computed in   %s, cache %s, %zu bytes a position\n", m->compute, m->kv,
@@ -96,7 +131,13 @@ static void put_text(rm_text *out, const rm_model_info *m, const char *chat,
         rm_text_printf(out, "  judges        by token %d (good) and token %d (bad): a reward model\n",
                        m->value_good, m->value_bad);
     rm_text_printf(out, "  chat          %s\n", chat);
-    rm_text_printf(out, "  context       %d, rope theta %g\n", m->n_ctx, m->rope_theta);
+    if (m->sampling)
+        rm_text_printf(out, "  its makers    sample with %s (not applied: ask for it)\n",
+                       m->sampling);
+    rm_text_printf(out, "  context       %d, rope theta %g", m->n_ctx, m->rope_theta);
+    if (m->window)
+        rm_text_printf(out, ", attention sees the last %d", m->window);
+    rm_text_puts(out, "\n");
     rm_text_printf(out, "  work          %s FLOP a token\n",
                    cli_amount(m->flops_per_token + m->flops_output, amount));
     rm_text_printf(out, "  hash          %s (XXH3-128)\n", m->hash);
@@ -259,13 +300,15 @@ static rm_status models(const cli_args *args, rm_error *err)
                                             : "--tokenize needs a MODEL");
     if (!args->n_positional)
         return list(args, err);
-    const char *name = args->positional[0];
+    const char *name = args->positional[0], *measured = cli_text(args, "tokenizer-speed", NULL);
     if (random)
         return write_random(args, name, err);
     char *file = NULL;
     rm_status status = rm_model_find(name, NULL, &file, err);
     if (!status)
-        status = text ? tokenize(args, file, text, err) : describe(args, file, err);
+        status = text       ? tokenize(args, file, text, err)
+                 : measured ? measure_tokenizer(file, measured, err)
+                            : describe(args, file, err);
     free(file);
     return status;
 }
@@ -273,6 +316,7 @@ static rm_status models(const cli_args *args, rm_error *err)
 static const cli_option options[] = {
     { "tokenize", 0, "TEXT", "print the token ids of TEXT, nothing else" },
     { "no-special", 0, NULL, "special tokens written out in TEXT are text, and BOS is not added" },
+    { "tokenizer-speed", 0, "FILE", "tokenize the text in FILE and print the MB/s" },
     { "compute", 0, "TYPE", "describe it as computed in f32, bf16 or q8" },
     { "isa", 0, "NAME", "instruction-set variant: avx512-bf16, avx512, avx2, portable" },
     { "json", 0, NULL, "for machines" },

@@ -14,17 +14,18 @@ typedef struct attention_case {
     int rope_dims;
     bool interleaved;
     uint64_t hash;
+    int window; /* 0: none */
 } attention_case;
 
 static const attention_case cases[] = {
-    { 2, 1, 32, RM_F32, 3, { 150, 129, 64 }, 64, 32, true, UINT64_C(0x90a419f7f283d995) },
-    { 6, 2, 64, RM_F32, 2, { 97, 130 }, 80, 64, false, UINT64_C(0x583a7e706a1a83e2) },
-    { 2, 2, 80, RM_F32, 2, { 33, 70 }, 0, 0, false, UINT64_C(0xf191d9674384c805) },
-    { 4, 1, 128, RM_F32, 2, { 65, 66 }, 65, 128, false, UINT64_C(0xaf947ecdc86ccefe) },
-    { 8, 4, 8, RM_F32, 4, { 1, 15, 16, 17 }, 1, 8, true, UINT64_C(0x5ef5e5c874e492ca) },
-    { 2, 1, 32, RM_BF16, 2, { 150, 129 }, 128, 20, false, UINT64_C(0xa08adb28c68faa47) },
-    { 4, 2, 48, RM_BF16, 3, { 97, 66, 1 }, 33, 48, true, UINT64_C(0xe38b91d3b74b52c4) },
-    { 3, 3, 17, RM_BF16, 2, { 65, 130 }, 16, 0, false, UINT64_C(0x20c2c2c12a0dcacc) }, /* an odd width */
+    { 2, 1, 32, RM_F32, 3, { 150, 129, 64 }, 64, 32, true, UINT64_C(0x90a419f7f283d995), 0 },
+    { 6, 2, 64, RM_F32, 2, { 97, 130 }, 80, 64, false, UINT64_C(0x583a7e706a1a83e2), 0 },
+    { 2, 2, 80, RM_F32, 2, { 33, 70 }, 0, 0, false, UINT64_C(0xf191d9674384c805), 0 },
+    { 4, 1, 128, RM_F32, 2, { 65, 66 }, 65, 128, false, UINT64_C(0xaf947ecdc86ccefe), 0 },
+    { 8, 4, 8, RM_F32, 4, { 1, 15, 16, 17 }, 1, 8, true, UINT64_C(0x5ef5e5c874e492ca), 0 },
+    { 2, 1, 32, RM_BF16, 2, { 150, 129 }, 128, 20, false, UINT64_C(0xa08adb28c68faa47), 0 },
+    { 4, 2, 48, RM_BF16, 3, { 97, 66, 1 }, 33, 48, true, UINT64_C(0xe38b91d3b74b52c4), 0 },
+    { 3, 3, 17, RM_BF16, 2, { 65, 130 }, 16, 0, false, UINT64_C(0x20c2c2c12a0dcacc), 0 }, /* an odd width */
     { 4,
       1,
       64,
@@ -34,7 +35,7 @@ static const attention_case cases[] = {
       0,
       64,
       false,
-      UINT64_C(0x786227b7a3da3a1e) }, /* few tiles, many chunks: split */
+      UINT64_C(0x786227b7a3da3a1e), 0 }, /* few tiles, many chunks: split */
     { 40,
       1,
       16,
@@ -44,7 +45,15 @@ static const attention_case cases[] = {
       0,
       16,
       false,
-      UINT64_C(0xfae5630fe0ced1e5) }, /* more heads than a tile has queries */
+      UINT64_C(0xfae5630fe0ced1e5), 0 }, /* more heads than a tile has queries */
+    /* windows: one that begins with chunks, one that ends inside a page, one within a chunk, one of
+     * a single position; in bf16; and split over threads */
+    { 4, 2, 32, RM_F32, 2, { 200, 130 }, 64, 32, false, UINT64_C(0xe14b1e1cc8cb8409), 64 },
+    { 6, 2, 20, RM_F32, 3, { 150, 100, 70 }, 48, 20, false, UINT64_C(0x9d8afc335e8b10e9), 37 },
+    { 2, 1, 64, RM_F32, 2, { 129, 66 }, 0, 64, true, UINT64_C(0xe76663d667dc74e4), 100 },
+    { 2, 2, 16, RM_F32, 1, { 70 }, 0, 16, false, UINT64_C(0xfc62d20023a662c5), 1 },
+    { 4, 1, 40, RM_BF16, 2, { 140, 129 }, 128, 40, false, UINT64_C(0x94954aa7f35e322f), 33 },
+    { 4, 1, 64, RM_F32, 1, { 420 }, 0, 64, false, UINT64_C(0x49955401aea2902d), 130 },
 };
 enum { N_CASES = sizeof cases / sizeof *cases, MAX_PAGES = 128 };
 
@@ -84,7 +93,7 @@ static void attend_all(const attention_case *c, const way *w, float *out)
 {
     rm_error err = { "" };
     rm_backend *b = open_backend(w->isa, w->threads);
-    rm_kv_shape shape = { 2, c->G, c->C, w->page_positions, c->type };
+    rm_kv_shape shape = { 2, c->G, c->C, w->page_positions, c->type, c->window };
     rm_rope rope = {
         .n_dims = c->rope_dims, .interleaved = c->interleaved, .theta = 10000, .scale = 1
     };
@@ -214,18 +223,19 @@ static void check_naive(const attention_case *c, const float *out)
                 size_t g = (size_t)(h / (c->H / c->G));
                 const double *q = rows + (size_t)t * W + (size_t)h * C;
                 double top = -INFINITY, sum = 0;
-                for (int u = 0; u <= t; u++) {
+                int begin = c->window && t >= c->window ? t - c->window + 1 : 0;
+                for (int u = begin; u <= t; u++) {
                     const double *k = rows + (size_t)u * W + ((size_t)c->H + g) * C;
                     p[u] = 0;
                     for (size_t i = 0; i < C; i++)
                         p[u] += q[i] * k[i];
                     top = fmax(top, p[u]);
                 }
-                for (int u = 0; u <= t; u++)
+                for (int u = begin; u <= t; u++)
                     sum += p[u] = exp(p[u] - top);
                 for (size_t i = 0; i < C; i++) {
                     double want = 0;
-                    for (int u = 0; u <= t; u++)
+                    for (int u = begin; u <= t; u++)
                         want +=
                             p[u] / sum * rows[(size_t)u * W + ((size_t)(c->H + c->G) + g) * C + i];
                     double got =

@@ -306,7 +306,7 @@ Test(ops, impossible_options_and_weights_are_refused)
     cr_expect_eq(ops->weight_new(b, other, NULL, 2, RM_COMPUTE_F32, &w, &err), RM_E_FORMAT);
     cr_expect_eq(ops->weight_new_gated(b, &other[0], &other[1], RM_COMPUTE_F32, &w, &err),
                  RM_E_FORMAT);
-    rm_kv_shape shape = { 1, 1, 32, 17, RM_F32 };
+    rm_kv_shape shape = { 1, 1, 32, 17, RM_F32, 0 };
     cr_expect_eq(ops->kv_new(b, &shape, NULL, 64, &kv, &err), RM_E_ARGUMENT);
     shape.page_positions = 16;
     rm_rope odd = { .n_dims = 34, .theta = 10000, .scale = 1 };

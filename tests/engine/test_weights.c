@@ -101,46 +101,58 @@ static const rm_ops notes = {
 
 typedef enum change {
     NOTHING, OTHER_ARCH, NO_ARCH, NO_LAYERS, ZERO_HEADS, UNEVEN_HEADS, MANY_KV_HEADS, NO_EPS,
-    HUGE_CONTEXT, ODD_ROPE, WIDE_ROPE, YARN, EXPERTS, WINDOW, VALUE_LENGTH, VOCAB_SIZE,
+    HUGE_CONTEXT, ODD_ROPE, WIDE_ROPE, YARN, LONGROPE, EXPERTS, SOME_WINDOWS, SOFTCAP, QWEN2, QWEN3,
+    VALUE_LENGTH, VOCAB_SIZE,
     MISSING_TENSOR, EXTRA_TENSOR, WRONG_SHAPE, VECTOR_FOR_MATRIX, EMBEDDING_ROWS, NO_TOKENS,
     OTHER_TOKENIZER, EOT_OUT_OF_RANGE, TWICE_THE_LAYERS, BAD_ROPE_FACTOR,
     /* accepted: */
     LINEAR_ROPE, ROPE_FACTORS, BIASES, UNTIED, EOT, KV_SHARED, TYPED_COUNTS, UNPRINTABLE_NAME,
-    MIXED_Q8
+    MIXED_Q8, WINDOW
 } change;
+
+static const char *arch_of(change c)
+{
+    return c == QWEN2 ? "qwen2" : c == QWEN3 ? "qwen3" : "llama";
+}
 
 static void put_metadata(rm_gguf_writer *w, change c)
 {
+    char key[80];
+#define KEY(name) (snprintf(key, sizeof key, "%s." name, arch_of(c)), key)
     if (c != NO_ARCH)
-        rm_gguf_put_string(w, "general.architecture", c == OTHER_ARCH ? "mamba" : "llama");
+        rm_gguf_put_string(w, "general.architecture", c == OTHER_ARCH ? "mamba" : arch_of(c));
     rm_gguf_put_string(w, "general.name", c == UNPRINTABLE_NAME ? "a\033[2J" : "tiny");
     if (c != NO_LAYERS)
-        rm_gguf_put_u32(w, "llama.block_count", c == TWICE_THE_LAYERS ? 2 : 1);
+        rm_gguf_put_u32(w, KEY("block_count"), c == TWICE_THE_LAYERS ? 2 : 1);
     if (c == TYPED_COUNTS) /* other integer types are as good */
         rm_gguf_put_array(w, "unrelated", RM_GGUF_U64, (uint64_t[]){ 1 }, 1);
-    rm_gguf_put_u32(w, "llama.embedding_length", D);
-    rm_gguf_put_u32(w, "llama.feed_forward_length", F);
-    rm_gguf_put_u32(w, "llama.context_length", c == HUGE_CONTEXT ? UINT32_MAX : 100);
-    rm_gguf_put_u32(w, "llama.attention.head_count", c == ZERO_HEADS ? 0 : c == UNEVEN_HEADS ? 5 : 4);
-    rm_gguf_put_u32(w, "llama.attention.head_count_kv",
+    rm_gguf_put_u32(w, KEY("embedding_length"), D);
+    rm_gguf_put_u32(w, KEY("feed_forward_length"), F);
+    rm_gguf_put_u32(w, KEY("context_length"), c == HUGE_CONTEXT ? UINT32_MAX : 100);
+    rm_gguf_put_u32(w, KEY("attention.head_count"), c == ZERO_HEADS ? 0 : c == UNEVEN_HEADS ? 5 : 4);
+    rm_gguf_put_u32(w, KEY("attention.head_count_kv"),
                     c == UNEVEN_HEADS ? 5 : c == MANY_KV_HEADS ? 3 : c == KV_SHARED ? 2 : 4);
     if (c != NO_EPS)
-        rm_gguf_put_f32(w, "llama.attention.layer_norm_rms_epsilon", 1e-6f);
+        rm_gguf_put_f32(w, KEY("attention.layer_norm_rms_epsilon"), 1e-6f);
     if (c == ODD_ROPE || c == WIDE_ROPE)
-        rm_gguf_put_u32(w, "llama.rope.dimension_count", c == ODD_ROPE ? 5 : 10);
-    if (c == YARN || c == LINEAR_ROPE) {
-        rm_gguf_put_string(w, "llama.rope.scaling.type", c == YARN ? "yarn" : "linear");
-        rm_gguf_put_f32(w, "llama.rope.scaling.factor", 4);
+        rm_gguf_put_u32(w, KEY("rope.dimension_count"), c == ODD_ROPE ? 5 : 10);
+    if (c == YARN || c == LINEAR_ROPE || c == LONGROPE) {
+        rm_gguf_put_string(w, KEY("rope.scaling.type"), c == YARN ? "yarn" : c == LONGROPE ? "longrope" : "linear");
+        rm_gguf_put_f32(w, KEY("rope.scaling.factor"), 4);
     }
     if (c == EXPERTS)
-        rm_gguf_put_u32(w, "llama.expert_count", 8);
+        rm_gguf_put_u32(w, KEY("expert_count"), 8);
+    if (c == SOME_WINDOWS)
+        rm_gguf_put_u32(w, KEY("attention.sliding_window_pattern"), 6);
+    if (c == SOFTCAP)
+        rm_gguf_put_f32(w, KEY("attn_logit_softcapping"), 50);
     if (c == WINDOW)
-        rm_gguf_put_u32(w, "llama.attention.sliding_window", 4096);
+        rm_gguf_put_u32(w, KEY("attention.sliding_window"), 4096);
     if (c == VALUE_LENGTH)
-        rm_gguf_put_u32(w, "llama.attention.value_length", 16);
+        rm_gguf_put_u32(w, KEY("attention.value_length"), 16);
     if (c == VOCAB_SIZE)
-        rm_gguf_put_u32(w, "llama.vocab_size", V + 1);
-    rm_gguf_put_f32(w, "llama.rope.freq_base", 5000);
+        rm_gguf_put_u32(w, KEY("vocab_size"), V + 1);
+    rm_gguf_put_f32(w, KEY("rope.freq_base"), 5000);
 }
 
 static void put_tokens(rm_gguf_writer *w, change c)
@@ -157,8 +169,13 @@ static void put_tokens(rm_gguf_writer *w, change c)
         rm_gguf_put_u32(w, "tokenizer.ggml.eot_token_id", c == EOT ? 6 : V);
 }
 
-/* Describes the tensors, or writes ones into all of them. */
-static void put_tensors(rm_gguf_writer *w, change c, rm_dtype type, bool describe)
+/* Which of how many parts of a split model is being written; 0 parts: all in one. */
+typedef struct part {
+    int no, count;
+} part;
+
+/* Describes the tensors of a part, or writes ones into all of them. */
+static void put_part(rm_gguf_writer *w, change c, rm_dtype type, bool describe, part p)
 {
     size_t kv = c == KV_SHARED ? D / 2 : D;
     struct { const char *name; size_t n_out, n_in; bool present; rm_dtype type; } list[] = {
@@ -183,7 +200,7 @@ static void put_tensors(rm_gguf_writer *w, change c, rm_dtype type, bool describ
         float values[2 * D * F];
         unsigned char packed[2 * D * F * 4];
         size_t n = list[i].n_in * (list[i].n_out ? list[i].n_out : 1);
-        if (!list[i].present)
+        if (!list[i].present || (p.count && (int)i % p.count != p.no))
             continue;
         if (describe) {
             rm_gguf_put_tensor(w, list[i].name, list[i].type, list[i].n_out, list[i].n_in);
@@ -194,6 +211,11 @@ static void put_tensors(rm_gguf_writer *w, change c, rm_dtype type, bool describ
         rm_dtype_narrow(list[i].type, values, n, packed);
         rm_gguf_write(w, packed, rm_dtype_bytes(list[i].type, n));
     }
+}
+
+static void put_tensors(rm_gguf_writer *w, change c, rm_dtype type, bool describe)
+{
+    put_part(w, c, type, describe, (part){ 0, 0 });
 }
 
 static void write_model(const char *path, change c, rm_dtype type)
@@ -214,7 +236,7 @@ static const struct refused {
     rm_status status;
     const char *says;
 } refused[] = {
-    { OTHER_ARCH, RM_E_UNSUPPORTED, "general.architecture is \"mamba\", supported is llama" },
+    { OTHER_ARCH, RM_E_UNSUPPORTED, "general.architecture is \"mamba\", supported are llama, qwen2" },
     { NO_ARCH, RM_E_FORMAT, "general.architecture is missing" },
     { NO_LAYERS, RM_E_FORMAT, "llama.block_count is missing" },
     { ZERO_HEADS, RM_E_FORMAT, "llama.attention.head_count is 0, expected 1 to" },
@@ -224,11 +246,15 @@ static const struct refused {
     { HUGE_CONTEXT, RM_E_FORMAT, "llama.context_length is 4294967295" },
     { ODD_ROPE, RM_E_FORMAT, "rope.dimension_count is 5, expected an even number" },
     { WIDE_ROPE, RM_E_FORMAT, "rope.dimension_count is 10, expected 2 to 8" },
-    { YARN, RM_E_UNSUPPORTED, "rope.scaling.type is \"yarn\"" },
-    { EXPERTS, RM_E_UNSUPPORTED, "llama.expert_count is 8" },
-    { WINDOW, RM_E_UNSUPPORTED, "llama.attention.sliding_window is 4096" },
+    { YARN, RM_E_FORMAT, "rope.scaling.original_context_length is missing" },
+    { LONGROPE, RM_E_UNSUPPORTED, "llama.rope.scaling.type is \"longrope\"" },
+    { EXPERTS, RM_E_UNSUPPORTED, "llama.expert_count is set: this engine has no experts" },
+    { SOME_WINDOWS, RM_E_UNSUPPORTED, "llama.attention.sliding_window_pattern is set" },
+    { SOFTCAP, RM_E_UNSUPPORTED, "llama.attn_logit_softcapping is 50" },
+    { QWEN2, RM_E_FORMAT, "tensor blk.0.attn_q.bias is missing" },
+    { QWEN3, RM_E_FORMAT, "tensor blk.0.attn_q_norm.weight is missing" },
     { VALUE_LENGTH, RM_E_UNSUPPORTED, "keys of 8 and values of 16" },
-    { VOCAB_SIZE, RM_E_FORMAT, "llama.vocab_size is 9, but the tokenizer has 8" },
+    { VOCAB_SIZE, RM_E_FORMAT, "vocab_size is 9, but the tokenizer has 8" },
     { MISSING_TENSOR, RM_E_FORMAT, "tensor blk.0.attn_v.weight is missing" },
     { EXTRA_TENSOR, RM_E_UNSUPPORTED, "tensor blk.0.attn_sinks is not part" },
     { WRONG_SHAPE, RM_E_FORMAT, "tensor blk.0.ffn_gate.weight is f16 [64, 64], expected [32, 64]" },
@@ -305,6 +331,10 @@ Test(weights, variants_that_are_accepted)
     rm_backend b = { 0 };
     rm_weights *w = open_changed(&b, LINEAR_ROPE, RM_F32, NULL);
     cr_expect_eq(w->rope.scale, 0.25);
+    cr_expect_eq(w->info.window, 0);
+    rm_weights_close(&notes, &b, w);
+    w = open_changed(&b, WINDOW, RM_F32, NULL);
+    cr_expect_eq(w->info.window, 4096);
     rm_weights_close(&notes, &b, w);
     w = open_changed(&b, ROPE_FACTORS, RM_BF16, NULL);
     cr_expect(w->rope.factors && w->rope.factors[3] == 1);
@@ -356,7 +386,7 @@ Test(weights, compute_types)
     write_model(temporary_path(path), NOTHING, RM_F16);
     cr_expect_eq(rm_weights_open(&notes, &b, path, &(rm_model_options){ .compute = "q8" }, &w, &err),
                  RM_E_ARGUMENT);
-    cr_expect(strstr(err.text, "q8 needs weights stored as q8_0, this file's are f16"), "%s", err.text);
+    cr_expect(strstr(err.text, "q8 needs quantised weights, this file's are f16"), "%s", err.text);
     cr_expect_eq(rm_weights_open(&notes, &b, path, &(rm_model_options){ .compute = "int4" }, &w, &err),
                  RM_E_ARGUMENT);
     cr_expect_eq(rm_weights_open(&notes, &b, path, &(rm_model_options){ .kv = "q8" }, &w, &err),
@@ -379,7 +409,7 @@ Test(weights, a_failing_backend_leaks_nothing)
     unlink(path);
 }
 
-/* A k-quant type in place of a readable one: the type word of a tensor overwritten in the file. */
+/* Another type in place of a readable one: the type word of a tensor overwritten in the file. */
 Test(weights, other_quantisations_are_refused_by_name)
 {
     char path[64], *bytes;
@@ -392,10 +422,10 @@ Test(weights, other_quantisations_are_refused_by_name)
     static const char name[] = "blk.0.ffn_up.weight";
     char *at = memmem(bytes, n, name, sizeof name - 1);
     cr_assert_not_null(at);
-    at[sizeof name - 1 + 4 + 16] = 2; /* q4_0: smaller than f16, so still inside the file */
+    at[sizeof name - 1 + 4 + 16] = 20; /* smaller than f16, so still inside the file */
     cr_assert_eq(rm_file_write(path, bytes, n, &err), RM_OK);
     cr_expect_eq(rm_weights_open(&notes, &b, path, NULL, &w, &err), RM_E_UNSUPPORTED);
-    cr_expect(strstr(err.text, "tensor blk.0.ffn_up.weight is q4_0 [32, 64], supported are f32"),
+    cr_expect(strstr(err.text, "tensor blk.0.ffn_up.weight is iq4_nl [32, 64], supported are f32"),
               "%s", err.text);
     free(bytes);
     unlink(path);
@@ -539,4 +569,69 @@ Test(random_model, impossible_shapes_are_refused)
     REFUSED(m.n_vocab = 1, "n_vocab is 1");
     m = good;
     cr_expect_eq(rm_model_write_random(&m, "/nonexistent/x", &err), RM_E_IO);
+}
+
+/* ---- split files ------------------------------------------------------------------------------ */
+
+typedef enum spoiled { INTACT, SECOND_FIRST, WRONG_COUNT, MISSING_PART, FOREIGN_PART } spoiled;
+
+/* Parts named <base>-0000k-of-00002.gguf; returns the name of the first in `path`. */
+static void write_parts(const char *base, spoiled what, char path[96])
+{
+    for (int i = 1; i >= 0; i--) {
+        rm_gguf_writer *w;
+        rm_error err = { { 0 } };
+        snprintf(path, 96, "%s-%05d-of-00002.gguf", base, i + 1);
+        if (what == MISSING_PART && i == 1)
+            continue;
+        cr_assert_eq(rm_gguf_writer_open(path, &w, &err), RM_OK, "%s", err.text);
+        if (i == 0) {
+            put_metadata(w, NOTHING);
+            put_tokens(w, NOTHING);
+            rm_gguf_put_u32(w, "split.tensors.count", what == WRONG_COUNT ? 12 : 11);
+        }
+        rm_gguf_put_u32(w, "split.no", (uint32_t)(what == SECOND_FIRST ? !i : what == FOREIGN_PART && i ? 4 : i));
+        rm_gguf_put_u32(w, "split.count", 2);
+        part p = { i, 2 };
+        put_part(w, NOTHING, RM_F16, true, p);
+        rm_gguf_writer_begin(w);
+        put_part(w, NOTHING, RM_F16, false, p);
+        cr_assert_eq(rm_gguf_writer_close(w, true, &err), RM_OK, "%s", err.text);
+    }
+}
+
+Test(weights, split_files)
+{
+    static const struct { spoiled what; rm_status status; const char *says; } table[] = {
+        { INTACT, RM_OK, "" },
+        { SECOND_FIRST, RM_E_ARGUMENT, "part 2 of 2 of a split model; the first part is the one" },
+        { WRONG_COUNT, RM_E_FORMAT, "split.tensors.count is 12, but its 2 parts have 11" },
+        { MISSING_PART, RM_E_IO, "-00002-of-00002.gguf: cannot open" },
+        { FOREIGN_PART, RM_E_FORMAT, "says it is part 5 of 2, expected 2 of 2" },
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        char base[64], path[96], other[96];
+        rm_backend b = { 0 };
+        rm_weights *w;
+        rm_error err = { { 0 } };
+        temporary_path(base);
+        write_parts(base, table[i].what, path);
+        cr_expect_eq(rm_weights_open(&notes, &b, path, NULL, &w, &err), table[i].status, "case %zu: %s",
+                     i, err.text);
+        cr_expect(strstr(err.text, table[i].says), "case %zu: %s", i, err.text);
+        if (!table[i].status) {
+            cr_expect(w->info.n_layers == 1 && w->info.n_params == 2 * 8 * 32 / 2 + 4 * 32 * 32 + 3 * 32 * 64 + 3 * 32);
+            rm_weights_close(&notes, &b, w);
+            snprintf(other, sizeof other, "%s-renamed.gguf", base);
+            cr_assert_eq(rename(path, other), 0);
+            cr_expect_eq(rm_weights_open(&notes, &b, other, NULL, &w, &err), RM_E_FORMAT);
+            cr_expect(strstr(err.text, "should end in -00001-of-00002.gguf"), "%s", err.text);
+            unlink(other);
+        }
+        cr_expect_eq(b.live, 0);
+        unlink(base);
+        unlink(path);
+        snprintf(path, sizeof path, "%s-00002-of-00002.gguf", base);
+        unlink(path);
+    }
 }
