@@ -139,7 +139,7 @@ RM_API rm_status rm_trainer_write(const rm_trainer *, const char *file, const ch
 /* Gives a loaded model new weights: `values` as rm_shape_parameters orders them (copied). The
  * model's version grows by one, its hash and id follow from the new content, and paths that began
  * before are at their end: rm_eval refuses them. RM_E_ARGUMENT while a request on the model is in
- * progress, for a model of another shape, and for compute type q8. */
+ * progress, for a model of another shape, one that a service computes, and for compute type q8. */
 RM_API rm_status rm_model_update(rm_model *, const rm_shape *, const float *values, rm_error *);
 RM_API uint64_t rm_model_version(const rm_model *); /* 1 as loaded */
 
