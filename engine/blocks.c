@@ -156,6 +156,6 @@ void rm_blocks_widen(rm_dtype type, const void *blocks, size_t n, float *to)
         case RM_Q4_K: widen_q4_k(at, to); break;
         case RM_Q5_K: widen_q5_k(at, to); break;
         case RM_Q6_K: widen_q6_k(at, to); break;
-        default: assert(!"a type of blocks.h"); return;
+        default: assert(false); return; /* the types of blocks.h are all above */
         }
 }
