@@ -87,6 +87,7 @@ typedef struct rm_records {
     rm_result *results;
     size_t n_results;
     size_t n_missing; /* results that the run has still to record; set by who fills this in */
+    char *replayed_on; /* NULL, or the model whose FLOPs, bytes and times these are; malloc'd */
 } rm_records;
 
 /* Append a copy; the index of the new entry is *index (may be NULL). NULL params become "{}", a
@@ -106,9 +107,10 @@ RM_API rm_status rm_records_append(rm_records *into, const rm_records *from, con
 /* Index of the cell of that task with that label, -1 if there is none. */
 RM_API int rm_records_find_cell(const rm_records *, const char *task, const char *label);
 
-/* Appends one sentence on what is missing of an unfinished run, for whoever shows numbers of it:
- * what finishes first is no random part. False, and nothing appended, if nothing is missing. */
-RM_API bool rm_records_unfinished(const rm_records *, rm_text *);
+/* Appends what must be said with any number of these records: that they are of an unfinished run (what
+ * finishes first is no random part), that costs are another model's. It goes on from "this run is".
+ * False, and nothing appended, if there is nothing to say. */
+RM_API bool rm_records_caveat(const rm_records *, rm_text *);
 
 RM_API void rm_records_free(rm_records *); /* frees the content and zeroes; not the struct */
 

@@ -219,6 +219,7 @@ void rm_records_free(rm_records *records)
     free(records->cells);
     free(records->problems);
     free(records->results);
+    free(records->replayed_on);
     *records = (rm_records){ 0 };
 }
 
@@ -306,16 +307,17 @@ rm_status rm_records_append(rm_records *into, const rm_records *from, const char
     }
     if (!status)
         into->n_missing += from->n_missing;
+    if (!status && from->replayed_on && !into->replayed_on &&
+        !(into->replayed_on = strdup(from->replayed_on)))
+        status = no_memory(err);
     rm_text_free(&label);
     rm_text_free(&family);
     free(map);
     return status;
 }
 
-bool rm_records_unfinished(const rm_records *records, rm_text *text)
+static void say_unfinished(const rm_records *records, rm_text *text)
 {
-    if (!records->n_missing)
-        return false;
     size_t empty = 0;
     bool *begun = calloc(records->n_cells + 1, sizeof *begun);
     for (size_t i = 0; begun && i < records->n_results; i++)
@@ -328,5 +330,15 @@ bool rm_records_unfinished(const rm_records *records, rm_text *text)
     if (empty)
         rm_text_printf(text, ", none yet for %zu of %zu cells", empty, records->n_cells);
     rm_text_puts(text, "; those that finish first are a biased part of them");
-    return true;
+}
+
+bool rm_records_caveat(const rm_records *records, rm_text *text)
+{
+    if (records->n_missing)
+        say_unfinished(records, text);
+    if (records->replayed_on)
+        rm_text_printf(text, "%sreplayed on %s: FLOPs, bytes and times are that model's, texts and "
+                       "verdicts are not", records->n_missing ? "; it is also " : "",
+                       records->replayed_on);
+    return records->n_missing || records->replayed_on;
 }

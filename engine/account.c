@@ -98,7 +98,7 @@ void rm_account_round(rm_run *run)
 /* Adds what one model's usage costs. */
 static void add_usage(rm_cost *cost, const rm_usage *usage)
 {
-    const rm_model *model = usage->model;
+    const rm_model *model = usage->model->body ? usage->model->body : usage->model;
     const rm_model_info *info = &model->weights->info;
     cost->prompt_tokens += usage->prompt_tokens;
     cost->evaluated_tokens += usage->rows;
@@ -128,7 +128,7 @@ rm_cost rm_run_cost(const rm_run *run)
         cost.kv_peak_positions = RM_NOT_COUNTED;
         cost.flops = cost.weight_bytes = cost.kv_bytes = NAN;
     }
-    double now = run->ended_s > 0.0 ? run->ended_s : rm_now_s();
+    double now = run->ended_s > 0.0 ? run->ended_s : rm_engine_now(run->engine);
     cost.wall_ms = 1e3 * (now - run->started_s);
     cost.ttft_ms = run->first_token_s > 0.0 ? 1e3 * (run->first_token_s - run->started_s) : NAN;
     cost.load = run->load_rounds ? run->load_sum / (double)run->load_rounds : NAN;

@@ -57,6 +57,7 @@ struct rm_model {
     uint64_t version;          /* 1, and one more with each rm_model_update */
     float *values;             /* the weights of the last one, or NULL */
     struct rm_served *served;  /* a service computes it (served.h); then `weights` holds info only */
+    rm_model *body;            /* NULL, or the model at whose cost this one is replayed (replay.h) */
 };
 
 typedef struct rm_pass rm_pass; /* forward.h */
@@ -76,6 +77,7 @@ struct rm_engine {
     rm_stacks *stacks;
     bool in_job;                 /* a coroutine is running */
     rm_engine_times times;
+    double deciding_s;           /* what replayed models took themselves: no run's time */
     uint64_t suspensions, recomputed_positions, restorations;
 };
 
@@ -88,6 +90,13 @@ rm_status rm_model_adopt(rm_engine *, rm_weights *, rm_model **, rm_error *);
 
 /* What a round reads of the model's weights, for the account. */
 void rm_model_count_weights(rm_model *);
+
+/* The clock of all runs: it stands still while a replayed model computes what its body is timed
+ * for. */
+static inline double rm_engine_now(const rm_engine *engine)
+{
+    return rm_now_s() - engine->deciding_s;
+}
 
 /* Picks the table of operations for a backend's name. */
 rm_status rm_backend_find(const char *name, const rm_ops **, rm_error *);

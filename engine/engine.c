@@ -3,6 +3,7 @@
 #include "engine/core.h"
 
 #include "engine/forward.h"
+#include "engine/replay.h"
 #include "engine/served.h"
 
 #include <assert.h>
@@ -227,7 +228,17 @@ rm_status rm_model_open(rm_engine *engine, const char *file, const rm_model_opti
     rm_weights *weights;
     rm_status status = rm_weights_open(engine->ops, engine->backend, file,
                                        options ? options : &defaults, &weights, err);
-    return status ? status : rm_model_adopt(engine, weights, out, err);
+    rm_model *model = NULL;
+    if (!status)
+        status = rm_model_adopt(engine, weights, &model, err);
+    if (!status && options && options->replay_on)
+        status = rm_replay_open(model, options->replay_on, err);
+    if (status) {
+        rm_model_close(model);
+        return status;
+    }
+    *out = model;
+    return RM_OK;
 }
 
 void rm_model_close(rm_model *model)
@@ -246,6 +257,7 @@ void rm_model_close(rm_model *model)
         free((char *)model->weights->info.name);
         free(model->weights);
     } else {
+        rm_model_close(model->body);
         rm_model_buffers_free(model);
         rm_pool_close(&model->pool);
         rm_weights_close(engine->ops, engine->backend, model->weights);
@@ -257,6 +269,11 @@ void rm_model_close(rm_model *model)
 const rm_model_info *rm_model_describe(const rm_model *model)
 {
     return &model->weights->info;
+}
+
+const rm_model_info *rm_model_replayed_on(const rm_model *model)
+{
+    return model->body ? &model->body->weights->info : NULL;
 }
 
 const int32_t *rm_model_stop_tokens(const rm_model *model, int *n)

@@ -90,6 +90,9 @@ typedef struct rm_model_options {
     const char *compute;   /* NULL: as the weights are stored (f32 for f32 and f16); or "f32",
                               "bf16", "q8" */
     const char *kv;        /* NULL: "f32", or "bf16" where compute is bf16 */
+    const char *replay_on; /* NULL; or the file of a model of any shape and vocabulary: this model
+                              decides, that one goes through the same rows of the same trees, and
+                              FLOPs, bytes and times are its (replay.c) */
 } rm_model_options;
 
 typedef struct rm_model_info {
@@ -129,6 +132,7 @@ RM_API rm_status rm_model_open(rm_engine *, const char *file, const rm_model_opt
                                rm_model **, rm_error *);
 RM_API void rm_model_close(rm_model *);
 RM_API const rm_model_info *rm_model_describe(const rm_model *);
+RM_API const rm_model_info *rm_model_replayed_on(const rm_model *); /* NULL: it is not replayed */
 
 /* The tokens that end a text: eos and what the file adds to it (eot, eom). */
 RM_API const int32_t *rm_model_stop_tokens(const rm_model *, int *n);

@@ -264,7 +264,7 @@ static rm_status check_quota(const rm_run *run, rm_error *err)
 static rm_status check_time(const rm_run *run, rm_error *err)
 {
     double limit = run->options.max_wall_ms;
-    double spent = limit > 0.0 ? 1e3 * (rm_now_s() - run->started_s) : 0.0;
+    double spent = limit > 0.0 ? 1e3 * (rm_engine_now(run->engine) - run->started_s) : 0.0;
     if (limit > 0.0 && spent > limit)
         return rm_fail(err, RM_E_BUDGET, "%.0f ms have passed of the %.0f this problem may take",
                        spent, limit);
@@ -642,7 +642,7 @@ static void span_drawn(rm_run *run, rm_task *task)
         rm_path_push(task->member[m], token);
     run->generated++;
     if (run->first_token_s == 0.0)
-        run->first_token_s = rm_now_s();
+        run->first_token_s = rm_engine_now(run->engine);
     if (is_stop_token(task, token))
         finish_task(run, task, RM_STOP_TOKEN);
     else if (feed_token(task, token, bytes_before))

@@ -14,6 +14,8 @@
  * want a distribution meet the output matrix: in a prefill that is one row of hundreds. */
 #include "engine/forward.h"
 
+#include "engine/replay.h"
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -442,19 +444,44 @@ static void doom_without_numbers(const rm_pass *pass)
     }
 }
 
+static void enqueue_model(rm_model *model)
+{
+    if (model->rows.n)
+        enqueue_layers(model);
+    enqueue_outputs(model);
+}
+
+/* Replayed models decide first, in time that no run is charged (replay.c). */
+static rm_status decide(rm_engine *engine, rm_error *err)
+{
+    bool any = false;
+    double start = rm_now_s();
+    for (rm_model *model = engine->models; model; model = model->next)
+        if (model->body) {
+            enqueue_model(model);
+            rm_replay_plan(model);
+            any = true;
+        }
+    if (!any)
+        return RM_OK;
+    rm_status status = engine->ops->flush(engine->backend, err);
+    engine->deciding_s += rm_now_s() - start;
+    return status;
+}
+
 rm_status rm_pass_run(rm_engine *engine, rm_error *err)
 {
+    rm_status status = decide(engine, err);
+    if (status)
+        return status;
     for (rm_model *model = engine->models; model; model = model->next) {
-        if (model->rows.n) {
-            enqueue_layers(model);
-            engine->times.rows += (uint64_t)model->rows.n;
-        }
-        enqueue_outputs(model);
+        engine->times.rows += (uint64_t)model->rows.n;
+        enqueue_model(model->body ? model->body : model);
     }
     if (engine->pass->n_picks)
         engine->ops->pick(engine->backend, engine->pass->picks, engine->pass->n_picks);
     engine->times.rounds++;
-    rm_status status = engine->ops->flush(engine->backend, err);
+    status = engine->ops->flush(engine->backend, err);
     if (!status)
         doom_without_numbers(engine->pass);
     return status;

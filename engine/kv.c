@@ -72,6 +72,8 @@ rm_status rm_pool_reserve(rm_pool *pool, size_t n, rm_error *err)
     if (!references || !free_pages)
         return rm_fail(err, RM_E_MEMORY, "no memory to keep track of %zu cache pages", target);
     rm_status status = pool->ops->kv_reserve(pool->backend, pool->kv, target, err);
+    if (!status && pool->mirror)
+        status = pool->ops->kv_reserve(pool->backend, pool->mirror, target, err);
     if (status)
         return status;
 
@@ -114,4 +116,11 @@ void rm_pool_release(rm_pool *pool, int32_t page)
     pool->free_pages[pool->n_free++] = page;
     pool->budget->pages_used--;
     rm_budget_remove(pool->budget, pool->page_bytes);
+}
+
+void rm_pool_copy(rm_pool *pool, int32_t to, int32_t from)
+{
+    pool->ops->kv_copy_page(pool->backend, pool->kv, to, from);
+    if (pool->mirror)
+        pool->ops->kv_copy_page(pool->backend, pool->mirror, to, from);
 }

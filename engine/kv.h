@@ -23,6 +23,7 @@ typedef struct rm_pool {
     const rm_ops *ops;
     rm_backend *backend;
     rm_kv *kv;
+    rm_kv *mirror;       /* NULL, or the store of a body (replay.h), which has the same pages */
     rm_budget *budget;
     int page_positions;
     size_t page_bytes;
@@ -42,5 +43,6 @@ rm_status rm_pool_reserve(rm_pool *, size_t n, rm_error *);
 int32_t rm_pool_take(rm_pool *);              /* one reference; needs n_free > 0 */
 void rm_pool_share(rm_pool *, int32_t page);  /* one reference more */
 void rm_pool_release(rm_pool *, int32_t page);
+void rm_pool_copy(rm_pool *, int32_t to, int32_t from); /* enqueues it */
 
 #endif

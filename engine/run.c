@@ -93,7 +93,7 @@ rm_status rm_run_new(rm_engine *engine, const rm_run_options *options, rm_run **
         run->options = *options;
     if (run->options.prefix)
         ((rm_prefix *)(uintptr_t)run->options.prefix)->open_runs++;
-    run->started_s = rm_now_s();
+    run->started_s = rm_engine_now(engine);
     run->prev = engine->last_run;
     if (engine->last_run)
         engine->last_run->next = run;

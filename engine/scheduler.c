@@ -297,8 +297,9 @@ static void settle(rm_engine *engine, rm_status status, const rm_error *error)
 
 /* Runs over their time fail where they stand, also while they wait for pages or are suspended:
  * between two passes none of their rows is under way. */
-static void abandon_late(rm_engine *engine, double now)
+static void abandon_late(rm_engine *engine)
 {
+    double now = rm_engine_now(engine);
     for (rm_run *run = engine->first_run; run; run = run->next) {
         double limit = run->options.max_wall_ms, spent = 1e3 * (now - run->started_s);
         if (!run->active || !(limit > 0.0) || spent <= limit)
@@ -316,7 +317,7 @@ static void poll_services(rm_engine *engine)
 {
     enum { WAIT_MS = 100 };
     bool idle = true;
-    abandon_late(engine, rm_now_s());
+    abandon_late(engine);
     for (rm_run *run = engine->first_run; run; run = run->next)
         idle = idle && !rm_run_has_rounds(run);
     rm_served_poll(engine, idle ? WAIT_MS : 0);
@@ -329,7 +330,7 @@ void rm_schedule_pass(rm_engine *engine)
     double start = rm_now_s();
     rm_error error;
     rm_status status = RM_OK;
-    abandon_late(engine, start);
+    abandon_late(engine);
     restore_runs(engine);
     restore_prefixes(engine);
     double restored = rm_now_s();
@@ -427,7 +428,7 @@ static void dismiss(job_crew *crew, slot *at)
 {
     rm_job *job = at->job;
     rm_run *run = at->run;
-    run->ended_s = rm_now_s();
+    run->ended_s = rm_engine_now(run->engine);
     job->cost = rm_run_cost(run);
     run->coroutine = NULL;
     rm_coroutine_recycle(crew->engine->stacks, at->coroutine);

@@ -250,7 +250,7 @@ void rm_path_take_pages(rm_path *path, int from, int more)
     if (last_page_shared(path, from)) {
         int at = from / pool->page_positions;
         int32_t copy = rm_pool_take(pool);
-        pool->ops->kv_copy_page(pool->backend, pool->kv, copy, path->pages[at]);
+        rm_pool_copy(pool, copy, path->pages[at]);
         rm_pool_release(pool, path->pages[at]);
         path->pages[at] = copy;
     }
@@ -429,7 +429,7 @@ rm_status rm_path_append(rm_path *path, const int32_t *tokens, int n, rm_error *
         rm_path_push(path, tokens[i]);
     run->generated += (uint64_t)n;
     if (n && run->first_token_s == 0.0)
-        run->first_token_s = rm_now_s();
+        run->first_token_s = rm_engine_now(run->engine);
     return RM_OK;
 }
 

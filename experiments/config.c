@@ -35,7 +35,7 @@ static rm_status out_of_memory(rm_error *err)
 /* ---- the tables of keys --------------------------------------------------------------- */
 
 typedef struct top {
-    char *name, *description;
+    char *name, *description, *replay_on;
     const cJSON *models, *tasks, *strategies, *generation, *seeds;
     const cJSON *latency, *limits, *engine, *analysis;
     int problems;
@@ -46,6 +46,7 @@ static const rm_key top_keys[] = {
     { "name", RM_KEY_STRING, TOP(name), 0, 0, NULL, "" },
     { "description", RM_KEY_STRING, TOP(description), 0, 0, NULL, "" },
     { "models", RM_KEY_ANY, TOP(models), 0, 0, NULL, "" },
+    { "replay_on", RM_KEY_STRING, TOP(replay_on), 0, 0, NULL, "" },
     { "tasks", RM_KEY_ANY, TOP(tasks), 0, 0, NULL, "" },
     { "strategies", RM_KEY_ANY, TOP(strategies), 0, 0, NULL, "" },
     { "generation", RM_KEY_ANY, TOP(generation), 0, 0, NULL, "" },
@@ -205,6 +206,48 @@ static rm_status read_models(rm_config *config, const rm_json *json, const cJSON
             return st;
     }
     return RM_OK;
+}
+
+static rm_status read_replay(rm_config *config, const rm_json *json, const char *file,
+                             rm_error *err)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(rm_json_root(json), "replay_on");
+    if (!file)
+        return RM_OK;
+    if (!*file)
+        return rm_json_fail(err, RM_E_ARGUMENT, json, item,
+                            "replay_on: expected a file or the name of an embedded model");
+    for (int i = 0; i < config->n_models; i++)
+        if (config->models[i].remote)
+            return rm_json_fail(err, RM_E_ARGUMENT, json, item, "replay_on: model %s is behind a "
+                                "server, whose decisions cannot be replayed",
+                                config->models[i].name);
+    return (config->replay_on = strdup(file)) ? RM_OK : out_of_memory(err);
+}
+
+rm_status rm_config_replayed(const rm_config *config, const char *file, rm_text *text,
+                             rm_error *err)
+{
+    rm_json *json = NULL;
+    size_t line = 0, column = 0;
+    if (config->replay_on)
+        return rm_fail(err, RM_E_ARGUMENT, "%s is itself a replay (on %s); replay the run that it "
+                       "was made from", config->file, config->replay_on);
+    rm_status st = rm_json_parse(config->text, strlen(config->text), config->file, 1,
+                                 RM_JSON_COMMENTS, &json, err);
+    if (st)
+        return st;
+    rm_json_where(json, rm_json_root(json), false, &line, &column);
+    const char *brace = config->text;
+    while (line-- > 1)
+        brace = strchr(brace, '\n') + 1;
+    brace += column - 1;
+    rm_text_add(text, config->text, (size_t)(brace - config->text) + 1);
+    rm_text_puts(text, " \"replay_on\": ");
+    rm_json_quote(text, file, strlen(file));
+    rm_text_printf(text, ",%s", brace + 1);
+    rm_json_free(json);
+    return text->failed ? out_of_memory(err) : RM_OK;
 }
 
 /* ---- tasks and seeds ------------------------------------------------------------------ */
@@ -399,6 +442,8 @@ static uint64_t hash_config(const rm_config *config)
             h = rm_mix(h, rm_mix((uint64_t)config->models[i].remote->choices,
                                  (uint64_t)config->models[i].remote->logprobs));
     }
+    if (config->replay_on) /* costs are another model's; which, is checked when it is opened */
+        h = hash_text(h, "replay");
     for (int i = 0; i < config->n_tasks; i++)
         h = rm_mix(hash_text(h, rm_task_name(config->tasks[i])), rm_task_hash(config->tasks[i]));
     for (int i = 0; i < config->n_cells; i++)
@@ -433,6 +478,7 @@ static rm_status read_config(rm_config *config, const rm_json *json, top *t, rm_
         return out_of_memory(err);
     config->problems = t->problems ? t->problems : 100;
     if (!(st = read_models(config, json, t->models, err))
+        && !(st = read_replay(config, json, t->replay_on, err))
         && !(st = read_tasks(config, json, t->tasks, folder, err))
         && !(st = read_seeds(config, json, t->seeds, err))
         && !(st = read_sizes(config, json, t, err))
@@ -516,6 +562,7 @@ void rm_config_free(rm_config *config)
     free(config->cells);
     free(config->seeds);
     free(config->primary_metric);
+    free(config->replay_on);
     free(config->baseline);
     free(config->name);
     free(config->description);

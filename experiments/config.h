@@ -55,6 +55,7 @@ typedef struct rm_config {
     char *name, *description;
     rm_config_model *models;
     int n_models;
+    char *replay_on;             /* NULL; or the model at whose cost all models are replayed */
     rm_task **tasks;
     int n_tasks;
     rm_plan_cell *cells;         /* the plan, in the order of the file */
@@ -78,6 +79,10 @@ typedef struct rm_config {
     uint64_t hash;               /* of everything that changes a record: not threads, concurrency,
                                     batch rows, kv_bytes or names of files */
 } rm_config;
+
+/* The text of `config` with one more key: every model replayed on `file`. RM_E_ARGUMENT if it has the
+ * key already. */
+rm_status rm_config_replayed(const rm_config *, const char *file, rm_text *, rm_error *);
 
 /* Names of files in a configuration are relative to its own directory. rm_config_parse takes the
  * text as read from `file_name`; only `file_name`'s directory matters. */

@@ -215,6 +215,8 @@ static rm_status describe_text(const rm_config *config, const rm_model_info *con
                        m->options.compute ? m->options.compute
                        : m->remote ? ", a server: records depend on it" : "");
     }
+    if (config->replay_on)
+        rm_text_printf(out, "  replayed on %s: costs and times are that model's\n", config->replay_on);
     rm_text_puts(out, "\ntasks\n");
     for (int i = 0; i < config->n_tasks; i++) {
         rm_task *task = config->tasks[i];
@@ -325,6 +327,7 @@ static rm_status describe_json(const rm_config *config, const rm_model_info *con
         rm_json_end(&w);
     }
     rm_json_end(&w);
+    rm_json_string(&w, "replay_on", config->replay_on);
     rm_status st = describe_tasks(config, opened, problems, &w, err);
     if (st)
         return st;

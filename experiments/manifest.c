@@ -75,18 +75,8 @@ static void add_engine(rm_json_writer *w, const rm_engine *engine)
     rm_json_end(w);
 }
 
-static void add_model(rm_json_writer *w, const char *name, const rm_model_info *info)
+static void add_shape(rm_json_writer *w, const rm_model_info *info)
 {
-    rm_json_object(w, NULL);
-    rm_json_string(w, "name", name);
-    if (info->served) { /* all that is known of it */
-        rm_json_string(w, "service", info->file);
-        rm_json_string(w, "title", info->name);
-        rm_json_string(w, "hash_xxh3_128", info->hash);
-        rm_json_bool(w, "equal_bits_promised", false);
-        rm_json_end(w);
-        return;
-    }
     rm_json_string(w, "file", info->file);
     rm_json_string(w, "title", info->name);
     rm_json_string(w, "hash_xxh3_128", info->hash);
@@ -103,6 +93,26 @@ static void add_model(rm_json_writer *w, const char *name, const rm_model_info *
     rm_json_int(w, "vocabulary", info->n_vocab);
     rm_json_int(w, "context", info->n_ctx);
     rm_json_real(w, "flops_per_token", info->flops_per_token);
+}
+
+static void add_model(rm_json_writer *w, const char *name, const rm_model *model)
+{
+    const rm_model_info *info = rm_model_describe(model), *body = rm_model_replayed_on(model);
+    rm_json_object(w, NULL);
+    rm_json_string(w, "name", name);
+    if (info->served) { /* all that is known of it */
+        rm_json_string(w, "service", info->file);
+        rm_json_string(w, "title", info->name);
+        rm_json_string(w, "hash_xxh3_128", info->hash);
+        rm_json_bool(w, "equal_bits_promised", false);
+    } else {
+        add_shape(w, info);
+    }
+    if (body) {
+        rm_json_object(w, "replayed_on");
+        add_shape(w, body);
+        rm_json_end(w);
+    }
     rm_json_end(w);
 }
 
@@ -140,7 +150,7 @@ rm_status rm_manifest_begin(rm_store *store, const rm_config *config, const rm_r
     add_engine(&w, engine);
     rm_json_array(&w, "models");
     for (int i = 0; i < config->n_models; i++)
-        add_model(&w, config->models[i].name, rm_model_describe(models[i]));
+        add_model(&w, config->models[i].name, models[i]);
     rm_json_end(&w);
     add_settings(&w, config, o);
     rm_json_end(&w);

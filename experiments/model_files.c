@@ -158,3 +158,25 @@ rm_status rm_models_fit(const rm_config *config, rm_model *const *models, rm_err
         status = cell_fits(config, &config->cells[i], models, err);
     return status;
 }
+
+/* ---- opening them --------------------------------------------------------------------------- */
+
+rm_status rm_config_model_load(const rm_config *config, int index, rm_engine *engine,
+                               rm_model **model, rm_error *err)
+{
+    const rm_config_model *wanted = &config->models[index];
+    rm_model_options options = wanted->options;
+    char *path = NULL, *body = NULL;
+    rm_status status = rm_model_find(wanted->file, config->file, &path, err);
+    if (!status && config->replay_on)
+        status = rm_model_find(config->replay_on, config->file, &body, err);
+    options.replay_on = body;
+    if (!status)
+        status = rm_model_open(engine, path, &options, model, err);
+    free(path);
+    free(body);
+    if (status)
+        return rm_fail_within(err, status, "%s:%zu: model %s", config->file, wanted->line,
+                              wanted->name);
+    return RM_OK;
+}

@@ -10,6 +10,10 @@
  * embedded models. *path is malloc'd. An unknown name is RM_E_ARGUMENT with the nearest one. */
 rm_status rm_model_find(const char *name, const char *beside, char **path, rm_error *);
 
+/* Opens a model of `config` that is computed here, with the one it is replayed on; the sentence of an
+ * error says where the configuration names it. */
+rm_status rm_config_model_load(const rm_config *, int index, rm_engine *, rm_model **, rm_error *);
+
 /* Names of the embedded models, sorted, one a line, appended to `text`. */
 void rm_model_names(rm_text *text);
 

@@ -340,6 +340,20 @@ static rm_status read_outcomes(rm_store *store, const places *cells, const place
     return status;
 }
 
+static rm_status read_replay(rm_store *store, rm_records *records, rm_error *err)
+{
+    rm_text name = { 0 };
+    if (!rm_store_get_meta(store, "replayed_on", &name))
+        return RM_OK;
+    if (name.failed) {
+        rm_text_free(&name);
+        return rm_fail(err, RM_E_MEMORY, "no memory for the records");
+    }
+    free(records->replayed_on);
+    records->replayed_on = name.data;
+    return RM_OK;
+}
+
 /* What the phases of the run were to record (runner.c) and did not. Imported samples have none. */
 static rm_status count_missing(rm_store *store, rm_records *records, rm_error *err)
 {
@@ -375,6 +389,8 @@ rm_status rm_store_records(rm_store *store, rm_records *records, rm_error *err)
         status = read_outcomes(store, &cells, &problems, records, err);
     if (!status)
         status = count_missing(store, records, err);
+    if (!status)
+        status = read_replay(store, records, err);
     free(cells.items);
     free(problems.items);
     return status;

@@ -189,17 +189,27 @@ static rm_status check_recorded(runner *r, const char *key, const char *value, c
 static rm_status open_model(runner *r, int index, rm_error *err)
 {
     const rm_config_model *wanted = &r->config->models[index];
-    char *path = NULL;
-    rm_status status = wanted->remote
-                           ? rm_config_model_open(wanted, r->engine, &r->models[index], err)
-                           : rm_model_find(wanted->file, r->config->file, &path, err);
-    if (!status && path)
-        status = rm_model_open(r->engine, path, &wanted->options, &r->models[index], err);
-    free(path);
+    if (!wanted->remote)
+        return rm_config_model_load(r->config, index, r->engine, &r->models[index], err);
+    rm_status status = rm_config_model_open(wanted, r->engine, &r->models[index], err);
     if (status)
         return rm_fail_within(err, status, "%s:%zu: model %s", r->config->file, wanted->line,
                               wanted->name);
     return RM_OK;
+}
+
+/* What reports call the model whose costs these are. */
+static rm_status keep_replay(runner *r, const rm_model_info *body, rm_error *err)
+{
+    const char *slash = strrchr(body->file, '/');
+    rm_text name = { 0 };
+    rm_text_printf(&name, "%s (%.3g M parameters, %s)", slash ? slash + 1 : body->file,
+                   (double)body->n_params / 1e6, body->weight_type);
+    rm_status status = name.failed
+                           ? rm_fail(err, RM_E_MEMORY, "no memory for the name of a model")
+                           : rm_store_set_meta(r->store, "replayed_on", name.data, err);
+    rm_text_free(&name);
+    return status;
 }
 
 static rm_status check_model(runner *r, int index, rm_error *err)
@@ -212,6 +222,13 @@ static rm_status check_model(runner *r, int index, rm_error *err)
     if (!status && !info->served && strcmp(info->compute, "f32") != 0)
         status = check_recorded(r, "isa", rm_engine_describe(r->engine).isa,
                                 "the instruction-set variant", err);
+    const rm_model_info *body = rm_model_replayed_on(r->models[index]);
+    if (!status && body) {
+        snprintf(key, sizeof key, "replay of %.64s", r->config->models[index].name);
+        status = check_recorded(r, key, body->hash, key, err);
+        if (!status)
+            status = keep_replay(r, body, err);
+    }
     return status;
 }
 

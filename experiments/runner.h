@@ -62,6 +62,13 @@ rm_status rm_run_config(rm_store *, rm_config **, rm_error *);
 /* Problems in flight in the throughput phase. */
 int rm_run_concurrency(const rm_config *, const rm_runner_options *);
 
+/* Candidates that a replay (rm_config.replay_on) and the run in `dir` both have, and how many of them
+ * are equal token for token. RM_E_FORMAT if not all are. */
+typedef struct rm_replay_summary {
+    size_t compared, equal;
+} rm_replay_summary;
+rm_status rm_replay_compare(rm_store *, const char *dir, rm_replay_summary *, rm_error *);
+
 /* Fills in the problems and the mode of the last session where the options leave them open. */
 rm_status rm_run_settings(rm_store *, rm_runner_options *, rm_error *);
 

@@ -281,7 +281,7 @@ static void add_header(const rm_analysis *a, const rm_report_options *o, rm_text
         a->n_tasks, a->n_tasks == 1 ? "" : "s", n_cells, a->records->n_results,
         100 * a->options.level);
     rm_text unfinished = { 0 };
-    if (rm_records_unfinished(a->records, &unfinished)) {
+    if (rm_records_caveat(a->records, &unfinished)) {
         rm_text_puts(out, "<p class=\"notice\">This run is ");
         fig_html(out, unfinished.data ? unfinished.data : "");
         rm_text_puts(out, ".</p>\n");

@@ -162,7 +162,7 @@ rm_status rm_report_markdown(const rm_analysis *a, const rm_report_options *o, r
         rm_text_puts(out, "\n\n");
     }
     rm_text unfinished = { 0 };
-    if (rm_records_unfinished(a->records, &unfinished)) {
+    if (rm_records_caveat(a->records, &unfinished)) {
         rm_text_printf(out, "**This run is %s.**\n\n", unfinished.data ? unfinished.data : "");
         out->failed = out->failed || unfinished.failed;
     }

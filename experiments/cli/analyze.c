@@ -324,7 +324,9 @@ static void print_latency_problems(const rm_task_report *task)
         printf("latency on %zu problem%s\n", most, most == 1 ? "" : "s");
 }
 
-static rm_status print_task(const rm_analysis *a, const rm_task_report *task, bool curves,
+typedef enum depth { BRIEF, USUAL, CURVES } depth;
+
+static rm_status print_task(const rm_analysis *a, const rm_task_report *task, depth how,
                             rm_error *err)
 {
     static const rm_table always[] = { RM_TABLE_TRENDS, RM_TABLE_CROSSINGS };
@@ -350,7 +352,9 @@ static rm_status print_task(const rm_analysis *a, const rm_task_report *task, bo
         fputc('\n', stdout);
     }
     cli_table_free(&cells);
-    if (!status && task->n_comparisons)
+    if (status || how == BRIEF)
+        return status;
+    if (task->n_comparisons)
         status = print_family(a, task->comparisons, task->n_comparisons, false, err);
     if (!status && task->n_pairs)
         status = print_family(a, task->pairs, task->n_pairs, true, err);
@@ -360,7 +364,7 @@ static rm_status print_task(const rm_analysis *a, const rm_task_report *task, bo
         print_power(a, task);
     if (!status)
         status = print_tables(a, task, always, sizeof always / sizeof *always, err);
-    if (!status && curves) {
+    if (!status && how == CURVES) {
         print_curves(a, task);
         status = print_tables(a, task, more, sizeof more / sizeof *more, err);
     }
@@ -370,6 +374,9 @@ static rm_status print_task(const rm_analysis *a, const rm_task_report *task, bo
 static rm_status analyze(const cli_args *args, rm_error *err)
 {
     cli_analysis a;
+    depth how = cli_flag(args, "curves") ? CURVES : cli_flag(args, "brief") ? BRIEF : USUAL;
+    if (how == CURVES && cli_flag(args, "brief"))
+        return cli_misuse(args, err, "--brief and --curves: one of them");
     rm_status status =
         cli_analyze_dirs(args, args->positional, args->n_positional, &a, err);
     if (status)
@@ -383,17 +390,18 @@ static rm_status analyze(const cli_args *args, rm_error *err)
         rm_text_free(&out);
     } else {
         rm_text unfinished = { 0 };
-        if (rm_records_unfinished(a.analysis->records, &unfinished) && unfinished.data)
+        if (rm_records_caveat(a.analysis->records, &unfinished) && unfinished.data)
             printf("%s\n\n", unfinished.data);
         rm_text_free(&unfinished);
         for (size_t t = 0; t < a.analysis->n_tasks && !status; t++)
-            status = print_task(a.analysis, &a.analysis->tasks[t], cli_flag(args, "curves"), err);
+            status = print_task(a.analysis, &a.analysis->tasks[t], how, err);
     }
     cli_analysis_free(&a);
     return status;
 }
 
 static const cli_option options[] = {
+    { "brief", 0, NULL, "the cells only: accuracy, cost, latency" },
     { "curves", 0, NULL, "curves over k, laws of coverage, fronts, equal budgets, equal tuning" },
     { "json", 0, NULL, "everything, for machines" },
     CLI_ANALYSIS_OPTIONS,

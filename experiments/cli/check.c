@@ -12,16 +12,8 @@ static rm_status open_models(const rm_config *config, rm_engine **engine, rm_mod
     rm_engine_options options = { .isa = config->isa, .kv_bytes = config->kv_bytes };
     rm_status status = rm_engine_open(&options, engine, err);
     for (int i = 0; i < config->n_models && !status; i++) {
-        char *path = NULL;
-        if (config->models[i].remote)
-            continue; /* nobody is asked before the run */
-        status = rm_model_find(config->models[i].file, config->file, &path, err);
-        if (!status)
-            status = rm_model_open(*engine, path, &config->models[i].options, &models[i], err);
-        free(path);
-        if (status)
-            rm_fail_within(err, status, "%s:%zu: model %s", config->file, config->models[i].line,
-                           config->models[i].name);
+        if (!config->models[i].remote) /* nobody is asked before the run */
+            status = rm_config_model_load(config, i, *engine, &models[i], err);
     }
     return status;
 }

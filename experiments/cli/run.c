@@ -1,6 +1,8 @@
-/* run.c - ramify run, ramify resume: execute an experiment. */
+/* run.c - ramify run, resume, replay: execute an experiment. */
 #include "experiments/cli/cli.h"
+#include "experiments/model_files.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define RUN_OPTIONS                                                                               \
@@ -104,6 +106,66 @@ static rm_status resume(const cli_args *args, rm_error *err)
     return status;
 }
 
+/* The configuration of a recorded run with one key more. */
+static rm_status replayed_config(const cli_args *args, rm_runner_options *o, rm_config **config,
+                                 rm_error *err)
+{
+    rm_store *store = NULL;
+    rm_config *recorded = NULL;
+    rm_text text = { 0 };
+    char *path = NULL, *file = NULL;
+    rm_status status = rm_store_open(args->positional[0], false, &store, err);
+    if (!status)
+        status = rm_run_config(store, &recorded, err);
+    if (!status)
+        status = rm_run_settings(store, o, err);
+    if (!status)
+        status = rm_model_find(cli_text(args, "on", NULL), NULL, &path, err);
+    if (!status && !(file = realpath(path, NULL)))
+        status = rm_fail(err, RM_E_IO, "%s: there is no such model", path);
+    if (!status)
+        status = rm_config_replayed(recorded, file, &text, err);
+    if (!status)
+        status = rm_config_parse(recorded->file, text.data, text.length, config, err);
+    free(file);
+    free(path);
+    rm_text_free(&text);
+    rm_config_free(recorded);
+    rm_store_close(store);
+    return status;
+}
+
+static rm_status replay(const cli_args *args, rm_error *err)
+{
+    rm_runner_options o = { 0 };
+    rm_config *config = NULL;
+    rm_store *store = NULL;
+    rm_runner *runner = NULL;
+    rm_replay_summary same = { 0 };
+    const char *dir = args->positional[0], *out = cli_text(args, "out", NULL);
+    if (!out)
+        return cli_misuse(args, err, "--out DIR is missing: where should the replay go?");
+    if (!cli_text(args, "on", NULL))
+        return cli_misuse(args, err, "--on MODEL is missing: at whose cost?");
+    rm_status status = read_options(args, &o, err);
+    if (!status)
+        status = replayed_config(args, &o, &config, err);
+    if (!status)
+        status = rm_runner_open(config, &o, &runner, err);
+    if (!status)
+        status = rm_run_create(config, out, &store, err);
+    if (!status)
+        status = execute(runner, store, cli_flag(args, "quiet"), err);
+    if (!status)
+        status = rm_replay_compare(store, dir, &same, err);
+    if (!status && !cli_flag(args, "quiet"))
+        fprintf(stderr, "%zu candidates are those of %s, token for token\n", same.compared, dir);
+    rm_runner_close(runner);
+    rm_store_close(store);
+    rm_config_free(config);
+    return status;
+}
+
 static const cli_option run_options[] = {
     { "out", 'o', "DIR", "the run directory: made, or gone on with" },
     RUN_OPTIONS,
@@ -142,4 +204,28 @@ const cli_command cli_resume = {
     .example = "ramify resume demo",
     .options = resume_options,
     .run = resume,
+};
+
+static const cli_option replay_options[] = {
+    { "on", 0, "MODEL", "whose costs and times are wanted: of any shape and vocabulary" },
+    { "out", 'o', "DIR", "the run directory of the replay" },
+    RUN_OPTIONS,
+    { NULL, 0, NULL, NULL },
+};
+
+const cli_command cli_replay = {
+    .name = "replay",
+    .summary = "the trees of a recorded run at the cost of another model",
+    .positional = "DIR --on MODEL --out DIR2",
+    .min_positional = 1,
+    .max_positional = 1,
+    .details = "Makes every outcome of DIR again: its models decide, and MODEL goes through the same\n"
+               "rows of the same trees. FLOPs, bytes, latencies and times to the first token are\n"
+               "MODEL's; the clock stands still while the deciding models compute. Tokens, answers and\n"
+               "verdicts are those of DIR, which is checked at the end. So the trade-off of a small\n"
+               "model that can do a task is seen as a large one would pay for it; random weights will\n"
+               "do (ramify models FILE --random). DIR2 is a run like any other: resume, analyze, report.",
+    .example = "ramify replay demo --on big.gguf --problems 5 --out demo-big",
+    .options = replay_options,
+    .run = replay,
 };
