@@ -128,7 +128,7 @@ rm_engine_info rm_engine_describe(const rm_engine *engine)
                             .n_threads = engine->options.n_threads,
                             .page_positions = engine->options.page_positions,
                             .max_batch_rows = engine->options.max_batch_rows,
-                            .kv_limit_bytes = engine->options.kv_bytes };
+                            .kv_limit_bytes = engine->budget.limit_bytes };
     memcpy(info.device, engine->device, sizeof info.device);
     return info;
 }

@@ -92,7 +92,8 @@ typedef struct rm_model_options {
     const char *kv;        /* NULL: "f32", or "bf16" where compute is bf16 */
     const char *replay_on; /* NULL; or the file of a model of any shape and vocabulary: this model
                               decides, that one goes through the same rows of the same trees, and
-                              FLOPs, bytes and times are its (replay.c) */
+                              FLOPs, bytes and times are its (replay.c). The engine's KV limit holds
+                              for both caches together; quotas and rm_kv_stats count the first's */
 } rm_model_options;
 
 typedef struct rm_model_info {

@@ -37,6 +37,17 @@ static void unlist(rm_model *model)
     model->next = NULL;
 }
 
+/* Quotas go on counting the first model's bytes, since records depend on them. So that both caches
+ * together keep to the engine's limit, the first may have its share of it. */
+static void share_memory(const rm_model *model)
+{
+    rm_engine *engine = model->engine;
+    double own = (double)model->pool.page_bytes, body = (double)model->body->pool.page_bytes;
+    size_t share = (size_t)((double)engine->options.kv_bytes * own / (own + body));
+    if (share < engine->budget.limit_bytes)
+        engine->budget.limit_bytes = share;
+}
+
 rm_status rm_replay_open(rm_model *model, const char *file, rm_error *err)
 {
     rm_model *body;
@@ -51,11 +62,9 @@ rm_status rm_replay_open(rm_model *model, const char *file, rm_error *err)
     }
     if (body->block_rows < model->block_rows)
         model->block_rows = body->block_rows;
-    size_t page = (size_t)model->pool.page_positions;
     model->pool.mirror = body->pool.kv;
-    model->pool.page_bytes += body->pool.page_bytes;
-    model->weights->info.kv_held_bytes = (model->pool.page_bytes + page - 1) / page;
     model->body = body;
+    share_memory(model);
     return RM_OK;
 }
 
