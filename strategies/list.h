@@ -9,6 +9,7 @@ extern const rm_strategy rm_sampling_strategy;
 extern const rm_strategy rm_beam;
 extern const rm_strategy rm_best_of_n;
 extern const rm_strategy rm_self_consistency;
+extern const rm_strategy rm_mbr;
 extern const rm_strategy rm_adaptive_consistency;
 extern const rm_strategy rm_ensemble_vote;
 extern const rm_strategy rm_ensemble_token;

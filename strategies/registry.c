@@ -12,6 +12,7 @@ static const rm_strategy *const strategies[] = {
     &rm_beam,
     &rm_best_of_n,
     &rm_self_consistency,
+    &rm_mbr,
     &rm_adaptive_consistency,
     &rm_ensemble_vote,
     &rm_ensemble_token,

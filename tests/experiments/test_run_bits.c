@@ -19,6 +19,8 @@ static const char config_text[] =
     "      \"num_beam_groups\": 2, \"diversity_penalty\": 0.5, \"early_stopping\": \"never\","
     "      \"length_penalty\": 0, \"repetition_penalty\": 1.1, \"label\": \"diverse\" },"
     "    { \"strategy\": \"best-of-n\", \"models\": [\"thimble\"], \"num_return_sequences\": [2, 5] },"
+    "    { \"strategy\": \"mbr\", \"models\": [\"thimble\"], \"num_return_sequences\": 4,"
+    "      \"utility\": \"chrf\" },"
     "    { \"strategy\": \"self-consistency\", \"models\": [\"thimble\"],"
     "      \"num_return_sequences\": [1, 4, 6], \"weight\": [\"majority\", \"mean_prob\"] },"
     "    { \"strategy\": \"adaptive-consistency\", \"models\": [\"thimble-s\"] },"

@@ -58,6 +58,8 @@ Test(pool, choosing_on_a_shared_pool_equals_running)
         { "best-of-n", "num_return_sequences=5 score=agreement" },
         { "best-of-n", "num_return_sequences=8 score=verifier" },
         { "best-of-n", "num_return_sequences=12 score=oracle" },
+        { "mbr", "num_return_sequences=11 utility=chrf" },
+        { "mbr", "num_return_sequences=9 utility=token_f1" },
         { "self-consistency", "num_return_sequences=12" },
         { "self-consistency", "num_return_sequences=7 weight=prob" },
         { "self-consistency", "num_return_sequences=12 weight=mean_prob" },

@@ -28,6 +28,7 @@ static const struct row {
     { "greedy", "max_new_tokens=1", 1 },
     { "sampling", "num_return_sequences=5 max_new_tokens=60", 1 },
     { "best-of-n", "num_return_sequences=9 max_new_tokens=40 temperature=2", 1 },
+    { "mbr", "num_return_sequences=9 utility=chrf max_new_tokens=40 temperature=2", 1 },
     { "self-consistency", "num_return_sequences=16 max_new_tokens=60 temperature=3", 1 },
     { "self-consistency", "num_return_sequences=3 max_new_tokens=100000", 1 },
     { "adaptive-consistency", "num_return_sequences=12 parallel=4 max_new_tokens=40 temperature=3",
