@@ -2,7 +2,7 @@
  *
  *   jinja.c          the interface, the machine
  *   jinja_lex.c      source to tokens: whitespace control, strings, numbers
- *   jinja_parse.c    tokens to a tree
+ *   jinja_parse.c    tokens to a tree: statements; jinja_expression.c: expressions
  *   jinja_eval.c     statements and expressions
  *   jinja_value.c    memory, strings with provenance, truth, equality, order, printing
  *   jinja_filters.c  x | filter, x is test
