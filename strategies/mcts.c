@@ -652,7 +652,9 @@ static rm_status record(search *s, rm_error *err)
                               .lp = at->step_lp, .prior = i ? node->prior : NAN,
                               .value = node->visits > 0 ? node->value / node->visits : NAN,
                               .visits = node->visits, .candidate = at->candidate };
-        status = tokens_text(s->trial, 0, at->step, at->n_step, &nodes[i].text, err);
+        /* like the candidate's text, without the token that ended it */
+        bool end_token = at->ends && s->out->candidates[at->candidate].reason == RM_STOP_TOKEN;
+        status = tokens_text(s->trial, 0, at->step, at->n_step - end_token, &nodes[i].text, err);
     }
     if (status)
         return status;

@@ -116,6 +116,24 @@ Test(plots_labels, crowded_points_get_leaders)
     fig_scene_free(&s);
 }
 
+/* A marker with its interval between crowded sides: the leader leaves at an angle. */
+Test(plots_labels, leaders_do_not_run_along_intervals)
+{
+    fig_scene s = { .bounds = { 0, 0, 200, 160 } };
+    for (int side = -1; side <= 1; side += 2)
+        for (int i = 0; i < 14; i++)
+            point(&s, 100 + 8 * side + 10 * (i % 3) * side, 10 + 5 * i, -1);
+    named_point(&s, 100, 40, 0, "a rather long name");
+    fig_obstacle interval = { FIG_STROKE, 100, 5, 100, 85, 5, 0 };
+    fig_scene_obstacle(&s, interval);
+    rm_error err = { 0 };
+    cr_assert_eq(fig_scene_place(&s, &err), RM_OK);
+    const fig_label *l = &s.labels[0];
+    cr_assert(l->placed && l->leader);
+    cr_assert_gt(fabs(l->from.x - 100), 3, "the leader begins at %g, %g", l->from.x, l->from.y);
+    fig_scene_free(&s);
+}
+
 Test(plots_labels, what_cannot_be_placed_is_left_out)
 {
     fig_scene s = { .bounds = { 0, 0, 30, 10 } };
