@@ -56,7 +56,8 @@ struct rm_model {
     size_t body_bytes, output_bytes; /* of weights: all but the output matrix; the output matrix */
     uint64_t version;          /* 1, and one more with each rm_model_update */
     float *values;             /* the weights of the last one, or NULL */
-    struct rm_served *served;  /* a service computes it (served.h); then `weights` holds info only */
+    struct rm_served *served;  /* a service computes it (served.h); then `weights` holds info
+                                  only */
 };
 
 typedef struct rm_pass rm_pass; /* forward.h */

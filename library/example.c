@@ -22,7 +22,8 @@ int main(int argc, char **argv)
     TRY(rm_path_new(run, model, tokens, n, &prompt, &err));
     TRY(rm_eval(run, &(rm_request){ .want = RM_WANT_NOTHING, .path = prompt }, 1, &err));
     for (int i = 0; i < 8; i++) {
-        draw[i] = (rm_request){ .want = RM_WANT_SPAN, .sampling = &sampling, .max_new_tokens = 128 };
+        draw[i] = (rm_request){ .want = RM_WANT_SPAN, .sampling = &sampling,
+                                .max_new_tokens = 128 };
         TRY(rm_path_fork(prompt, (uint32_t)i, &draw[i].path, &err));
     }
     TRY(rm_eval(run, draw, 8, &err)); /* all eight advance together */

@@ -2,8 +2,8 @@
  *
  * Linear ticks stand on multiples of 1, 2 or 5 x 10^n (Heckbert 1990, "Nice numbers for graph
  * labels"). Log axes over few decades are labelled at 1-2-5, over more at the powers of ten with
- * unlabelled ticks at 2..9 between; log2 axes at powers of two and at the last value. The labelling is thinned until
- * the texts keep their distance, measured, not guessed. */
+ * unlabelled ticks at 2..9 between; log2 axes at powers of two and at the last value. The labelling
+ * is thinned until the texts keep their distance, measured, not guessed. */
 #include "plots/axis.h"
 
 #include <math.h>

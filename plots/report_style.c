@@ -4,10 +4,12 @@
 
 const char fig_report_css[] =
     ":root{color-scheme:light dark;--ink:#1c1c1c;--soft:#5f6368;--line:#e3e3e0;--page:#fbfbf9;"
-    "--card:#fff;--shade:#00000030;--link:#00618f;--good:#00664b;--good-bg:#e2f4ee;--bad:#a34700;--bad-bg:#fdeee3;"
+    "--card:#fff;--shade:#00000030;--link:#00618f;--good:#00664b;--good-bg:#e2f4ee;--bad:#a34700;"
+    "--bad-bg:#fdeee3;"
     "--same:#00557f;--same-bg:#e3f0f8;--none:#5f6368;--none-bg:#efefec}\n"
     "@media(prefers-color-scheme:dark){:root{--ink:#e8e6e3;--soft:#a5a8ac;--line:#3a3b3d;"
-    "--page:#18191b;--card:#202124;--shade:#000000b0;--link:#7cc4ee;--good:#6fd6b4;--good-bg:#14362c;--bad:#ffb17a;"
+    "--page:#18191b;--card:#202124;--shade:#000000b0;--link:#7cc4ee;--good:#6fd6b4;--good-bg:#14362c;"
+    "--bad:#ffb17a;"
     "--bad-bg:#3d2413;--same:#8ccbf0;--same-bg:#132d3d;--none:#a5a8ac;--none-bg:#2c2d30}}\n"
     "*{box-sizing:border-box}\n"
     "body{margin:0;background:var(--page);color:var(--ink);"

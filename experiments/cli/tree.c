@@ -106,7 +106,7 @@ static rm_status put_text(rm_text *out, const rm_recorded_tree *t, int max_depth
     return status;
 }
 
-/* ---- JSON ------------------------------------------------------------------------------------- */
+/* ---- JSON -------------------------------------------------------------------------------- */
 
 static void put_json(rm_text *out, const rm_recorded_tree *t)
 {

@@ -142,7 +142,8 @@ Test(eval, the_repetition_penalty_covers_prompt_and_answer)
         cr_assert_eq(top.result.n, 32);
         for (int i = 0; i < 32; i++) {
             int v = top.result.tokens[i];
-            cr_expect_float_eq(top.result.lp[i], true_lp(history, v) * (seen[v] ? 2.0 : 1.0), 1e-12);
+            cr_expect_float_eq(top.result.lp[i], true_lp(history, v) * (seen[v] ? 2.0 : 1.0),
+                               1e-12);
         }
         cr_assert_eq(rm_path_append(path, answer, 1, NULL), RM_OK);
         seen[answer[0]] = true;

@@ -16,8 +16,8 @@ static void close_thimble(void)
 
 TestSuite(adaptive, .init = open_thimble, .fini = close_thimble);
 
-/* 1 - I_{1/2}(v1 + 1, v2 + 1) is the probability that a fair coin shows at most v1 heads in v1 + v2 + 1
- * throws: counted from Pascal's triangle. */
+/* 1 - I_{1/2}(v1 + 1, v2 + 1) is the probability that a fair coin shows at most v1 heads in v1 + v2
+ * + 1 throws: counted from Pascal's triangle. */
 static double leads(int v1, int v2)
 {
     int n = v1 + v2 + 1;
