@@ -108,9 +108,22 @@ Test(plots_labels, crowded_points_get_leaders)
     for (int i = 0; i < 6; i++)
         named_point(&s, 110 + 5 * (i % 3), 80 + 6 * (i / 3), i, "strategy");
     cr_assert_eq(fig_scene_place(&s, NULL), RM_OK);
-    size_t placed = check_invariants(&s), leaders = 0;
-    for (size_t i = 0; i < s.n_labels; i++)
-        leaders += s.labels[i].placed && s.labels[i].leader;
+    size_t placed = check_invariants(&s), leaders = 0, through = 0;
+    for (size_t i = 0; i < s.n_labels; i++) {
+        const fig_label *l = &s.labels[i];
+        if (!l->placed || !l->leader)
+            continue;
+        leaders++;
+        for (size_t o = 0; o < s.n_obstacles; o++) { /* sampled along the leader */
+            const fig_obstacle *d = &s.obstacles[o];
+            for (int k = 0; k <= 50 && d->kind == FIG_DISC && d->owner != l->owner; k++) {
+                double t = k / 50.0, x = l->from.x + t * (l->to.x - l->from.x);
+                double y = l->from.y + t * (l->to.y - l->from.y);
+                through += k < 48 && hypot(x - d->x0, y - d->y0) < d->x1 - 0.5;
+            }
+        }
+    }
+    cr_assert_eq(through, 0, "a leader runs through another's marker");
     cr_assert_eq(placed, 6);
     cr_assert_geq(leaders, 1);
     fig_scene_free(&s);

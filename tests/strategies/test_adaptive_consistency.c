@@ -60,6 +60,8 @@ static const struct {
     { hard, "477", "num_return_sequences=24", 1, 0.95 },
     { hard, "477", "num_return_sequences=24 threshold=0.8 parallel=4", 4, 0.8 },
     { hard, "477", "num_return_sequences=7 threshold=1", 1, 1 },
+    { hard, "477", "num_return_sequences=40 threshold=0.7", 1, 0.7 },
+    { hard, "477", "num_return_sequences=40 threshold=0.6 temperature=1.3", 1, 0.6 },
 };
 
 Test(adaptive, beta)
