@@ -73,7 +73,7 @@ void jinja_expect_operator(jinja_parser *p, char operator)
         jinja_unexpected(p, what);
 }
 
-void jinja_expect_end(jinja_parser *p, jinja_token_type type)
+static void expect_end(jinja_parser *p, jinja_token_type type)
 {
     if (p->at->type == type)
         advance(p);
@@ -139,11 +139,11 @@ static bool at_block_word(const jinja_parser *p, const char *const *words)
 static jinja_node *parse_closed(jinja_parser *p, const char *end)
 {
     const char *const ends[] = { end, NULL };
-    jinja_expect_end(p, JINJA_T_BLOCK_END);
+    expect_end(p, JINJA_T_BLOCK_END);
     jinja_node *body = parse_body(p, ends);
     advance(p);
     advance(p);
-    jinja_expect_end(p, JINJA_T_BLOCK_END);
+    expect_end(p, JINJA_T_BLOCK_END);
     return body;
 }
 
@@ -154,7 +154,7 @@ static jinja_node *parse_if(jinja_parser *p, int line)
     jinja_node *node = jinja_new_node(p, JINJA_K_IF, line), *at = node;
     for (;;) {
         at->left = jinja_parse_tuple(p, true);
-        jinja_expect_end(p, JINJA_T_BLOCK_END);
+        expect_end(p, JINJA_T_BLOCK_END);
         at->body = parse_body(p, ends);
         if (p->status)
             return node;
@@ -168,12 +168,12 @@ static jinja_node *parse_if(jinja_parser *p, int line)
         at->operator = JINJA_ELIF;
     }
     if (skip_word(p, "else")) {
-        jinja_expect_end(p, JINJA_T_BLOCK_END);
+        expect_end(p, JINJA_T_BLOCK_END);
         at->otherwise = parse_body(p, last);
         advance(p);
     }
     advance(p);
-    jinja_expect_end(p, JINJA_T_BLOCK_END);
+    expect_end(p, JINJA_T_BLOCK_END);
     return node;
 }
 
@@ -190,18 +190,18 @@ static jinja_node *parse_for(jinja_parser *p, int line)
         node->third = jinja_parse_expression(p);
     if (is_word(p, "recursive"))
         jinja_parse_fail(p, RM_E_UNSUPPORTED, line, "recursive loops are not supported", NULL);
-    jinja_expect_end(p, JINJA_T_BLOCK_END);
+    expect_end(p, JINJA_T_BLOCK_END);
     p->loops++;
     node->body = parse_body(p, ends);
     p->loops--;
     advance(p);
     if (skip_word(p, "else")) {
-        jinja_expect_end(p, JINJA_T_BLOCK_END);
+        expect_end(p, JINJA_T_BLOCK_END);
         node->otherwise = parse_body(p, last);
         advance(p);
     }
     advance(p);
-    jinja_expect_end(p, JINJA_T_BLOCK_END);
+    expect_end(p, JINJA_T_BLOCK_END);
     return node;
 }
 
@@ -211,7 +211,7 @@ static jinja_node *parse_set(jinja_parser *p, int line)
     node->left = parse_target(p, true);
     if (skip_operator(p, '=')) {
         node->right = jinja_parse_tuple(p, true);
-        jinja_expect_end(p, JINJA_T_BLOCK_END);
+        expect_end(p, JINJA_T_BLOCK_END);
         return node;
     }
     node->kind = JINJA_K_SET_BLOCK;
@@ -265,7 +265,7 @@ static jinja_node *parse_jump(jinja_parser *p, jinja_kind kind, int line)
 {
     if (!p->loops)
         jinja_parse_fail(p, RM_E_FORMAT, line, "a break or continue outside of a loop", NULL);
-    jinja_expect_end(p, JINJA_T_BLOCK_END);
+    expect_end(p, JINJA_T_BLOCK_END);
     return jinja_new_node(p, kind, line);
 }
 
@@ -331,7 +331,7 @@ static jinja_node *parse_body(jinja_parser *p, const char *const *ends)
             if (type == JINJA_T_PRINT) {
                 node = jinja_new_node(p, JINJA_K_PRINT, p->at->line);
                 node->left = jinja_parse_tuple(p, true);
-                jinja_expect_end(p, JINJA_T_PRINT_END);
+                expect_end(p, JINJA_T_PRINT_END);
             } else {
                 node = parse_statement(p);
             }

@@ -68,7 +68,6 @@ bool jinja_nest(jinja_parser *);
 /* Zeroed, never NULL. */
 jinja_node *jinja_new_node(jinja_parser *, jinja_kind, int line);
 void jinja_expect_operator(jinja_parser *, char operator);
-void jinja_expect_end(jinja_parser *, jinja_token_type);
 const char *jinja_take_name(jinja_parser *);
 
 /* ---- jinja_expression.c ----------------------------------------------------------------- */
