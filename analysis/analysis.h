@@ -210,7 +210,8 @@ typedef enum rm_quantity {
      * are compared for k <= 16 */
     RM_Q_DISTINCT_ANSWERS,
     RM_Q_ANSWER_ENTROPY, /* nats */
-    RM_Q_DISTINCT_1,     /* distinct words (or characters, if no text of the task has a space) over all */
+    RM_Q_DISTINCT_1,     /* distinct words (or characters, if no text of the task has a space) over
+                            all */
     RM_Q_DISTINCT_2,     /* the same of pairs of them */
     RM_Q_EDIT_DISTANCE,  /* normalised, mean over pairs */
     RM_Q_SELF_BLEU,      /* BLEU-4 of a candidate against the others; high: alike */

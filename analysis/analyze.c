@@ -239,7 +239,8 @@ static size_t list_stated(const an_frame *frame, const rm_analysis_options *opti
 {
     size_t n = 0;
     for (size_t i = 0; i < options->n_pairs; i++) {
-        int a = an_cell_named(frame, options->pairs[i].a), b = an_cell_named(frame, options->pairs[i].b);
+        int a = an_cell_named(frame, options->pairs[i].a),
+            b = an_cell_named(frame, options->pairs[i].b);
         if (a >= 0 && b >= 0 && a != b && common_problem(frame, a, b))
             duels[n++] = (duel){ a, b };
     }

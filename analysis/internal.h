@@ -184,8 +184,8 @@ enum { AN_MAX_ARGUMENTS = 256 };
 /* theta = f(x), x the values of the rows `member`; NaN where it is not defined. */
 typedef double an_function(const double *x, size_t n, const void *context);
 
-/* BCa interval of f(the rows `member`; NULL: the first n); bias-corrected only where a row has no jackknife. `problems` is what
- * the estimate says it rests on. */
+/* BCa interval of f(the rows `member`; NULL: the first n); bias-corrected only where a row has no
+ * jackknife. `problems` is what the estimate says it rests on. */
 rm_status an_derive(const an_bundle *, const size_t *member, size_t n, an_function *,
                     const void *context, size_t problems, double level, rm_estimate *, rm_error *);
 

@@ -62,7 +62,8 @@ static void widen_q5_0(const void *at, float *x)
     float d = rm_f16_to_f32(b.d);
     for (int i = 0; i < 16; i++) {
         x[i] = d * (float)((int)((b.qs[i] & 15u) | (high >> i & 1u) << 4) - 16);
-        x[i + 16] = d * (float)((int)(((unsigned)b.qs[i] >> 4) | (high >> (i + 16) & 1u) << 4) - 16);
+        x[i + 16] =
+            d * (float)((int)(((unsigned)b.qs[i] >> 4) | (high >> (i + 16) & 1u) << 4) - 16);
     }
 }
 

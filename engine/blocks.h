@@ -23,8 +23,8 @@
  *   q5_k   d, m, scales, qh[32], qs[128]   x = (d s_j) (b + 16 bit j of qh[i]) - (m m_j)
  *
  *   q6_k   ql[128], qh[64], int8 scales[16], d: 16 sub-blocks of 16. In each half of 128 values,
- *          value 32 r + i (r = 0..3, i = 0..31) has its low 4 bits in ql[64 half + 32 (r mod 2) + i]
- *          (low half for r < 2) and its upper 2 in bits 2 r of qh[32 half + i];
+ *          value 32 r + i (r = 0..3, i = 0..31) has its low 4 bits in ql[64 half + 32 (r mod 2) +
+ *          i] (low half for r < 2) and its upper 2 in bits 2 r of qh[32 half + i];
  *          x = (d scales[8 half + 2 r + i / 16]) (q - 32)
  *
  * Every product and sum written here is rounded once to f32, in this order, so the values are
@@ -42,7 +42,11 @@ typedef struct rm_q5_0_block { uint16_t d; uint8_t qh[4], qs[16]; } rm_q5_0_bloc
 typedef struct rm_q5_1_block { uint16_t d, m; uint8_t qh[4], qs[16]; } rm_q5_1_block;
 typedef struct rm_q4_k_block { uint16_t d, m; uint8_t scales[12], qs[128]; } rm_q4_k_block;
 typedef struct rm_q5_k_block { uint16_t d, m; uint8_t scales[12], qh[32], qs[128]; } rm_q5_k_block;
-typedef struct rm_q6_k_block { uint8_t ql[128], qh[64]; int8_t scales[16]; uint16_t d; } rm_q6_k_block;
+typedef struct rm_q6_k_block {
+    uint8_t ql[128], qh[64];
+    int8_t scales[16];
+    uint16_t d;
+} rm_q6_k_block;
 
 static_assert(sizeof(rm_q4_0_block) == 18, "a q4_0 block is 18 bytes without padding");
 static_assert(sizeof(rm_q4_1_block) == 20, "a q4_1 block is 20 bytes without padding");

@@ -56,8 +56,10 @@ struct rm_model {
     size_t body_bytes, output_bytes; /* of weights: all but the output matrix; the output matrix */
     uint64_t version;          /* 1, and one more with each rm_model_update */
     float *values;             /* the weights of the last one, or NULL */
-    struct rm_served *served;  /* a service computes it (served.h); then `weights` holds info only */
-    rm_model *body;            /* NULL, or the model at whose cost this one is replayed (replay.h) */
+    struct rm_served *served;  /* a service computes it (served.h); then `weights` holds info
+                                  only */
+    rm_model *body;            /* NULL, or the model at whose cost this one is replayed
+                                  (replay.h) */
 };
 
 typedef struct rm_pass rm_pass; /* forward.h */

@@ -9,8 +9,8 @@
  *
  * Ownership.  An engine outlives its models, prefixes and runs; a model outlives the runs that
  * use it, and a prefix the runs that name it. A model's file stays mapped and must not shrink while
- * the model is open. Everything a run hands out (paths, results of requests, rm_run_alloc) belongs to the
- * run and lives until the run ends; paths can be dropped earlier to give pages back.
+ * the model is open. Everything a run hands out (paths, results of requests, rm_run_alloc) belongs
+ * to the run and lives until the run ends; paths can be dropped earlier to give pages back.
  *
  * The same bits.  What a run computes depends on model, backend, instruction-set variant,
  * compute and KV type, seed, problem, its own quota and the requests made; never on batch size,
@@ -97,7 +97,8 @@ typedef struct rm_model_options {
 } rm_model_options;
 
 typedef struct rm_model_info {
-    const char *name;          /* general.name of the file, else its file name; lives with the model */
+    const char *name;          /* general.name of the file, else its file name; lives with the
+                                  model */
     const char *file, *arch;   /* path as opened; "llama", "mistral", "qwen2", "qwen3" */
     char hash[33];             /* XXH3-128 of the file's bytes, hexadecimal */
     uint64_t id;               /* hash of content, compute and KV type: enters the random stream */
@@ -123,10 +124,12 @@ typedef struct rm_model_info {
     int32_t value_good, value_bad; /* -1: none. A model that judges texts: after one,
                                   p(good) / (p(good) + p(bad)) says how probably it ends right */
     bool add_bos;
-    const char *chat_template; /* a Jinja2 program as the file has it, or NULL; lives with the model */
-    const char *sampling;      /* what the model's makers sample with, "temperature 0.6, top_p 0.95",
-                                  or NULL; said here, never applied */
-    bool served;               /* elsewhere (rm_service): sizes, types and FLOPs above are unknown, 0 */
+    const char *chat_template; /* a Jinja2 program as the file has it, or NULL; lives with the
+                                  model */
+    const char *sampling;      /* what the model's makers sample with, "temperature 0.6, top_p
+                                  0.95", or NULL; said here, never applied */
+    bool served;               /* elsewhere (rm_service): sizes, types and FLOPs above are unknown,
+                                  0 */
 } rm_model_info;
 
 RM_API rm_status rm_model_open(rm_engine *, const char *file, const rm_model_options *,
@@ -156,9 +159,9 @@ RM_API rm_status rm_tokenize_rendered(const rm_model *, const char *text, const 
 
 /* Appends the text of tokens to `text`. Special tokens are written out if `special`, else
  * dropped. Every byte sequence round-trips: rm_detokenize(rm_tokenize(s)) == s for valid UTF-8,
- * apart from the leading space that SentencePiece adds and this removes again (where a tokenizer.json
- * says Metaspace it joins a space that was there), and from Unicode's form NFC where the vocabulary
- * asks for it. */
+ * apart from the leading space that SentencePiece adds and this removes again (where a
+ * tokenizer.json says Metaspace it joins a space that was there), and from Unicode's form NFC where
+ * the vocabulary asks for it. */
 RM_API void rm_detokenize(const rm_model *, const int32_t *tokens, int n_tokens, bool special,
                           rm_text *text);
 
@@ -168,8 +171,9 @@ RM_API const char *rm_token_bytes(const rm_model *, int32_t token, size_t *n_byt
 /* RM_OK if token ids mean the same in both, else RM_E_ARGUMENT naming the first difference. */
 RM_API rm_status rm_model_same_vocabulary(const rm_model *, const rm_model *, rm_error *);
 
-/* A tokenizer by itself, from a GGUF file with or without tensors or a Hugging Face folder: the same promises as the
- * functions above (rm_tokenizer_encode is rm_tokenize, rm_tokenizer_decode rm_detokenize). */
+/* A tokenizer by itself, from a GGUF file with or without tensors or a Hugging Face folder: the
+ * same promises as the functions above (rm_tokenizer_encode is rm_tokenize, rm_tokenizer_decode
+ * rm_detokenize). */
 typedef struct rm_tokenizer rm_tokenizer;
 
 RM_API rm_status rm_tokenizer_open(const char *file, rm_tokenizer **, rm_error *);
@@ -203,7 +207,8 @@ typedef struct rm_run_options {
     uint64_t seed;            /* the run's seed: key of every random draw */
     uint64_t problem;         /* hash that names the problem */
     uint64_t stream;          /* 0, or the cell's hash where cells must not share draws */
-    size_t kv_quota_bytes;    /* most this run may hold; 0: no quota. Counted in positions of its own
+    size_t kv_quota_bytes;    /* most this run may hold; 0: no quota. Counted in positions of its
+                                 own
                               tree, as if alone, kv_held_bytes each, and checked when a request
                               is made, for the most it could add: pending tokens, and all but the
                               last of those it may append. More than the quota is RM_E_LIMIT.
@@ -406,13 +411,13 @@ RM_API rm_status rm_eval(rm_run *, rm_request *, int n, rm_error *);
 
 /* ---- models served elsewhere ---------------------------------------------------------------
  *
- * A model may be a service: something outside of this engine, a server reached by HTTP for instance,
- * that continues texts. Its paths hold pieces of text for tokens: a prompt is one piece, and what was
- * generated is as many as the service told apart. Spans are handed to it while the run's coroutine
- * waits; forks continue from text. Nothing else is served (tokens' probabilities, mixtures), and such a
- * request is RM_E_ARGUMENT. What a service returns is outside the promise of equal bits, and the
- * account holds what it tells: tokens of prompt and answer, wall time; everything else is not
- * counted. */
+ * A model may be a service: something outside of this engine, a server reached by HTTP for
+ * instance, that continues texts. Its paths hold pieces of text for tokens: a prompt is one piece,
+ * and what was generated is as many as the service told apart. Spans are handed to it while the
+ * run's coroutine waits; forks continue from text. Nothing else is served (tokens' probabilities,
+ * mixtures), and such a request is RM_E_ARGUMENT. What a service returns is outside the promise of
+ * equal bits, and the account holds what it tells: tokens of prompt and answer, wall time;
+ * everything else is not counted. */
 
 /* What a model can be asked for; bits with the values of a strategy's needs (strategy.h). */
 enum { RM_SERVES_SAMPLES = 1, RM_SERVES_FORK = 16, RM_SERVES_LOGPROBS = 256 };
@@ -435,9 +440,11 @@ typedef struct rm_service_piece {
 
 /* What came back, valid during `done` only. */
 typedef struct rm_service_result {
-    const rm_service_piece *pieces;/* [n_pieces] tokens, or the text in one where they are not told */
+    const rm_service_piece *pieces;/* [n_pieces] tokens, or the text in one where they are not
+                                      told */
     int n_pieces;
-    const double *lp;              /* [n_pieces] natural log, as the service reports them; or NULL */
+    const double *lp;              /* [n_pieces] natural log, as the service reports them; or
+                                      NULL */
     bool has_end;                  /* the last piece is the end token */
     int64_t prompt_tokens, generated_tokens; /* -1: not told */
     rm_stop_reason reason;         /* TOKEN, STRING or LENGTH */
@@ -447,8 +454,8 @@ typedef struct rm_service_result {
 typedef void rm_service_done(void *arg, uint64_t ticket, rm_status, const rm_service_result *,
                              const rm_error *);
 
-/* `submit` only queues. `poll` waits at most wait_ms until something has finished and calls `done` for
- * each span that has; it may be called at any time. A cancelled ticket is never done. */
+/* `submit` only queues. `poll` waits at most wait_ms until something has finished and calls `done`
+ * for each span that has; it may be called at any time. A cancelled ticket is never done. */
 typedef struct rm_service {
     void *self;
     rm_status (*submit)(void *self, uint64_t ticket, const rm_service_span *, rm_error *);

@@ -151,7 +151,8 @@ static rm_status check_served(const rm_request *request, const rm_task *task, in
     if (!served || (task->n_members == 1 && (request->want == RM_WANT_SPAN ||
                                              request->want == RM_WANT_NOTHING)))
         return RM_OK;
-    return rm_fail(err, RM_E_ARGUMENT, "request %d wants %s of %s, a service, which continues texts "
+    return rm_fail(err, RM_E_ARGUMENT,
+                   "request %d wants %s of %s, a service, which continues texts "
                    "and tells nothing else", i,
                    task->n_members > 1 ? "a distribution of several models" : "probabilities",
                    served->weights->info.name);
@@ -733,7 +734,8 @@ void rm_eval_end_round(rm_run *run)
 
 /* ---- services -------------------------------------------------------------------------------- */
 
-void rm_eval_task_drawn(rm_run *run, rm_task *task, rm_status status, const rm_service_result *result,
+void rm_eval_task_drawn(rm_run *run, rm_task *task, rm_status status,
+                        const rm_service_result *result,
                         const rm_error *error)
 {
     rm_error own = { { 0 } };

@@ -37,7 +37,8 @@ rm_status rm_pass_new(int max_rows, rm_pass **out, rm_error *err)
     pass->no_numbers = calloc((size_t)pass->max_picks, sizeof *pass->no_numbers);
     pass->served = calloc((size_t)pass->max_served, sizeof *pass->served);
     pass->ascending = calloc((size_t)max_rows, sizeof *pass->ascending);
-    if (!pass->picks || !pass->pick_runs || !pass->pick_models || !pass->no_numbers || !pass->served || !pass->ascending) {
+    if (!pass->picks || !pass->pick_runs || !pass->pick_models || !pass->no_numbers
+        || !pass->served || !pass->ascending) {
         rm_pass_free(pass);
         return rm_fail(err, RM_E_MEMORY, "no memory for batches of %d rows", max_rows);
     }

@@ -51,8 +51,8 @@ typedef enum rm_dtype {
 typedef enum rm_compute { RM_COMPUTE_F32, RM_COMPUTE_BF16, RM_COMPUTE_Q8 } rm_compute;
 
 /* A matrix as it lies in a mapped file: row-major [n_out, n_in], rows contiguous, quantised
- * types in blocks along n_in (Q8_0: 32 of them, an f16 scale and 32 int8; blocks.h). The backend may read it in place for as long as
- * the weight lives, or pack a copy. */
+ * types in blocks along n_in (Q8_0: 32 of them, an f16 scale and 32 int8; blocks.h). The backend
+ * may read it in place for as long as the weight lives, or pack a copy. */
 typedef struct rm_matrix {
     rm_dtype type;
     const void *data;
@@ -142,23 +142,32 @@ typedef struct rm_ops {
     /* Announces the batch the following operations belong to: positions and pages are read here,
      * and the plan of attention (which chunks serve which rows together) is made once. */
     void (*batch)(rm_backend *, rm_kv *, const rm_batch *);
-    void (*embed)(rm_backend *, rm_tensor *y, const rm_weight *table, const int32_t *token, int rows);
+    void (*embed)(rm_backend *, rm_tensor *y, const rm_weight *table, const int32_t *token,
+                  int rows);
     /* y = x / sqrt(mean(x^2) + eps) * w. The sum of squares is f32 in 16 interleaved lanes
      * (lane j takes elements j, j+16, ...), lanes folded 8, 4, 2, 1. y may be x. */
-    void (*rms_norm)(rm_backend *, rm_tensor *y, const rm_tensor *x, const rm_weight *w, float eps, int rows);
+    void (*rms_norm)(rm_backend *, rm_tensor *y, const rm_tensor *x, const rm_weight *w, float eps,
+                     int rows);
     void (*matmul)(rm_backend *, rm_tensor *y, const rm_tensor *x, const rm_weight *w, int rows);
-    void (*matmul_add)(rm_backend *, rm_tensor *y, const rm_tensor *x, const rm_weight *w, int rows); /* y += */
-    void (*swiglu)(rm_backend *, rm_tensor *y, const rm_tensor *x, const rm_weight *gate_up, int rows); /* y = silu(gate x) * up x */
+    /* y += */
+    void (*matmul_add)(rm_backend *, rm_tensor *y, const rm_tensor *x, const rm_weight *w,
+                       int rows);
+    /* y = silu(gate x) * up x */
+    void (*swiglu)(rm_backend *, rm_tensor *y, const rm_tensor *x, const rm_weight *gate_up,
+                   int rows);
     /* rms_norm of each of n heads of w's length by itself, in place: heads first .. first + n - 1
      * of every row of y (qwen3 normalises queries and keys so before rotating them). */
-    void (*head_norm)(rm_backend *, rm_tensor *y, const rm_weight *w, float eps, int first, int n, int rows);
+    void (*head_norm)(rm_backend *, rm_tensor *y, const rm_weight *w, float eps, int first, int n,
+                      int rows);
     /* qkv is [R, (H + 2G) C]: rotates q and k in place, stores k and v of each row in its page. */
     void (*rope_store)(rm_backend *, rm_tensor *qkv, rm_kv *, int layer, int n_heads);
     /* y[R, H C] = softmax(q k^T / sqrt(C)) v over positions 0 .. the row's own, or the last
      * `window` of them. */
-    void (*attention)(rm_backend *, rm_tensor *y, const rm_tensor *qkv, rm_kv *, int layer, int n_heads);
+    void (*attention)(rm_backend *, rm_tensor *y, const rm_tensor *qkv, rm_kv *, int layer,
+                      int n_heads);
     /* y[to[i]] = x[from[i]] for i < n (index arrays live until flush). */
-    void (*copy_rows)(rm_backend *, rm_tensor *y, const int32_t *to, const rm_tensor *x, const int32_t *from, int n);
+    void (*copy_rows)(rm_backend *, rm_tensor *y, const int32_t *to, const rm_tensor *x,
+                      const int32_t *from, int n);
     /* Serves n picks from logits (pick.h says which tensors and rows); results are on the host
      * after flush. */
     void (*pick)(rm_backend *, const rm_pick *picks, int n);

@@ -63,6 +63,7 @@ extern const rm_row_kernels rm_row_kernels_portable;
 size_t rm_pick_scratch_bytes(int n_vocab);
 
 /* Serves one pick; rows[m] is the logits row of member m. `scratch` is 64-byte aligned. */
-void rm_pick_serve(const rm_pick *, const float *const *rows, const rm_row_kernels *, void *scratch);
+void rm_pick_serve(const rm_pick *, const float *const *rows, const rm_row_kernels *,
+                   void *scratch);
 
 #endif

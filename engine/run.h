@@ -141,7 +141,8 @@ static inline bool rm_run_has_rounds(const rm_run *run)
     return run->active && run->n_unfinished > run->n_in_flight;
 }
 /* A service has drawn a task's span, or failed to. */
-void rm_eval_task_drawn(rm_run *, rm_task *, rm_status, const rm_service_result *, const rm_error *);
+void rm_eval_task_drawn(rm_run *, rm_task *, rm_status, const rm_service_result *,
+                        const rm_error *);
 /* Ends the rm_eval with a failure; every path is as it was before. */
 void rm_eval_abandon(rm_run *, rm_status, const rm_error *);
 

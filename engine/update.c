@@ -70,7 +70,8 @@ rm_status rm_model_update(rm_model *model, const rm_shape *shape, const float *v
     rm_weights *w = model->weights;
     size_t n = rm_shape_parameters(shape);
     if (model->served)
-        return rm_fail(err, RM_E_ARGUMENT, "%s is computed by a service; only a model that is loaded "
+        return rm_fail(err, RM_E_ARGUMENT,
+                       "%s is computed by a service; only a model that is loaded "
                        "from a file can be given new weights", w->info.name);
     rm_status st = check_shape(&w->info, shape, err);
     if (!st)

@@ -95,14 +95,15 @@ void rm_config_free(rm_config *);
 rm_status rm_config_model_open(const rm_config_model *, rm_engine *, rm_model **, rm_error *);
 
 /* The plan for `ramify check`, as text or as JSON: models, tasks with the first rendered prompt
- * and its hash, cells, outcomes, and estimates of generated tokens and (where `models`, [n_models], is not NULL) of
- * FLOPs. Estimates take a task's typical length for every path and no sharing of samples: an upper
- * bound in most cases. `problems` 0: as the configuration says. */
+ * and its hash, cells, outcomes, and estimates of generated tokens and (where `models`, [n_models],
+ * is not NULL) of FLOPs. Estimates take a task's typical length for every path and no sharing of
+ * samples: an upper bound in most cases. `problems` 0: as the configuration says. */
 rm_status rm_config_describe(const rm_config *, const rm_model_info *const *models, int problems,
                              bool json, rm_text *out, rm_error *);
 /* The same with the models themselves (NULL: none is open): where prompts go through chat templates
  * they are shown as each model reads them. */
-rm_status rm_config_describe_open(const rm_config *, rm_model *const *models, int problems, bool json,
+rm_status rm_config_describe_open(const rm_config *, rm_model *const *models, int problems,
+                                  bool json,
                                   rm_text *out, rm_error *);
 
 #endif

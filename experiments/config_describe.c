@@ -141,7 +141,8 @@ static void add_warnings(const rm_config *config, rm_text *out)
     }
 }
 
-/* What cells are compared with if nothing is stated (analysis.h): a greedy cell, if there is one. */
+/* What cells are compared with if nothing is stated (analysis.h): a greedy cell, if there is
+ * one. */
 static const char *usual_baseline(const rm_config *config)
 {
     for (int i = 0; i < config->n_cells; i++)
@@ -231,7 +232,8 @@ static rm_status describe_text(const rm_config *config, const rm_model_info *con
                        rm_task_has_verifier(task) ? ", exact verifier" : "", n,
                        n == 1 ? "" : "s", item->prompt_hash);
         add_indented(out, item->seen.prompt);
-        if (opened && rm_task_is_chat(task) && (st = add_chats(config, i, item, opened, out, NULL, err)))
+        if (opened && rm_task_is_chat(task) && (st = add_chats(config, i, item, opened, out, NULL,
+                                                               err)))
             return st;
         rm_text_printf(out, "      reference %s\n", item->reference);
     }
@@ -397,7 +399,8 @@ rm_status rm_config_describe_open(const rm_config *config, rm_model *const *mode
     if (!infos)
         return rm_fail(err, RM_E_MEMORY, "out of memory for the plan");
     for (int i = 0; models && i < config->n_models; i++)
-        infos[i] = models[i] ? rm_model_describe(models[i]) : NULL; /* behind a server: not opened */
+        /* behind a server: not opened */
+        infos[i] = models[i] ? rm_model_describe(models[i]) : NULL;
     rm_status st = describe(config, models ? infos : NULL, models, problems, json, out, err);
     free(infos);
     return st;

@@ -21,7 +21,8 @@ void rm_config_models_text(const rm_config *, const rm_plan_cell *, rm_text *);
 
 /* ---- config_remote.c ---------------------------------------------------------------------- */
 
-extern const rm_key rm_remote_keys[]; /* of a model behind a server; they fill an rm_config_remote */
+extern const rm_key rm_remote_keys[]; /* of a model behind a server; they fill an
+                                         rm_config_remote */
 void rm_remote_defaults(rm_config_remote *);
 /* Checks the keys together and moves them into *out, NULL for a model that is computed here. */
 rm_status rm_remote_settle(const rm_json *, const cJSON *item, const char *path, const char *file,

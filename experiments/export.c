@@ -82,7 +82,7 @@ typedef struct exporter {
     int outcome_column, first_column; /* outcome number; is this its first line? */
 } exporter;
 
-/* ---- values ------------------------------------------------------------------------------------ */
+/* ---- values ------------------------------------------------------------------------------ */
 
 static void add_tokens(rm_text *text, sqlite3_stmt *row, int at)
 {
@@ -138,7 +138,7 @@ static void json_value(rm_json_writer *w, const struct column *column, sqlite3_s
     }
 }
 
-/* ---- scores and trees ---------------------------------------------------------------------------- */
+/* ---- scores and trees -------------------------------------------------------------------- */
 
 /* The scores of one candidate as two members: "scores" by name, and "step_scores", which the
  * records keep under the names step_scores[000], step_scores[001], ... */
@@ -210,7 +210,7 @@ static rm_status add_nodes(exporter *e, rm_json_writer *w, int64_t outcome, rm_e
     return code == SQLITE_DONE ? RM_OK : rm_store_fail(e->store, "read the search trees", err);
 }
 
-/* ---- lines ---------------------------------------------------------------------------------------- */
+/* ---- lines ------------------------------------------------------------------------------- */
 
 static rm_status jsonl_line(exporter *e, rm_text *line, rm_error *err)
 {
@@ -307,7 +307,7 @@ static rm_status csv_line(exporter *e, rm_text *line, rm_error *err)
     return status;
 }
 
-/* ---- the whole -------------------------------------------------------------------------------------- */
+/* ---- the whole --------------------------------------------------------------------------- */
 
 static rm_status prepare(exporter *e, rm_error *err)
 {

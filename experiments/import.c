@@ -13,7 +13,7 @@
 
 enum { MAX_IMPORT = 0x7fffffff };
 
-/* ---- order and consistency ------------------------------------------------------------------------- */
+/* ---- order and consistency --------------------------------------------------------------- */
 
 static int compare_outcomes(const import_line *a, const import_line *b)
 {
@@ -55,7 +55,7 @@ static rm_status check_group(const importer *in, size_t first, size_t end, rm_er
     return RM_OK;
 }
 
-/* ---- cells ------------------------------------------------------------------------------------------- */
+/* ---- cells ------------------------------------------------------------------------------- */
 
 static rm_status no_memory(const importer *in, rm_error *err)
 {
@@ -121,7 +121,8 @@ static rm_status gather_cell(const importer *in, size_t first, size_t end, impor
             if (l->mark[m] < 0)
                 continue;
             if (said[m] && said[m]->mark[m] != l->mark[m])
-                return rm_fail(err, RM_E_FORMAT, "%s:%zu: %s differs from line %zu of the same cell",
+                return rm_fail(err, RM_E_FORMAT,
+                               "%s:%zu: %s differs from line %zu of the same cell",
                                in->file, l->number, import_mark_names[m], said[m]->number);
             said[m] = l;
         }
@@ -211,7 +212,7 @@ static void cell_free(import_cell *cell)
     rm_text_free(&cell->family);
 }
 
-/* ---- into the records -------------------------------------------------------------------------------- */
+/* ---- into the records -------------------------------------------------------------------- */
 
 static rm_status put_cells(importer *in, rm_store *store, rm_error *err)
 {
@@ -334,7 +335,8 @@ rm_status rm_import(const char *file, const char *dir, const char *command, size
     if (!status)
         qsort(in.lines, in.n, sizeof *in.lines, by_place);
     for (size_t first = 0, end; first < in.n && !status; first = end) {
-        for (end = first + 1; end < in.n && compare_outcomes(&in.lines[first], &in.lines[end]) == 0;)
+        for (end = first + 1; end < in.n && compare_outcomes(&in.lines[first],
+                                                             &in.lines[end]) == 0;)
             end++;
         status = check_group(&in, first, end, err);
     }

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- values ------------------------------------------------------------------------------------ */
+/* ---- values ------------------------------------------------------------------------------ */
 
 static const cJSON *member(const import_line *l, const char *key)
 {
@@ -16,7 +16,8 @@ static const cJSON *member(const import_line *l, const char *key)
     return item && !cJSON_IsNull(item) ? item : NULL;
 }
 
-static rm_status wrong(const import_line *l, const cJSON *item, const char *key, const char *expected,
+static rm_status wrong(const import_line *l, const cJSON *item, const char *key,
+                       const char *expected,
                        rm_error *err)
 {
     return item ? rm_json_fail(err, RM_E_FORMAT, l->json, item, "%s should be %s", key, expected)
@@ -24,7 +25,8 @@ static rm_status wrong(const import_line *l, const cJSON *item, const char *key,
                                "the line has no %s (%s)", key, expected);
 }
 
-static rm_status get_text(const import_line *l, const char *key, const char *absent, const char **value,
+static rm_status get_text(const import_line *l, const char *key, const char *absent,
+                          const char **value,
                           rm_error *err)
 {
     const cJSON *item = member(l, key);
@@ -63,7 +65,8 @@ static rm_status get_uint(const import_line *l, const char *key, uint64_t absent
 static rm_status get_amount(const import_line *l, const char *key, double *value, rm_error *err)
 {
     rm_status status = get_real(l, key, value, err);
-    return !status && *value < 0 ? wrong(l, member(l, key), key, "a number from 0 on", err) : status;
+    return !status && *value < 0 ? wrong(l, member(l, key), key, "a number from 0 on", err)
+        : status;
 }
 
 /* true, false, 1 or 0; *value stays if the key is absent. */
@@ -81,7 +84,7 @@ static rm_status get_flag(const import_line *l, const char *key, int *value, rm_
     return RM_OK;
 }
 
-/* ---- identity of cells and problems --------------------------------------------------------------- */
+/* ---- identity of cells and problems ------------------------------------------------------ */
 
 static int by_key(const void *left, const void *right)
 {
@@ -112,7 +115,8 @@ bool import_put_canonical(rm_json_writer *w, const char *key, const cJSON *value
         const cJSON *item;
         bool fine = true;
         rm_json_array(w, key);
-        cJSON_ArrayForEach(item, value) fine = fine && import_put_canonical(w, NULL, item, depth + 1);
+        cJSON_ArrayForEach(item, value) fine = fine
+            && import_put_canonical(w, NULL, item, depth + 1);
         rm_json_end(w);
         return fine;
     }
@@ -183,7 +187,7 @@ static rm_status name_problem(importer *in, import_line *l, rm_error *err)
     return status;
 }
 
-/* ---- the candidate of a line ------------------------------------------------------------------------ */
+/* ---- the candidate of a line ------------------------------------------------------------- */
 
 static rm_status add_score(import_line *l, const char *name, double value, rm_error *err)
 {

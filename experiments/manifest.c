@@ -20,7 +20,7 @@ const char *rm_version_text(void)
     return RM_GIT_DESCRIBE[0] ? RM_VERSION " (" RM_GIT_DESCRIBE ")" : RM_VERSION;
 }
 
-/* ---- one session -------------------------------------------------------------------------------- */
+/* ---- one session ------------------------------------------------------------------------- */
 
 static void add_program(rm_json_writer *w, const char *command)
 {
@@ -176,7 +176,7 @@ rm_status rm_manifest_imported(rm_store *store, const char *file, const char *co
     return status ? status : rm_manifest_end(store, session, "complete", err);
 }
 
-/* ---- the file ------------------------------------------------------------------------------------- */
+/* ---- the file ---------------------------------------------------------------------------- */
 
 /* Tokens that all prompts of a task begin with and that were evaluated once for all outcomes
  * (runner.c): no wall_ms and no ttft_ms holds their prefill. */

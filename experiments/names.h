@@ -1,4 +1,5 @@
-/* names.h - names numbered in the order of their appearance. Zero-initialise; free with names_free. */
+/* names.h - names numbered in the order of their appearance. Zero-initialise; free with
+ * names_free. */
 #ifndef RM_EXPERIMENTS_NAMES_H
 #define RM_EXPERIMENTS_NAMES_H
 

@@ -120,7 +120,7 @@ static rm_status mark_finished(rm_plan *plan, rm_store *store, rm_error *err)
     return status;
 }
 
-/* ---- cells and problems into the records ------------------------------------------------------ */
+/* ---- cells and problems into the records ------------------------------------------------- */
 
 rm_status rm_plan_cell_record(const rm_config *config, const rm_plan_cell *cell, rm_text *model,
                               rm_text *params, rm_cell *record, rm_error *err)
@@ -183,7 +183,7 @@ static rm_status record_problems(rm_plan *plan, int task, rm_store *store, rm_er
     return status;
 }
 
-/* ---- units ------------------------------------------------------------------------------------- */
+/* ---- units ------------------------------------------------------------------------------- */
 
 static bool same_sampling(const rm_sampling *a, const rm_sampling *b)
 {
@@ -212,7 +212,8 @@ static bool may_share(const rm_plan *plan, const rm_plan_cell *cell)
 {
     const rm_config *config = plan->config;
     const rm_strategy *strategy = rm_params_strategy(cell->params);
-    return plan->share && plan->timing == RM_TIMING_THROUGHPUT && strategy->pool && strategy->choose &&
+    return plan->share && plan->timing == RM_TIMING_THROUGHPUT && strategy->pool
+        && strategy->choose &&
            cell->n_models == 1 && !cell->independent && config->max_wall_ms <= 0 &&
            config->max_generated_tokens == 0 && config->kv_quota_bytes == 0;
 }
@@ -274,7 +275,7 @@ static rm_status make_units(rm_plan *plan, rm_error *err)
     return RM_OK;
 }
 
-/* ---- jobs -------------------------------------------------------------------------------------- */
+/* ---- jobs -------------------------------------------------------------------------------- */
 
 static rm_status add_job(rm_plan *plan, rm_plan_job job, rm_error *err)
 {
@@ -375,7 +376,7 @@ static rm_status latency_jobs(rm_plan *plan, rm_error *err)
     return status;
 }
 
-/* ---- the whole ---------------------------------------------------------------------------------- */
+/* ---- the whole --------------------------------------------------------------------------- */
 
 /* How many problems of a task a phase takes; `wanted` 0: as the configuration says. */
 static int problems_of(const rm_config *config, rm_timing timing, int wanted, int task)

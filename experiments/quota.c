@@ -53,7 +53,8 @@ static size_t whole_mebibytes(size_t bytes)
     return bytes / 1048576 + (bytes % 1048576 != 0);
 }
 
-/* The most that a cell can hold; prompts of n_prompt[m] tokens under the configuration's model m. */
+/* The most that a cell can hold; prompts of n_prompt[m] tokens under the configuration's model
+ * m. */
 static size_t cell_bytes(const rm_plan_cell *cell, rm_model *const *models, const int *n_prompt)
 {
     rm_model *used[MAX_MODELS];
@@ -140,7 +141,8 @@ rm_status rm_quota_check(const rm_config *config, rm_model *const *models, int p
     if (!status && most.bytes > kv_limit)
         status = rm_fail(err, RM_E_LIMIT, "cell %s may hold up to %zu MiB of keys and values on "
                          "one problem (%.60s), but the engine has %.6g MiB in all: raise "
-                         "engine.kv_mib, or state a smaller quota with limits.kv_quota_mib (samples "
+                         "engine.kv_mib, or state a smaller quota with limits.kv_quota_mib "
+                         "(samples "
                          "are then drawn group by group, and a search ends where it is reached)",
                          most.cell, whole_mebibytes(most.bytes), most.problem,
                          mebibytes(kv_limit));

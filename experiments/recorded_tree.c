@@ -30,7 +30,7 @@ static rm_status no_memory(rm_error *err)
     return rm_fail(err, RM_E_MEMORY, "no memory for a search tree");
 }
 
-/* ---- which outcome ----------------------------------------------------------------------------- */
+/* ---- which outcome ----------------------------------------------------------------------- */
 
 static rm_status no_match(rm_store *store, const rm_tree_choice *choice, rm_error *err)
 {
@@ -57,7 +57,8 @@ static rm_status find_outcome(rm_store *store, const rm_tree_choice *choice, int
     rm_status status = rm_store_prepare(
         store,
         "SELECT o.outcome, o.chosen, c.task, c.label, p.id, p.question, p.reference, o.seed,"
-        " o.correct, k.answer, k.text FROM outcomes o JOIN cells c USING (cell) JOIN problems p USING"
+        " o.correct, k.answer, k.text FROM outcomes o JOIN cells c USING (cell) JOIN problems p "
+        "USING"
         " (problem) LEFT JOIN candidates k ON k.outcome = o.outcome AND k.k = o.chosen"
         " WHERE EXISTS (SELECT 1 FROM nodes n WHERE n.outcome = o.outcome)"
         " AND c.task = coalesce(?1, c.task) AND c.label = coalesce(?2, c.label)"
@@ -94,7 +95,7 @@ static rm_status find_outcome(rm_store *store, const rm_tree_choice *choice, int
     return status;
 }
 
-/* ---- its nodes ------------------------------------------------------------------------------------ */
+/* ---- its nodes --------------------------------------------------------------------------- */
 
 static rm_status grow(rm_recorded_tree *t, size_t *capacity, rm_error *err)
 {

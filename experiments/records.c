@@ -97,8 +97,9 @@ static rm_status read_rows(rm_store *store, const char *sql, add_row *add, rm_re
     return status;
 }
 
-/* Whether the strategy, as parametrised, scores a candidate by the others. What decides is a choice,
- * so only the parameters that are texts matter; a strategy that is not ours scores each alone. */
+/* Whether the strategy, as parametrised, scores a candidate by the others. What decides is a
+ * choice, so only the parameters that are texts matter; a strategy that is not ours scores each
+ * alone. */
 static bool relative_score(const char *strategy, const char *params)
 {
     const rm_strategy *s;

@@ -23,15 +23,18 @@ static rm_status prepare(regrader *g, rm_error *err)
     sqlite3_stmt *table = NULL;
     rm_status status = rm_store_prepare(
         g->store, "SELECT 1 FROM sqlite_master WHERE name = 'prompts'", &table, err);
-    bool prompts = !status && sqlite3_step(table) == SQLITE_ROW; /* runs from before chats have none */
+    /* runs from before chats have none */
+    bool prompts = !status && sqlite3_step(table) == SQLITE_ROW;
     sqlite3_finalize(table);
     rm_text_printf(&sql,
-        "SELECT o.outcome, k.k, c.task, p.idx, p.id, p.hash, c.label, o.seed, k.text, k.answer, k.correct,"
+        "SELECT o.outcome, k.k, c.task, p.idx, p.id, p.hash, c.label, o.seed, k.text, k.answer, "
+        "k.correct,"
         " k.k = o.chosen, k.truncated, %s FROM outcomes o JOIN cells c USING (cell) JOIN problems p"
         " USING (problem)"
         " JOIN candidates k USING (outcome)"
         " ORDER BY o.cell, p.idx, o.seed, o.timing DESC, o.repeat, k.k",
-        prompts ? "(SELECT q.prompt FROM prompts q WHERE q.problem = p.problem AND q.model = c.model)"
+        prompts ? "(SELECT q.prompt FROM prompts q WHERE q.problem = p.problem AND q.model = "
+        "c.model)"
                 : "NULL");
     if (!status)
         status = sql.failed ? rm_fail(err, RM_E_MEMORY, "no memory to read the records")

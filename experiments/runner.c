@@ -27,7 +27,7 @@ void runner_break(runner *r, rm_status status, const rm_error *err)
     *r->cancel = true;
 }
 
-/* ---- run directories ---------------------------------------------------------------------------- */
+/* ---- run directories --------------------------------------------------------------------- */
 
 /* What the experiment states about its analysis before it begins; the statement stays as it was
  * when the run began, whatever the file says later. */
@@ -167,7 +167,7 @@ static rm_status keep_totals(const runner *r, rm_error *err)
     return status;
 }
 
-/* ---- engine and models ---------------------------------------------------------------------------- */
+/* ---- engine and models ------------------------------------------------------------------- */
 
 /* A run must go on with the models it began with, and where the arithmetic depends on the
  * instruction set (all compute types but f32), with the same variant. */
@@ -257,7 +257,7 @@ static rm_status open_engine(runner *r, rm_error *err)
     return status ? status : runner_check_chats(r, err);
 }
 
-/* ---- prefixes ------------------------------------------------------------------------------------- */
+/* ---- prefixes ---------------------------------------------------------------------------- */
 
 enum { PREFIX_MIN = 32, PREFIX_PROBLEMS = 8 };
 
@@ -377,7 +377,7 @@ static void close_engine(runner *r)
     free(r->models);
 }
 
-/* ---- jobs ------------------------------------------------------------------------------------------- */
+/* ---- jobs -------------------------------------------------------------------------------- */
 
 static void free_job(trial_job *t)
 {
@@ -543,7 +543,7 @@ static void job_done(void *arg, rm_job *job)
         commit(r);
 }
 
-/* ---- phases ------------------------------------------------------------------------------------------ */
+/* ---- phases ------------------------------------------------------------------------------ */
 
 static rm_status run_phase(runner *r, rm_timing timing, rm_error *err)
 {

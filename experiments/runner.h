@@ -1,8 +1,8 @@
 /* runner.h - executes an experiment into a run directory, or goes on with one.
  *
  * What is recorded depends on the configuration alone (times aside): not on concurrency, threads,
- * batch limits or the engine's KV limit, not on what was finished in an earlier session, and not on whether cells
- * shared a pool of samples. */
+ * batch limits or the engine's KV limit, not on what was finished in an earlier session, and not on
+ * whether cells shared a pool of samples. */
 #ifndef RM_EXPERIMENTS_RUNNER_H
 #define RM_EXPERIMENTS_RUNNER_H
 

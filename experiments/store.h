@@ -24,9 +24,10 @@ enum { RM_SCHEMA_VERSION = 1 };
 typedef struct rm_store rm_store;
 
 /* Creates the run directory `dir`, or opens it if it was made by the same configuration or holds
- * no outcome yet (then it starts again): `identity` is a text that equal configurations share (32 characters at most are shown). A
- * directory of another one, one that holds other files, one in use by another process or one that
- * cannot be written is refused with nothing touched. `config` (NULL: none) becomes config.json. */
+ * no outcome yet (then it starts again): `identity` is a text that equal configurations share (32
+ * characters at most are shown). A directory of another one, one that holds other files, one in use
+ * by another process or one that cannot be written is refused with nothing touched. `config` (NULL:
+ * none) becomes config.json. */
 rm_status rm_store_create(const char *dir, const char *identity, const char *config,
                           size_t n_config, rm_store **, rm_error *);
 

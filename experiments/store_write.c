@@ -101,7 +101,7 @@ static rm_status finish(rm_store *store, sqlite3_stmt *statement, const char *do
     return status;
 }
 
-/* ---- cells and problems ------------------------------------------------------------------------ */
+/* ---- cells and problems ------------------------------------------------------------------ */
 
 rm_status rm_store_put_cell(rm_store *store, int index, const rm_cell *cell, rm_error *err)
 {
@@ -191,13 +191,14 @@ rm_status rm_store_put_prompt(rm_store *store, int64_t problem, const char *mode
     if (sqlite3_step(b.statement) != SQLITE_ROW)
         status = rm_store_fail(store, "find a prompt", err);
     else if (strcmp((const char *)sqlite3_column_text(b.statement, 0), text) != 0)
-        status = rm_fail(err, RM_E_ARGUMENT, "the chat template of %s makes another prompt of problem "
+        status = rm_fail(err, RM_E_ARGUMENT,
+                         "the chat template of %s makes another prompt of problem "
                          "%lld than when %s was begun", model, (long long)problem, store->dir);
     sqlite3_reset(b.statement);
     return status;
 }
 
-/* ---- outcomes ------------------------------------------------------------------------------------ */
+/* ---- outcomes ---------------------------------------------------------------------------- */
 
 const char *rm_timing_name(rm_timing timing)
 {

@@ -58,8 +58,8 @@ void trial_record_failure(trial_job *t, int cell)
     t->failed++;
 }
 
-/* A service's tokens are pieces of text, numbered as they came: the numbers are not recorded, nor how
- * many there are where the service does not tell. */
+/* A service's tokens are pieces of text, numbered as they came: the numbers are not recorded, nor
+ * how many there are where the service does not tell. */
 static void forget_pieces(const rm_trial *trial, const rm_cost *cost, rm_candidate *c, int n)
 {
     for (int i = 0; i < n; i++)
@@ -110,7 +110,7 @@ static rm_status run_single(trial_job *t, rm_run *run, const rm_trial *trial, in
     return finish(t, trial, cell, &outcome, &cost, 1, err);
 }
 
-/* ---- several cells from one pool -------------------------------------------------------------- */
+/* ---- several cells from one pool --------------------------------------------------------- */
 
 static int samples_of(const runner *r, int cell)
 {
@@ -216,7 +216,7 @@ static rm_status run_pool(trial_job *t, rm_run *run, const rm_trial *trial, rm_e
     return status;
 }
 
-/* ---- the coroutine ------------------------------------------------------------------------------ */
+/* ---- the coroutine ----------------------------------------------------------------------- */
 
 rm_status trial_work(rm_run *run, void *arg, rm_error *err)
 {

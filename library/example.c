@@ -8,28 +8,23 @@
 
 int main(int argc, char **argv)
 {
+    rm_engine *engine; rm_model *model; rm_run *run; rm_path *prompt;
     rm_error err;
-    rm_engine *engine;
-    rm_model *model;
-    rm_run *run;
-    rm_path *prompt, *path;
-    int32_t *tokens;
     int n;
+    rm_request draw[8];
     rm_sampling sampling = RM_SAMPLING_DEFAULT;
-    rm_request read = { .want = RM_WANT_NOTHING }, draw[8];
-    if (argc != 3)
-        return fprintf(stderr, "usage: example MODEL.gguf PROMPT\n"), 2;
+    int32_t *tokens;
+    if (argc != 3) return fprintf(stderr, "usage: example MODEL.gguf PROMPT\n"), 2;
     TRY(rm_engine_open(&(rm_engine_options){ 0 }, &engine, &err));
     TRY(rm_model_open(engine, argv[1], &(rm_model_options){ 0 }, &model, &err));
     TRY(rm_tokenize(model, argv[2], strlen(argv[2]), true, &tokens, &n, &err));
     TRY(rm_run_open(engine, &(rm_run_options){ .seed = 1 }, &run, &err));
     TRY(rm_path_new(run, model, tokens, n, &prompt, &err));
-    read.path = prompt;
-    TRY(rm_eval(run, &read, 1, &err)); /* the prompt is evaluated once */
+    TRY(rm_eval(run, &(rm_request){ .want = RM_WANT_NOTHING, .path = prompt }, 1, &err));
     for (int i = 0; i < 8; i++) {
-        TRY(rm_path_fork(prompt, (uint32_t)i, &path, &err));
-        draw[i] = (rm_request){ .want = RM_WANT_SPAN, .path = path, .sampling = &sampling,
+        draw[i] = (rm_request){ .want = RM_WANT_SPAN, .sampling = &sampling,
                                 .max_new_tokens = 128 };
+        TRY(rm_path_fork(prompt, (uint32_t)i, &draw[i].path, &err));
     }
     TRY(rm_eval(run, draw, 8, &err)); /* all eight advance together */
     for (int i = 0; i < 8; i++) {

@@ -2,8 +2,8 @@
  *
  * Linear ticks stand on multiples of 1, 2 or 5 x 10^n (Heckbert 1990, "Nice numbers for graph
  * labels"). Log axes over few decades are labelled at 1-2-5, over more at the powers of ten with
- * unlabelled ticks at 2..9 between; log2 axes at powers of two. The labelling is thinned until
- * the texts keep their distance, measured, not guessed. */
+ * unlabelled ticks at 2..9 between; log2 axes at powers of two and at the last value. The labelling
+ * is thinned until the texts keep their distance, measured, not guessed. */
 #include "plots/axis.h"
 
 #include <math.h>
@@ -79,7 +79,7 @@ fig_scale fig_scale_nice(fig_range r, double min_span, double lowest, double hig
     double step = fig_nice_step((high - low) / n_steps);
     low = fmax(floor(low / step + 1e-9) * step, lowest);
     high = fmin(ceil(high / step - 1e-9) * step, highest);
-    return (fig_scale){ FIG_LINEAR, low, high, 0, 1 };
+    return (fig_scale){ FIG_LINEAR, low, high, 0, 1, 0 };
 }
 
 fig_scale fig_scale_log(fig_scale_kind kind, fig_range r, double pad, double min_ratio)
@@ -88,7 +88,7 @@ fig_scale fig_scale_log(fig_scale_kind kind, fig_range r, double pad, double min
         r = (fig_range){ 1, 10 };
     double ratio = fmax(r.high / r.low, min_ratio), middle = sqrt(r.low) * sqrt(r.high);
     double half = sqrt(ratio) * pow(ratio, pad);
-    return (fig_scale){ kind, middle / half, middle * half, 0, 1 };
+    return (fig_scale){ kind, middle / half, middle * half, 0, 1, 0 };
 }
 
 fig_scale fig_scale_log2(fig_range r)
@@ -98,7 +98,7 @@ fig_scale fig_scale_log2(fig_range r)
     double steps = log2(r.high / r.low), pad = exp2(fmax(0.12, 0.05 * steps));
     if (r.high / r.low < 2)
         pad = 2;
-    return (fig_scale){ FIG_LOG2, r.low / pad, r.high * pad, 0, 1 };
+    return (fig_scale){ FIG_LOG2, r.low / pad, r.high * pad, 0, 1, r.high };
 }
 
 /* ---- numbers --------------------------------------------------------------------------- */
@@ -213,8 +213,15 @@ static size_t ticks_log2(const fig_scale *s, int level, fig_tick *ticks)
 {
     size_t n = 0;
     int first = (int)ceil(log2(s->low) - 1e-9), last = (int)floor(log2(s->high) + 1e-9);
-    for (int e = first; e <= last; e++)
-        push(ticks, &n, exp2(e), e % (level + 1) == 0);
+    double mark = s->mark > 0 ? log2(s->mark) : INFINITY;
+    for (int e = first; e <= last; e++) {
+        bool labelled = e % (level + 1) == 0 && fabs(e - mark) > 0.45 * (level + 1);
+        if (mark > e - 1 && mark < e)
+            push(ticks, &n, s->mark, true);
+        push(ticks, &n, exp2(e), labelled || mark == e);
+    }
+    if (mark > last && inside(s, s->mark))
+        push(ticks, &n, s->mark, true);
     return n;
 }
 

@@ -10,6 +10,7 @@ typedef struct fig_scale {
     fig_scale_kind kind;
     double low, high; /* values at the ends, low < high; positive on the log scales */
     double from, to;  /* where they lie, in points */
+    double mark;      /* log2: a value to be labelled beside the powers of two; 0: none */
 } fig_scale;
 
 /* Position of a value, NaN where it has none (not finite; not positive on a log scale). Values
@@ -36,7 +37,8 @@ fig_scale fig_scale_nice(fig_range, double min_span, double floor, double ceilin
 /* A log scale over the range, with `pad` of its length free at both ends and at least
  * min_ratio from end to end. */
 fig_scale fig_scale_log(fig_scale_kind, fig_range, double pad, double min_ratio);
-/* A log2 scale from half a step below to half a step above. */
+/* A log2 scale with a little room at both ends; the largest value is labelled even if it is no
+ * power of two. */
 fig_scale fig_scale_log2(fig_range);
 
 typedef struct fig_tick {

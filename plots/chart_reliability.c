@@ -37,8 +37,8 @@ void fig_chart_reliability(const fig_view *v, fig_page *page, fig_rect rect, int
     fig_axes axes = { .title = o->title,
                       .x_title = "Share of the votes (%)",
                       .y_title = "Accuracy (%)",
-                      .x = { FIG_LINEAR, 0, 100, 0, 1 },
-                      .y = { FIG_LINEAR, 0, 100, 0, 1 } };
+                      .x = { FIG_LINEAR, 0, 100, 0, 1, 0 },
+                      .y = { FIG_LINEAR, 0, 100, 0, 1, 0 } };
     fig_panel panel;
     fig_panel_open(&panel, page, rect, &axes);
     size_t most = 1;
@@ -50,8 +50,11 @@ void fig_chart_reliability(const fig_view *v, fig_page *page, fig_rect rect, int
         double top = 18 * (double)bin->n / (double)most; /* at most 18% of the height */
         fig_rect bar = { fig_at(&panel.x, 100 * bin->low + 0.6), panel.plot.y0,
                          fig_at(&panel.x, 100 * bin->high - 0.6), fig_at(&panel.y, top) };
-        if (bin->n)
-            fig_box(page->canvas, bar, fig_fade(FIG_GRAY, 0.2));
+        if (!bin->n)
+            continue;
+        fig_box(page->canvas, bar, fig_fade(FIG_GRAY, 0.2));
+        fig_scene_obstacle(&panel.scene,
+                           (fig_obstacle){ FIG_AREA, bar.x0, bar.y0, bar.x1, bar.y1, 4, -1 });
     }
     const double diagonal[2] = { 0, 100 };
     fig_panel_line(&panel, diagonal, diagonal, 2, 0.9, FIG_DASHED, FIG_GRAY, -1);
@@ -80,9 +83,10 @@ void fig_chart_reliability(const fig_view *v, fig_page *page, fig_rect rect, int
         snprintf(text, sizeof text, "ECE %.3f", c->ece.value);
     if (isfinite(c->ece.value)) {
         fig_panel_label(&panel, text, FIG_SIZE_LABEL, FIG_INK, 3, false, -1, NULL);
-        for (int i = 0; i < 12; i++) /* anywhere along the free corners */
-            fig_panel_anchor(&panel, i < 6 ? 2 : 98, i < 6 ? 96 - 9 * i : 24 + 9 * (i - 6), 0,
-                             0.2 * i);
+        for (int row = 0; row < 10; row++) /* wherever it covers least, rather in a corner */
+            for (int column = 0; column < 4; column++)
+                fig_panel_anchor(&panel, 2 + 32 * column, 24 + 8 * row, 0,
+                                 0.15 * (row < 5 ? row : 9 - row) + 0.2 * (column % 3 != 0));
     }
     fig_panel_close(&panel);
 }

@@ -7,7 +7,8 @@
  * meets every subtree before its parent, without recursion.
  * Shown.   At most MAX_SHOWN nodes: the chosen path, then the most visited ones, always with
  * their ancestors; a node tells how many children were left out.
- * Read.    The area of a disc is proportional to its visits, its colour is the mean value Q. */
+ * Read.    The area of a disc is proportional to its visits, its colour is the mean value Q; what
+ *          no simulation has visited has no value and is white. */
 #include "plots/panel.h"
 
 #include <math.h>
@@ -336,9 +337,16 @@ static void draw_legend(const drawing *d, fig_canvas *c)
         snprintf(text, sizeof text, "area: visits, at most %s", most);
         x = legend_text(c, x, y, text) + 14;
     }
-    bool chosen = false;
-    for (int i = 0; i < d->n; i++)
+    bool chosen = false, white = false;
+    for (int i = 0; i < d->n; i++) {
         chosen |= node_of(d, i)->chosen;
+        white |= d->values && !isfinite(node_of(d, i)->value);
+    }
+    if (white) {
+        fig_disc(c, x + 3, y, 2.4, FIG_GRAY);
+        fig_disc(c, x + 3, y, 1.9, FIG_WHITE);
+        x = legend_text(c, x + 8, y, d->most_visits > 0 ? "not visited" : "no value") + 14;
+    }
     if (chosen) {
         fig_segment(c, x, y, x + 14, y, 1.9, FIG_VERMILLION);
         x = legend_text(c, x + 17, y, "chosen") + 14;
@@ -367,7 +375,10 @@ static double draw_heading(const drawing *d, fig_canvas *c, double width, double
         fig_text(c, 4, top - FIG_SIZE_TITLE / 2, 0, FIG_SIZE_TITLE, FIG_BOLD, FIG_INK, title.data);
         used += TITLE_ROOM;
     }
-    if (d->tree->question) {
+    /* a title that names the problem by its question says it already */
+    bool named = d->tree->question && d->tree->title &&
+                 strstr(d->tree->title, d->tree->question) != NULL;
+    if (d->tree->question && !named) {
         fig_text_plain(&question, d->tree->question, 240);
         if (!question.failed && question.length)
             fig_text_wrap(&lines, question.data, width - 8, FIG_SIZE_LABEL, FIG_REGULAR, 3);

@@ -342,18 +342,22 @@ static const struct figure {
 } figures[RM_N_FIGURES] = {
     [RM_FIGURE_OVERVIEW] = {
         { "overview", "Overview",
-          "Accuracy against cost (median latency where it was measured), every cell with its intervals "
+          "Accuracy against cost (median latency where it was measured), every cell with its "
+          "intervals "
           "in both directions and the Pareto front of the cells without verifier and oracle; exact "
-          "expectations over subsets of one pool of samples, or the swept sizes; and the front over a "
+          "expectations over subsets of one pool of samples, or the swept sizes; and the front "
+          "over a "
           "second cost." },
         has_any_cost, draw_overview, overview_size },
     [RM_FIGURE_LATENCY] = {
         { "latency", "Accuracy against latency",
-          "Latency is the median over problems run one at a time. The grey staircase is the Pareto front; numbers beside points are the swept size." },
+          "Latency is the median over problems run one at a time. The grey staircase is the "
+          "Pareto front; numbers beside points are the swept size." },
         has_latency, draw_latency, NULL },
     [RM_FIGURE_TOKENS] = {
         { "tokens", "Accuracy against generated tokens",
-          "Generated tokens per problem, every discarded branch included. The grey staircase is the "
+          "Generated tokens per problem, every discarded branch included. The grey staircase is "
+          "the "
           "Pareto front; numbers beside points are the swept size." },
         has_tokens, draw_tokens, NULL },
     [RM_FIGURE_FLOPS] = {
@@ -363,12 +367,14 @@ static const struct figure {
         has_flops, draw_flops, NULL },
     [RM_FIGURE_SAMPLES] = {
         { "samples", "Scaling with samples",
-          "Expectations over all k-subsets of the recorded samples, with bands from a bootstrap over "
+          "Expectations over all k-subsets of the recorded samples, with bands from a bootstrap "
+          "over "
           "problems. Coverage (pass@k) is what an oracle would choose: an upper bound." },
         has_samples, draw_samples, samples_size },
     [RM_FIGURE_SIZE] = {
         { "size", "Scaling with the swept size",
-          "Every cell run in full; a line joins the cells that differ only in the swept parameter." },
+          "Every cell run in full; a line joins the cells that differ only in the swept "
+          "parameter." },
         fig_has_sizes, draw_size, NULL },
     [RM_FIGURE_BEAMS] = {
         { "beams", "Beam width",
@@ -394,7 +400,8 @@ static const struct figure {
     [RM_FIGURE_RELIABILITY] = {
         { "reliability", "Reliability of the vote",
           "Accuracy of the chosen answers by the share of candidates that gave them, with Wilson "
-          "intervals; grey bars show how many results a bin holds; on the dashed line a share would "
+          "intervals; grey bars show how many results a bin holds; on the dashed line a share "
+          "would "
           "be a probability." },
         has_reliability, draw_reliability, reliability_size },
     [RM_FIGURE_DISTRIBUTION] = {

@@ -171,6 +171,22 @@ static double cost_of_cover(const fig_obstacle *o, const candidate *c, int owner
     return 0;
 }
 
+/* Length of the part of a leader that runs along a stroke, less than AIR from it: there it reads as
+ * more of the stroke. Next to the marker it must meet the marker's own strokes. */
+static double length_along(const candidate *c, fig_point a, fig_point b)
+{
+    enum { POINTS = 16 };
+    const double air = 1.5, near_marker = 3;
+    double length = hypot(c->to.x - c->from.x, c->to.y - c->from.y), along = 0;
+    for (int i = 0; i < POINTS; i++) {
+        double t = (i + 0.5) / POINTS;
+        double x = c->from.x + t * (c->to.x - c->from.x), y = c->from.y + t * (c->to.y - c->from.y);
+        if ((1 - t) * length > near_marker && distance_to_segment(x, y, a, b) < air)
+            along += length / POINTS;
+    }
+    return along;
+}
+
 static double cost_of_leader(const fig_obstacle *o, const candidate *c, int owner)
 {
     fig_point a = { o->x0, o->y0 }, b = { o->x1, o->y1 };
@@ -179,7 +195,12 @@ static double cost_of_leader(const fig_obstacle *o, const candidate *c, int owne
         bool own_end = hypot(o->x0 - c->to.x, o->y0 - c->to.y) <= o->x1 + 2;
         return off < 1 && !own_end ? 8 : 0;
     }
-    if (o->kind == FIG_STROKE && segments_cross(c->from, c->to, a, b))
+    if (o->kind != FIG_STROKE)
+        return 0;
+    double along = length_along(c, a, b);
+    if (along > 2)
+        return 1.5 + 0.4 * along;
+    if (segments_cross(c->from, c->to, a, b))
         return o->owner == owner ? 0.5 : 0.3 * o->cost;
     return 0;
 }

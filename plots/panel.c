@@ -255,9 +255,8 @@ void fig_panel_anchor(fig_panel *p, double x, double y, double radius, double co
 
 static void draw_label(fig_panel *p, const fig_label *l)
 {
-    if (l->leader)
-        fig_segment(p->canvas, l->from.x, l->from.y, l->to.x, l->to.y, 0.5,
-                    fig_fade(l->color, 0.7));
+    if (l->leader) /* thin and grey, lest it be taken for an interval */
+        fig_segment(p->canvas, l->from.x, l->from.y, l->to.x, l->to.y, 0.35, FIG_GRAY);
     for (size_t i = 0; i < p->scene.n_obstacles; i++) {
         const fig_obstacle *o = &p->scene.obstacles[i];
         if (o->kind == FIG_STROKE && fig_segment_in_rect((fig_point){ o->x0, o->y0 },

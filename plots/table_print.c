@@ -107,7 +107,9 @@ static void latex_tabular(const fig_table *t, const size_t *column, size_t n, rm
 
 static void print_latex(const fig_table *t, rm_text *out)
 {
-    rm_text_puts(out, "% needs \\usepackage{booktabs}; for a page's width (table*)\n{\\noindent\\footnotesize"
+    rm_text_puts(out,
+                 "% needs \\usepackage{booktabs}; for a page's width "
+        "(table*)\n{\\noindent\\footnotesize"
                       "\\setlength{\\tabcolsep}{3.5pt}\n");
     size_t chosen[FIG_MAX_COLUMNS] = { 0 }, n = 1;
     double name = latex_width(t, 0), width = name;
@@ -125,7 +127,8 @@ static void print_latex(const fig_table *t, rm_text *out)
         width += more;
     }
     latex_tabular(t, chosen, n, out);
-    rm_text_puts(out, "\\par\\smallskip\\noindent\\parbox{\\linewidth}{\\scriptsize\\raggedright\n");
+    rm_text_puts(out,
+                 "\\par\\smallskip\\noindent\\parbox{\\linewidth}{\\scriptsize\\raggedright\n");
     each_note(t, out, latex_note);
     rm_text_puts(out, "}\\par}\n");
 }

@@ -77,9 +77,11 @@ static rm_status bon_check(const void *params, int n_models, rm_error *err)
 {
     bool value = ((const bon_params *)params)->score == SCORE_VALUE;
     if ((n_models == 2) != value)
-        return rm_fail(err, RM_E_ARGUMENT, value ? "score = value takes two models: one that draws and "
+        return rm_fail(err, RM_E_ARGUMENT, value
+                       ? "score = value takes two models: one that draws and "
                                                    "a reward model"
-                                                 : "two models are for score = value: the second one "
+                                                 : "two models are for score = value: the second "
+                                                 "one "
                                                    "judges");
     return RM_OK;
 }

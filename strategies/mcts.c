@@ -14,10 +14,10 @@
  * Scores lie in [0, 1]: lp is exp(lp / len), the geometric mean probability of a token;
  * agreement is the share of the other finished paths that reached the same answer; verifier is the
  * task's checker (marked in the records); value is a reward model's, the last of two models, and
- * takes the place of exp(mean lp) for prefixes as well. Finished paths are rollouts and steps that end the text;
- * each is a candidate, with its final value as score. A leaf that ends the text is not expanded and
- * its value is its score. Agreement changes as paths finish, so before each round every W is summed
- * anew from the current values.
+ * takes the place of exp(mean lp) for prefixes as well. Finished paths are rollouts and steps that
+ * end the text; each is a candidate, with its final value as score. A leaf that ends the text is
+ * not expanded and its value is its score. Agreement changes as paths finish, so before each round
+ * every W is summed anew from the current values.
  *
  * `parallel` leaves are collected per round under virtual loss and served together. A round ends
  * early when it meets a leaf it already holds: the tree has no other to offer yet.
@@ -109,7 +109,8 @@ static rm_status mcts_check(const void *params, int n_models, rm_error *err)
     if ((n_models == 2) != (p->score == SCORE_VALUE))
         return rm_fail(err, RM_E_ARGUMENT,
                        n_models == 2 ? "two models are for score = value: the second one judges"
-                                     : "score = value takes two models: one that draws and a reward "
+                                     : "score = value takes two models: one that draws and a "
+                                     "reward "
                                        "model");
     if (p->evaluate == EVALUATE_PREFIX && p->score != SCORE_LP && p->score != SCORE_VALUE)
         return rm_fail(err, RM_E_ARGUMENT, "evaluate = prefix values unfinished texts and needs "
@@ -652,7 +653,9 @@ static rm_status record(search *s, rm_error *err)
                               .lp = at->step_lp, .prior = i ? node->prior : NAN,
                               .value = node->visits > 0 ? node->value / node->visits : NAN,
                               .visits = node->visits, .candidate = at->candidate };
-        status = tokens_text(s->trial, 0, at->step, at->n_step, &nodes[i].text, err);
+        /* like the candidate's text, without the token that ended it */
+        bool end_token = at->ends && s->out->candidates[at->candidate].reason == RM_STOP_TOKEN;
+        status = tokens_text(s->trial, 0, at->step, at->n_step - end_token, &nodes[i].text, err);
     }
     if (status)
         return status;

@@ -70,9 +70,11 @@ static rm_status sc_check(const void *params, int n_models, rm_error *err)
 {
     bool value = ((const sc_params *)params)->weight == WEIGHT_VALUE;
     if ((n_models == 2) != value)
-        return rm_fail(err, RM_E_ARGUMENT, value ? "weight = value takes two models: one that draws "
+        return rm_fail(err, RM_E_ARGUMENT, value
+                       ? "weight = value takes two models: one that draws "
                                                    "and a reward model"
-                                                 : "two models are for weight = value: the second one "
+                                                 : "two models are for weight = value: the second "
+                                                 "one "
                                                    "judges");
     return RM_OK;
 }

@@ -154,8 +154,9 @@ typedef struct rm_strategy {
     /* Consequences of the parameters: what it needs, what marks its records carry. */
     unsigned (*needs)(const void *params);
     bool (*exchangeable)(const void *params);
-    /* Does a candidate's score depend on the others, as a share of votes does? Then it means nothing
-     * in a subset of them. NULL: never. Of no consequence unless candidates are exchangeable. */
+    /* Does a candidate's score depend on the others, as a share of votes does? Then it means
+     * nothing in a subset of them. NULL: never. Of no consequence unless candidates are
+     * exchangeable. */
     bool (*relative_score)(const void *params);
     bool (*uses_verifier)(const void *params);  /* NULL: never */
     bool (*uses_oracle)(const void *params);    /* NULL: never */

@@ -407,7 +407,8 @@ static int compare_rows(const void *a, const void *b, void *arg)
     uint32_t i, j;
     memcpy(&i, a, sizeof i);
     memcpy(&j, b, sizeof j);
-    return compare_strings(row_name(s->table, s->row_bytes, i), row_name(s->table, s->row_bytes, j));
+    return compare_strings(row_name(s->table, s->row_bytes, i),
+                           row_name(s->table, s->row_bytes, j));
 }
 
 /* *order = the rows sorted by name; refuses two of one name. */

@@ -83,7 +83,8 @@ rm_status rm_gguf_real(const rm_gguf *g, const char *key, double low, double hig
         return wrong_type(g, e, key, "a number", err);
     }
     if (!(v >= low && v <= high)) /* also true of NaN */
-        return rm_fail(err, RM_E_FORMAT, "%s: %s is %g, expected %g to %g", rm_gguf_file(g), key, v, low,
+        return rm_fail(err, RM_E_FORMAT, "%s: %s is %g, expected %g to %g", rm_gguf_file(g), key, v,
+                       low,
                        high);
     *value = v;
     return RM_OK;

@@ -195,7 +195,8 @@ static rm_status read_rope(reader *r)
 {
     rm_hyper *h = r->h;
     if (h->head_dim < 2)
-        return rm_fail(r->err, RM_E_UNSUPPORTED, "%s: heads of %d dimension; rotary embedding turns "
+        return rm_fail(r->err, RM_E_UNSUPPORTED,
+                       "%s: heads of %d dimension; rotary embedding turns "
                        "pairs and needs 2", rm_gguf_file(r->g), h->head_dim);
     rm_status st = read_count(r, "rope.dimension_count", 2, h->head_dim, h->head_dim,
                               &h->rope_dims);

@@ -7,7 +7,8 @@
 
 #include "base/base.h"
 
-typedef enum rm_rope_kind { RM_ROPE_PLAIN, RM_ROPE_LINEAR, RM_ROPE_LLAMA3, RM_ROPE_YARN } rm_rope_kind;
+typedef enum rm_rope_kind { RM_ROPE_PLAIN, RM_ROPE_LINEAR, RM_ROPE_LLAMA3,
+                            RM_ROPE_YARN } rm_rope_kind;
 
 typedef struct rm_rope_scaling {
     rm_rope_kind kind;

@@ -161,7 +161,8 @@ static rm_status check_coverage(const rm_safetensors *s, const header *h)
         end += t->n_bytes;
     }
     if (end != h->n_data)
-        return rm_fail(h->err, RM_E_FORMAT, "%s: its tensors end at byte %zu of the data, which has "
+        return rm_fail(h->err, RM_E_FORMAT,
+                       "%s: its tensors end at byte %zu of the data, which has "
                        "%zu", h->file, end, h->n_data);
     return RM_OK;
 }

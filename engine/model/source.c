@@ -205,7 +205,8 @@ static rm_status read_value_tokens(rm_source *s, const rm_gguf *g, rm_error *err
         s->value_tokens[i] = (int32_t)id[i];
     }
     if ((id[0] < 0) != (id[1] < 0) || (id[0] >= 0 && id[0] == id[1]))
-        return rm_fail(err, RM_E_FORMAT, "%s: %s and %s are %d and %d, expected two different tokens",
+        return rm_fail(err, RM_E_FORMAT,
+                       "%s: %s and %s are %d and %d, expected two different tokens",
                        s->file, keys[0], keys[1], (int)id[0], (int)id[1]);
     return RM_OK;
 }

@@ -23,7 +23,8 @@ rm_status rm_source_add_stop(rm_source *, const char *key, int64_t id, int64_t n
 rm_status rm_folder_open(rm_source *, rm_error *);
 rm_status rm_folder_tokenizer(const rm_source *, rm_tokenizer **, rm_error *);
 void rm_folder_close(struct rm_folder *);
-/* "blk.0.attn_q.weight" to "model.layers.0.self_attn.q_proj.weight" and back; unknown names stay. */
+/* "blk.0.attn_q.weight" to "model.layers.0.self_attn.q_proj.weight" and back; unknown names
+ * stay. */
 void rm_folder_label(const char *name, char buffer[128]);
 
 #endif

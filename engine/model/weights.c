@@ -68,8 +68,8 @@ typedef struct loader {
 
 /* ---- tensors by name ----------------------------------------------------------------------- */
 
-/* The tensor `name` as [n_out, n_in], or as a vector of n_in, of a type this engine reads. An absent
- * one is an error if `required`, else *tensor is NULL. */
+/* The tensor `name` as [n_out, n_in], or as a vector of n_in, of a type this engine reads. An
+ * absent one is an error if `required`, else *tensor is NULL. */
 static rm_status find_tensor(loader *l, const char *name, bool vector, size_t n_out, size_t n_in,
                              bool required, const rm_gguf_tensor **tensor)
 {
@@ -93,7 +93,8 @@ static rm_status find_tensor(loader *l, const char *name, bool vector, size_t n_
     }
     if (!t->readable)
         return rm_fail(l->err, RM_E_UNSUPPORTED, "%s: tensor %s is %s, supported are f32, f16, "
-                       "bf16, q8_0, q4_0, q4_1, q5_0, q5_1, q4_k, q5_k and q6_k", l->source->file, label, shape);
+                       "bf16, q8_0, q4_0, q4_1, q5_0, q5_1, q4_k, q5_k and q6_k", l->source->file,
+                       label, shape);
     l->w->priv->used[t - l->source->tensors] = true;
     *tensor = t;
     return RM_OK;
@@ -199,7 +200,8 @@ static rm_status load_layer(loader *l, int i)
     static const char *const out[] = { "attn_output" }, *const down[] = { "ffn_down" };
     const rm_hyper *h = &l->hyper;
     size_t d = (size_t)h->n_embd, f = (size_t)h->n_ff;
-    size_t q = (size_t)h->n_heads * (size_t)h->head_dim, kv = (size_t)h->n_kv_heads * (size_t)h->head_dim;
+    size_t q = (size_t)h->n_heads * (size_t)h->head_dim,
+        kv = (size_t)h->n_kv_heads * (size_t)h->head_dim;
     rm_layer *layer = &l->w->layers[i];
     size_t c = (size_t)h->head_dim;
     char name[64];
@@ -336,7 +338,8 @@ static rm_status choose_kv(loader *l, const char *name)
         name = w->compute == RM_COMPUTE_BF16 ? "bf16" : "f32";
     bool bf16 = strcmp(name, "bf16") == 0;
     if (!bf16 && strcmp(name, "f32") != 0)
-        return rm_fail(l->err, RM_E_ARGUMENT, "key/value type \"%.40s\", expected f32 or bf16", name);
+        return rm_fail(l->err, RM_E_ARGUMENT, "key/value type \"%.40s\", expected f32 or bf16",
+                       name);
     w->kv_type = bf16 ? RM_BF16 : RM_F32;
     w->info.kv = bf16 ? "bf16" : "f32";
     return RM_OK;
@@ -365,7 +368,8 @@ static rm_status copy_texts(loader *l)
     bool text = template.n && !memchr(template.bytes, 0, template.n) &&
                 rm_utf8_valid_prefix(template.bytes, template.n) == template.n;
     if (template.n && !text)
-        return rm_fail(l->err, RM_E_FORMAT, "%s: its chat template holds a zero byte or is not valid "
+        return rm_fail(l->err, RM_E_FORMAT,
+                       "%s: its chat template holds a zero byte or is not valid "
                        "UTF-8", file);
     if (text)
         priv->chat_template = strndup(template.bytes, template.n);
@@ -515,7 +519,8 @@ static rm_status read_value_tokens(loader *l)
     const int32_t *id = l->source->value_tokens;
     for (int i = 0; i < 2; i++)
         if (id[i] >= info->n_vocab)
-            return rm_fail(l->err, RM_E_FORMAT, "%s: a token it judges by is %d, of a vocabulary of "
+            return rm_fail(l->err, RM_E_FORMAT,
+                           "%s: a token it judges by is %d, of a vocabulary of "
                            "%d", l->source->file, id[i], info->n_vocab);
     info->value_good = id[0];
     info->value_bad = id[1];

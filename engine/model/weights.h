@@ -34,8 +34,8 @@ typedef struct rm_weights {
     struct rm_weights_private *priv; /* the mapping, names, what frees the rest */
 } rm_weights;
 
-/* Opens, checks and loads a GGUF file or a Hugging Face folder. `weights` is filled on success and released by
- * rm_weights_close. */
+/* Opens, checks and loads a GGUF file or a Hugging Face folder. `weights` is filled on success and
+ * released by rm_weights_close. */
 rm_status rm_weights_open(const rm_ops *, rm_backend *, const char *file, const rm_model_options *,
                           rm_weights **, rm_error *);
 void rm_weights_close(const rm_ops *, rm_backend *, rm_weights *);

@@ -137,13 +137,16 @@ static rm_status guess(rm_chat *chat, const rm_model *model, rm_error *err)
             continue;
         if (b->source)
             return open_built_in(chat, b->name, b->mark, err);
-        return rm_fail(err, RM_E_UNSUPPORTED, "%s has no chat template; its vocabulary has %s, as in "
-                       "%s, for which none is built in: name a file with the template", name, b->mark,
+        return rm_fail(err, RM_E_UNSUPPORTED,
+                       "%s has no chat template; its vocabulary has %s, as in "
+                       "%s, for which none is built in: name a file with the template", name,
+                       b->mark,
                        b->name);
     }
     return rm_fail(err, RM_E_UNSUPPORTED, "%s has no chat template, and its vocabulary has no "
                    "special token that tells its format: it may be a base model; name a template "
-                   "(chatml, llama-3, deepseek-r1, mistral, llama-2, or a file) if it is not", name);
+                   "(chatml, llama-3, deepseek-r1, mistral, llama-2, or a file) if it is not",
+                   name);
 }
 
 /* The text of a token, or NULL if there is none or memory ran out (*failed). */
@@ -258,7 +261,8 @@ static rm_status check_name(const char *name, rm_error *err)
         if (!strcmp(name, ours[i]))
             return rm_fail(err, RM_E_ARGUMENT, "the template variable %s is set by the prompt "
                            "itself", name);
-    return good ? RM_OK : rm_fail(err, RM_E_ARGUMENT, "\"%.60s\" is no name of a template variable: "
+    return good ? RM_OK : rm_fail(err, RM_E_ARGUMENT,
+                                  "\"%.60s\" is no name of a template variable: "
                                   "expected letters, digits and _", name);
 }
 
@@ -341,7 +345,8 @@ static rm_status all_variables(const rm_chat *chat, const rm_chat_request *r, rm
         documents = documents || !strcmp(v->string, "documents");
         add_json(&w, v->string, v);
         if (!rm_jinja_mentions(chat->template, v->string))
-            st = rm_fail(err, RM_E_ARGUMENT, "the chat template (%s) never reads the variable %.60s",
+            st = rm_fail(err, RM_E_ARGUMENT,
+                         "the chat template (%s) never reads the variable %.60s",
                          rm_chat_origin(chat), v->string);
     }
     if (!tools)

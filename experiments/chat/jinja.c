@@ -46,7 +46,8 @@ void *jinja_alloc(jinja_machine *m, size_t bytes)
 
 /* ---- the interface ---------------------------------------------------------------------- */
 
-rm_status rm_jinja_new(const char *source, size_t n, const char *name, rm_jinja **out, rm_error *err)
+rm_status rm_jinja_new(const char *source, size_t n, const char *name, rm_jinja **out,
+                       rm_error *err)
 {
     if (n > RM_JINJA_MAX_SOURCE)
         return rm_fail(err, RM_E_LIMIT, "%s: a template of %zu bytes, expected at most %d", name, n,

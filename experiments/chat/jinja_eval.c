@@ -86,7 +86,8 @@ static jinja_value no_arithmetic(jinja_machine *m, uint16_t operator, jinja_valu
     const char *missing = a.type == JINJA_UNDEFINED ? a.missing
                           : b.type == JINJA_UNDEFINED ? b.missing : NULL;
     if (missing)
-        jinja_fail(m, RM_E_ARGUMENT, "\"%s\" needs two values, but %.80s is undefined", text, missing);
+        jinja_fail(m, RM_E_ARGUMENT, "\"%s\" needs two values, but %.80s is undefined", text,
+                   missing);
     else
         jinja_fail(m, RM_E_ARGUMENT, "%s and %s cannot be joined by \"%s\"", jinja_type_name(a),
                    jinja_type_name(b), text);

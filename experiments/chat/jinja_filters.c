@@ -502,7 +502,8 @@ static const char *name_argument(filter_args a, int at)
         jinja_value copy = jinja_text(a.m, s->bytes, s->n, false);
         return a.m->status ? "" : copy.string->bytes;
     }
-    jinja_fail(a.m, RM_E_ARGUMENT, "%s needs the name of a filter, test or attribute", a.call->name);
+    jinja_fail(a.m, RM_E_ARGUMENT, "%s needs the name of a filter, test or attribute",
+               a.call->name);
     return "";
 }
 

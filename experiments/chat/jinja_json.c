@@ -214,7 +214,8 @@ jinja_value jinja_to_json(jinja_machine *m, jinja_value v, const jinja_call *cal
 {
     enum { ASCII, INDENT, SEPARATORS, SORT };
     jinja_value values[] = { jinja_bool(false), JINJA_NULL, JINJA_NULL, jinja_bool(false) };
-    jinja_string blanks = { 0 }, comma = { .bytes = ", ", .n = 2 }, colon = { .bytes = ": ", .n = 2 };
+    jinja_string blanks = { 0 }, comma = { .bytes = ", ", .n = 2 },
+        colon = { .bytes = ": ", .n = 2 };
     if (!jinja_bind(m, call, "ensure_ascii indent separators sort_keys", values))
         return JINJA_NOTHING;
     style st = { .ascii = jinja_is_true(values[ASCII]), .sort = jinja_is_true(values[SORT]),

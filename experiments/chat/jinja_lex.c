@@ -296,7 +296,8 @@ static rm_status lex_tag(lexer *l, bool print)
     l->n_closers = 0;
     while (!st) {
         l->at = skip_space(l, l->at);
-        size_t at = l->at, sign = at < l->n && (l->text[at] == '-' || (l->text[at] == '+' && !print));
+        size_t at = l->at, sign = at < l->n && (l->text[at] == '-'
+                                                || (l->text[at] == '+' && !print));
         if (at >= l->n)
             return rm_fail(l->err, RM_E_FORMAT, "%s:%d: this %s has no %s", l->name, line,
                            print ? "{{" : "{%", close);
@@ -329,7 +330,8 @@ static rm_status lex_tag(lexer *l, bool print)
 
 /* ---- text ------------------------------------------------------------------------------- */
 
-/* Is text[at] "{%" WORD "%}", signs and blanks allowed? *end is behind it, *sign that of the end. */
+/* Is text[at] "{%" WORD "%}", signs and blanks allowed? *end is behind it, *sign that of the
+ * end. */
 static bool is_word_block(const lexer *l, size_t at, const char *word, size_t *end, char *sign)
 {
     size_t n = strlen(word);
@@ -381,7 +383,8 @@ static rm_status lex_all(lexer *l)
     l->line_start = true;
     while (l->at < l->n) {
         size_t from = l->at, at = from;
-        while (at + 1 < l->n && !(l->text[at] == '{' && l->text[at + 1] && strchr("%{#", l->text[at + 1])))
+        while (at + 1 < l->n && !(l->text[at] == '{' && l->text[at + 1]
+                                  && strchr("%{#", l->text[at + 1])))
             at++;
         if (at + 1 >= l->n)
             return add_text(l, from, l->n);

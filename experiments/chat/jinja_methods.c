@@ -26,7 +26,8 @@ bool jinja_bind(jinja_machine *m, const jinja_call *call, const char *names, jin
         for (int i = 0; i < call->n_named; i++)
             if (strlen(call->names[i]) == n && !memcmp(call->names[i], at, n)) {
                 if (position < call->n)
-                    jinja_fail(m, RM_E_ARGUMENT, "%.40s gets \"%.*s\" twice", call->name, (int)n, at);
+                    jinja_fail(m, RM_E_ARGUMENT, "%.40s gets \"%.*s\" twice", call->name, (int)n,
+                               at);
                 values[position] = call->named[i];
                 used++;
             }
@@ -34,7 +35,8 @@ bool jinja_bind(jinja_machine *m, const jinja_call *call, const char *names, jin
         at += *at == ' ';
     }
     if (call->n > position || used < (unsigned)call->n_named)
-        jinja_fail(m, RM_E_ARGUMENT, "%.40s has arguments it does not take (it takes: %s)", call->name,
+        jinja_fail(m, RM_E_ARGUMENT, "%.40s has arguments it does not take (it takes: %s)",
+                   call->name,
                    *names ? names : "none");
     return !m->status;
 }
@@ -58,7 +60,8 @@ static bool in_set(jinja_machine *m, const jinja_string *chars, const char *at, 
     return memmem(chars->bytes, chars->n, at, n) != NULL; /* UTF-8 matches at characters only */
 }
 
-jinja_value jinja_strip(jinja_machine *m, const jinja_string *s, const jinja_string *chars, int which)
+jinja_value jinja_strip(jinja_machine *m, const jinja_string *s, const jinja_string *chars,
+                        int which)
 {
     size_t from = 0, to = s->n;
     while (which & 1 && from < to && !m->status) {
@@ -211,7 +214,8 @@ static jinja_value finished(jinja_machine *m, const growing *g)
     return jinja_sequence(m, JINJA_LIST, g->items, g->n);
 }
 
-/* By whitespace: words, none of them empty. What is left after `most` cuts keeps its blanks inside. */
+/* By whitespace: words, none of them empty. What is left after `most` cuts keeps its blanks
+ * inside. */
 static jinja_value split_words(jinja_machine *m, const jinja_string *s, int64_t most)
 {
     growing words = { 0 };
@@ -240,7 +244,8 @@ static jinja_value split_words(jinja_machine *m, const jinja_string *s, int64_t 
     return finished(m, &words);
 }
 
-static jinja_value split(jinja_machine *m, const jinja_string *s, const jinja_call *call, bool right)
+static jinja_value split(jinja_machine *m, const jinja_string *s, const jinja_call *call,
+                         bool right)
 {
     jinja_value values[] = { JINJA_NULL, jinja_int(-1) };
     if (!jinja_bind(m, call, "sep maxsplit", values))
@@ -259,13 +264,15 @@ static jinja_value split(jinja_machine *m, const jinja_string *s, const jinja_ca
     size_t from = 0, skipped = 0;
     if (right && most >= 0 && !m->status) { /* leave the first cuts out */
         int64_t cuts = 0;
-        for (const char *f = s->bytes; (f = memmem(f, s->n - (size_t)(f - s->bytes), by->bytes, by->n));
+        for (const char *f = s->bytes; (f = memmem(f, s->n - (size_t)(f - s->bytes), by->bytes,
+                                                   by->n));
              f += by->n)
             cuts++;
         skipped = cuts > most ? (size_t)(cuts - most) : 0;
     }
     for (size_t at = 0; !m->status;) {
-        const char *found = most >= 0 && !right && (int64_t)parts.n >= most ? NULL : find(s, at, by);
+        const char *found = most >= 0 && !right && (int64_t)parts.n >= most ? NULL
+            : find(s, at, by);
         size_t end = found ? (size_t)(found - s->bytes) : s->n;
         at = end + by->n;
         if (found && skipped) {
@@ -309,7 +316,8 @@ static bool affix(const jinja_string *s, const jinja_string *with, bool end)
 }
 
 /* startswith, endswith: a string, or a tuple of which one must fit. */
-static jinja_value has_affix(jinja_machine *m, const jinja_string *s, const jinja_call *call, bool end)
+static jinja_value has_affix(jinja_machine *m, const jinja_string *s, const jinja_call *call,
+                             bool end)
 {
     jinja_value values[] = { JINJA_NOTHING };
     bool fits = false;
@@ -410,7 +418,8 @@ static jinja_value is_kind(jinja_machine *m, const jinja_string *s, const char *
     bool all = s->n > 0, cased = false;
     for (size_t i = 0; i < s->n && all; i++) {
         unsigned char c = (unsigned char)s->bytes[i];
-        bool digit = c >= '0' && c <= '9', upper = c >= 'A' && c <= 'Z', lower = c >= 'a' && c <= 'z';
+        bool digit = c >= '0' && c <= '9', upper = c >= 'A' && c <= 'Z',
+            lower = c >= 'a' && c <= 'z';
         if (c >= 0x80) {
             jinja_fail(m, RM_E_UNSUPPORTED, "%s is supported for ASCII only", name);
             return JINJA_NOTHING;
@@ -434,7 +443,8 @@ static jinja_value call_string(jinja_machine *m, const jinja_string *s, const ch
         if (!jinja_bind(m, call, "chars", values))
             return JINJA_NOTHING;
         const jinja_string *chars = values[0].type == JINJA_NONE ? NULL
-                                                                 : string_argument(m, call, values[0]);
+                                                                 : string_argument(m, call,
+                                                                                   values[0]);
         return jinja_strip(m, s, chars, name[0] == 's' ? 3 : right ? 2 : 1);
     }
     if (!strcmp(name, "split") || !strcmp(name, "rsplit"))
@@ -591,7 +601,8 @@ static bool find_method(jinja_machine *m, jinja_value of, const char *name, jinj
                 "removesuffix find rfind index count format join splitlines isdigit isdecimal "
                 "isnumeric isalpha isalnum isspace isupper islower upper lower title capitalize";
         others = "casefold center encode expandtabs format_map isascii isidentifier isprintable "
-                 "istitle ljust maketrans partition rindex rjust rpartition swapcase translate zfill";
+                 "istitle ljust maketrans partition rindex rjust rpartition swapcase translate "
+                 "zfill";
         break;
     case JINJA_MAP:
         known = "get items keys values";
@@ -669,7 +680,8 @@ jinja_value jinja_item(jinja_machine *m, jinja_value of, jinja_value key)
     if (found)
         return *found;
     bool sequence = of.type == JINJA_LIST || of.type == JINJA_TUPLE;
-    if ((sequence || of.type == JINJA_STRING) && (key.type == JINJA_INT || key.type == JINJA_BOOL)) {
+    if ((sequence || of.type == JINJA_STRING)
+        && (key.type == JINJA_INT || key.type == JINJA_BOOL)) {
         const jinja_value *items;
         size_t n;
         int64_t at = jinja_integer(key);

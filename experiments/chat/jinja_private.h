@@ -2,7 +2,7 @@
  *
  *   jinja.c          the interface, the machine
  *   jinja_lex.c      source to tokens: whitespace control, strings, numbers
- *   jinja_parse.c    tokens to a tree
+ *   jinja_parse.c    tokens to a tree: statements; jinja_expression.c: expressions
  *   jinja_eval.c     statements and expressions
  *   jinja_value.c    memory, strings with provenance, truth, equality, order, printing
  *   jinja_filters.c  x | filter, x is test
@@ -44,7 +44,8 @@ typedef struct jinja_string {
 
 typedef enum jinja_type {
     JINJA_UNDEFINED, JINJA_NONE, JINJA_BOOL, JINJA_INT, JINJA_FLOAT, JINJA_STRING, JINJA_LIST,
-    JINJA_TUPLE, JINJA_ITERATOR, JINJA_MAP, JINJA_NAMESPACE, JINJA_LOOP, JINJA_MACRO, JINJA_METHOD, JINJA_GLOBAL
+    JINJA_TUPLE, JINJA_ITERATOR, JINJA_MAP, JINJA_NAMESPACE, JINJA_LOOP, JINJA_MACRO, JINJA_METHOD,
+    JINJA_GLOBAL
 } jinja_type;
 
 typedef struct jinja_value jinja_value;
@@ -280,7 +281,8 @@ jinja_value jinja_item(jinja_machine *, jinja_value, jinja_value key);
 jinja_value jinja_call_method(jinja_machine *, const jinja_method *, const jinja_call *);
 jinja_value jinja_call_global(jinja_machine *, const char *name, const jinja_call *);
 /* Strings by code point: str.strip and its relatives; `which` 1 left, 2 right, 3 both. */
-jinja_value jinja_strip(jinja_machine *, const jinja_string *, const jinja_string *chars, int which);
+jinja_value jinja_strip(jinja_machine *, const jinja_string *, const jinja_string *chars,
+                        int which);
 jinja_value jinja_replace(jinja_machine *, const jinja_string *, const jinja_string *old,
                           const jinja_string *with, int64_t count);
 typedef enum jinja_case { JINJA_UPPER, JINJA_LOWER, JINJA_CAPITALIZE, JINJA_TITLE,

@@ -204,7 +204,8 @@ void jinja_add(jinja_machine *m, jinja_buffer *b, const char *bytes, size_t n, b
     b->n_data += data ? n : 0;
 }
 
-void jinja_add_part(jinja_machine *m, jinja_buffer *b, const jinja_string *s, size_t from, size_t to)
+void jinja_add_part(jinja_machine *m, jinja_buffer *b, const jinja_string *s, size_t from,
+                    size_t to)
 {
     size_t at = b->n;
     jinja_add(m, b, s->bytes + from, to - from, s->mark ? true : s->data);
@@ -385,7 +386,8 @@ int jinja_compare(jinja_machine *m, jinja_value a, jinja_value b)
         return (x > y) - (x < y);
     }
     bool lists = a.type == b.type && (a.type == JINJA_LIST || a.type == JINJA_TUPLE);
-    if (a.type == JINJA_STRING && b.type == JINJA_STRING) { /* UTF-8 keeps the order of code points */
+    if (a.type == JINJA_STRING && b.type == JINJA_STRING) { /* UTF-8 keeps the order of code
+                                                               points */
         size_t n = a.string->n < b.string->n ? a.string->n : b.string->n;
         jinja_step(m, n / 64);
         order = memcmp(a.string->bytes, b.string->bytes, n);
@@ -483,11 +485,13 @@ const char *jinja_type_name(jinja_value v)
 
 /* ---- printing --------------------------------------------------------------------------- */
 
-/* repr(float): the fewest digits that give the number back; an exponent below 1e-4 and from 1e16. */
+/* repr(float): the fewest digits that give the number back; an exponent below 1e-4 and from
+ * 1e16. */
 void jinja_number_text(double x, bool json, char text[40])
 {
     if (isnan(x) || isinf(x)) {
-        const char *special = isnan(x) ? (json ? "NaN" : "nan") : x > 0 ? (json ? "Infinity" : "inf")
+        const char *special = isnan(x) ? (json ? "NaN" : "nan") : x > 0
+            ? (json ? "Infinity" : "inf")
                                                                   : (json ? "-Infinity" : "-inf");
         snprintf(text, 40, "%s", special);
         return;
@@ -535,7 +539,8 @@ static void add_quoted(jinja_machine *m, jinja_buffer *b, const jinja_string *s)
             snprintf(escaped, sizeof escaped, "\\%c", (char)c);
         else if (c != ' ' && (c < 0x20 || c == 0x7f)) /* (most text needs no look at the tables) */
             snprintf(escaped, sizeof escaped, "\\x%02x", c);
-        else if (c > 0x7f && pcre2_match(hidden, (PCRE2_SPTR)s->bytes + at, n, 0, 0, match, NULL) > 0)
+        else if (c > 0x7f && pcre2_match(hidden, (PCRE2_SPTR)s->bytes + at, n, 0, 0, match,
+                                         NULL) > 0)
             snprintf(escaped, sizeof escaped, c < 0x100 ? "\\x%02x" : c < 0x10000 ? "\\u%04x"
                                                                                   : "\\U%08x", c);
         if (*escaped)

@@ -61,7 +61,8 @@ enum { N_SHOWN = sizeof shown / sizeof *shown };
 static bool same_problems(const rm_task_report *task)
 {
     for (size_t i = 1; i < task->n_cells; i++)
-        if (task->cells[i].quantities[RM_Q_ACCURACY].n != task->cells[0].quantities[RM_Q_ACCURACY].n)
+        if (task->cells[i].quantities[RM_Q_ACCURACY].n !=
+            task->cells[0].quantities[RM_Q_ACCURACY].n)
             return false;
     return true;
 }
@@ -414,10 +415,11 @@ const cli_command cli_analyze = {
     .positional = "DIR...",
     .min_positional = 1,
     .max_positional = 64,
-    .details = "Cells of one task are compared on their common problems. With several run\n"
-               "directories the problems are matched by task and name.\n\n"
-               "Sweeps of three sizes and more get a trend test; pools of samples are held against\n"
-               "each other and against the baseline: from how many samples on is one better?",
+    .details =
+        "Cells of one task are compared on their common problems. With several run\n"
+        "directories the problems are matched by task and name.\n\n"
+        "Sweeps of three sizes and more get a trend test; pools of samples are held against\n"
+        "each other and against the baseline: from how many samples on is one better?",
     .example = "ramify analyze demo --baseline 'thimble: greedy' --margin 0.02",
     .options = options,
     .run = analyze,

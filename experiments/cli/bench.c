@@ -39,7 +39,7 @@ typedef struct result {
     size_t kv_peak_bytes;
 } result;
 
-/* ---- one measurement ---------------------------------------------------------------------------- */
+/* ---- one measurement --------------------------------------------------------------------- */
 
 static rm_status decode(const bench *b, rm_run *run, rm_path *root, int n, double *seconds,
                         rm_error *err)
@@ -131,7 +131,7 @@ static rm_status measure_batch(const bench *b, int n, result *r, rm_error *err)
     return RM_OK;
 }
 
-/* ---- setting up ---------------------------------------------------------------------------------- */
+/* ---- setting up -------------------------------------------------------------------------- */
 
 static rm_status read_batches(const cli_args *args, bench *b, rm_error *err)
 {
@@ -186,7 +186,7 @@ static rm_status make_prompt(bench *b, rm_error *err)
     return RM_OK;
 }
 
-/* ---- output ------------------------------------------------------------------------------------ */
+/* ---- output ------------------------------------------------------------------------------ */
 
 static void put_spread(rm_json_writer *w, const char *key, const spread *s)
 {
@@ -277,7 +277,7 @@ static rm_status put_table(const bench *b, const result *results, rm_error *err)
     return status;
 }
 
-/* ---- training ------------------------------------------------------------------------------------ */
+/* ---- training ---------------------------------------------------------------------------- */
 
 /* Documents that fill a step of `most` tokens; returns their number. */
 static int fill_documents(const bench *b, int32_t *tokens, const float *weight,
@@ -426,17 +426,19 @@ const cli_command cli_bench = {
     .name = "bench",
     .summary = "measure prefill, decode and training speed",
     .positional = "",
-    .details = "N paths forked from one shared prompt. With --json one object: model, file, weights,\n"
-               "compute, kv, backend, device, isa, threads, prompt, generate, repeats, sampling, and\n"
-               "results, for each of --batch: batch, prefill_tokens_per_s, decode_tokens_per_s (of\n"
-               "all paths together; medians, with _min and _max beside them), kv_peak_bytes,\n"
-               "weight_bytes_per_s (read while decoding) and, with --roof, memory_bytes_per_s and\n"
-               "memory_share, the ratio of the two taken within each repeat. A model that fits the\n"
-               "caches may read its weights faster than memory gives them.\n"
-               "With --train: parameters, tokens_per_step, train_tokens_per_s and gflops, counted as 6\n"
-               "for each parameter and token (multiply-adds of forward and backward, without\n"
-               "attention over earlier positions).",
-    .example = "ramify bench -m thimble --batch 1,64 --prompt 128 --generate 128 --threads 2 --json",
+    .details =
+        "N paths forked from one shared prompt. With --json one object: model, file, weights,\n"
+        "compute, kv, backend, device, isa, threads, prompt, generate, repeats, sampling, and\n"
+        "results, for each of --batch: batch, prefill_tokens_per_s, decode_tokens_per_s (of\n"
+        "all paths together; medians, with _min and _max beside them), kv_peak_bytes,\n"
+        "weight_bytes_per_s (read while decoding) and, with --roof, memory_bytes_per_s and\n"
+        "memory_share, the ratio of the two taken within each repeat. A model that fits the\n"
+        "caches may read its weights faster than memory gives them.\n"
+        "With --train: parameters, tokens_per_step, train_tokens_per_s and gflops, counted as 6\n"
+        "for each parameter and token (multiply-adds of forward and backward, without\n"
+        "attention over earlier positions).",
+    .example =
+        "ramify bench -m thimble --batch 1,64 --prompt 128 --generate 128 --threads 2 --json",
     .options = options,
     .run = run_bench,
 };

@@ -47,7 +47,8 @@ static rm_status prompts_fit(const rm_config *config, rm_model *const *models, r
             rm_text_free(&prompt);
             rm_text_free(&plain);
             if (status)
-                rm_fail_within(err, status, "cell %s: model %s cannot read the first prompt of task "
+                rm_fail_within(err, status,
+                               "cell %s: model %s cannot read the first prompt of task "
                                "%s", cell->label, config->models[cell->models[m]].name,
                                rm_task_name(task));
         }

@@ -105,7 +105,8 @@ typedef struct cli_table {
 
 void cli_cell(cli_table *, const char *format, ...) RM_PRINTF(2, 3);
 void cli_end_row(cli_table *);
-/* The first row is the head; on a terminal too narrow for it the table comes in parts. Columns whose letter in `align` is 'r' are set to the right. */
+/* The first row is the head; on a terminal too narrow for it the table comes in parts. Columns
+ * whose letter in `align` is 'r' are set to the right. */
 void cli_print_table(const cli_table *, const char *align, FILE *);
 void cli_table_free(cli_table *);
 
@@ -132,7 +133,8 @@ typedef struct cli_analysis {
 
 /* Options that every command with an analysis has. */
 #define CLI_ANALYSIS_OPTIONS                                                                     \
-    { "baseline", 0, "LABEL", "the cell to compare with, or the end of its label (default: greedy)" }, \
+    { "baseline", 0, "LABEL",                                                                     \
+      "the cell to compare with, or the end of its label (default: greedy)" },                   \
     { "compare", 0, "'A vs B'", "two cells, beside the stated pairs; may be given several times" },\
     { "margin", 0, "DELTA", "two cells count as equal within this difference of accuracy" },     \
     { "direction", 0, "CLAIM", "judge the claim that cells are higher, lower or equal; or none" }, \

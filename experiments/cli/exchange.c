@@ -110,7 +110,8 @@ const cli_command cli_import = {
         "One JSON object a line with problem, strategy, candidate, answer, correct, and if known\n"
         "model, task, seed, params, text, reference, n_prompt, n_generated, finish_reason,\n"
         "latency_ms, lp, scores (by name), step_scores, cluster, level, chosen; and of the cell\n"
-        "that the line belongs to, label, exchangeable, verifier, oracle. Nothing is written unless\n"
+        "that the line belongs to, label, exchangeable, verifier, oracle. Nothing is written "
+        "unless\n"
         "every line is understood.",
     .example = "ramify import samples.jsonl --out samples && ramify analyze samples",
     .options = import_options,

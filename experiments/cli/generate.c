@@ -30,7 +30,7 @@ typedef struct generation {
     rm_cost cost;
 } generation;
 
-/* ---- the problem ------------------------------------------------------------------------------ */
+/* ---- the problem ------------------------------------------------------------------------- */
 
 static const char *plain_answer(const rm_problem *problem, rm_run *run, const char *text)
 {
@@ -81,7 +81,7 @@ static rm_status set_problem(generation *g, const char *prompt, rm_error *err)
     return status;
 }
 
-/* ---- chat ------------------------------------------------------------------------------------- */
+/* ---- chat -------------------------------------------------------------------------------- */
 
 static bool wants_chat(const cli_args *args)
 {
@@ -112,7 +112,8 @@ static void local_time(int now[6])
     time_t seconds = time(NULL);
     struct tm t = { .tm_mday = 1 };
     localtime_r(&seconds, &t);
-    const int parts[6] = { t.tm_year + 1900, t.tm_mon + 1, t.tm_mday, t.tm_hour, t.tm_min, t.tm_sec };
+    const int parts[6] = { t.tm_year + 1900, t.tm_mon + 1, t.tm_mday, t.tm_hour, t.tm_min,
+                           t.tm_sec };
     memcpy(now, parts, sizeof parts);
 }
 
@@ -120,7 +121,8 @@ static rm_status render_for(generation *g, int model, const rm_chat_request *req
                             rm_chat_prompt *prompt, rm_error *err)
 {
     rm_chat *chat = NULL;
-    rm_status status = rm_chat_open(g->models[model], cli_text(g->args, "chat-template", NULL), NULL,
+    rm_status status = rm_chat_open(g->models[model], cli_text(g->args, "chat-template", NULL),
+                                    NULL,
                                     &chat, err);
     if (!status)
         status = rm_chat_render(chat, request, prompt, err);
@@ -138,7 +140,8 @@ static rm_status apply_chat(generation *g, rm_error *err)
     local_time(now);
     rm_status status = template_variables(g->args, &variables, err);
     rm_chat_request request = { .system = cli_text(g->args, "system", NULL),
-                                .user = g->problem.prompt, .variables = variables.data, .now = now };
+                                .user = g->problem.prompt, .variables = variables.data,
+                                .now = now };
     if (!status)
         status = render_for(g, 0, &request, &g->chat, err);
     for (int i = 1; i < g->n_models && !status; i++) {
@@ -160,7 +163,7 @@ static rm_status apply_chat(generation *g, rm_error *err)
     return status;
 }
 
-/* ---- models and parameters ----------------------------------------------------------------------- */
+/* ---- models and parameters --------------------------------------------------------------- */
 
 static rm_status open_models(generation *g, rm_error *err)
 {
@@ -250,7 +253,7 @@ static rm_status set_params(generation *g, rm_error *err)
     return RM_OK;
 }
 
-/* ---- output ----------------------------------------------------------------------------------- */
+/* ---- output ------------------------------------------------------------------------------ */
 
 static void put_cost(rm_json_writer *w, const rm_cost *cost)
 {
@@ -333,7 +336,7 @@ static void put_text(generation *g, const rm_outcome *o, bool raw)
     }
 }
 
-/* ---- the run ------------------------------------------------------------------------------------ */
+/* ---- the run ----------------------------------------------------------------------------- */
 
 /* A job, so that the strategy runs as it does in an experiment. */
 static rm_status work(rm_run *run, void *arg, rm_error *err)
@@ -476,17 +479,21 @@ static rm_status generate(const cli_args *args, rm_error *err)
 static const cli_option options[] = {
     { "model", 'm', "MODEL", "a file, a folder or an embedded model; several times: an ensemble" },
     { "prompt", 'p', "TEXT", "the prompt; special tokens may be written out" },
-    { "prompt-file", 'f', "FILE", "the prompt from a file, as it stands there; - is standard input" },
+    { "prompt-file", 'f', "FILE",
+      "the prompt from a file, as it stands there; - is standard input" },
     { "chat", 0, NULL, "the prompt is what a user says: goes through the model's chat template" },
     { "system", 0, "TEXT", "what the system says before (implies --chat)" },
     { "template-var", 0, "NAME=VALUE", "a variable of the template, as enable_thinking=false" },
-    { "chat-template", 0, "NAME|FILE", "chatml, llama-3, deepseek-r1, mistral, llama-2, or a file" },
+    { "chat-template", 0, "NAME|FILE",
+      "chatml, llama-3, deepseek-r1, mistral, llama-2, or a file" },
     { "strategy", 's', "NAME", "default greedy (`ramify strategies` lists them)" },
     { "seed", 0, "S", "of all random draws (default 0)" },
     { "stop-string", 0, "TEXT", "a text that ends the answer; may be given several times" },
     { "step-end", 0, "TEXT", "a text that ends a reasoning step; may be given several times" },
-    { "kv-quota-mib", 0, "MIB", "most keys and values to hold (default: what the parameters need)" },
-    { "max-wall-ms", 0, "MS", "give up after that time; what a search has finished by then stands" },
+    { "kv-quota-mib", 0, "MIB",
+      "most keys and values to hold (default: what the parameters need)" },
+    { "max-wall-ms", 0, "MS",
+      "give up after that time; what a search has finished by then stands" },
     { "raw", 0, NULL, "only the text on stdout, without a line end of ours" },
     { "json", 0, NULL, "the whole outcome: candidates, tokens, log-probabilities, cost" },
     CLI_MODEL_OPTIONS,
@@ -498,9 +505,10 @@ const cli_command cli_generate = {
     .name = "generate",
     .summary = "one prompt through any strategy",
     .positional = "",
-    .details = "Every parameter of the strategy is an option of its own: --max-new-tokens 200,\n"
-               "--num-beams 4, --temperature 0.8 (`ramify strategies NAME` lists them). The strategy\n"
-               "works within --kv-mib.",
+    .details =
+        "Every parameter of the strategy is an option of its own: --max-new-tokens 200,\n"
+        "--num-beams 4, --temperature 0.8 (`ramify strategies NAME` lists them). The strategy\n"
+        "works within --kv-mib.",
     .example = "ramify generate -m thimble -p '(17+5)*(9-4)-36=<think>' --strategy "
                "self-consistency --num-return-sequences 8 --temperature 0.8",
     .options = options,

@@ -116,7 +116,8 @@ static void put_text(rm_text *out, const rm_model_info *m, const char *chat,
 {
     char amount[16];
     rm_text_printf(out, "%s (%s)\n", m->name, m->file);
-    rm_text_printf(out, "  architecture  %s: %d layers, width %d, %d heads of %d, %d key/value heads, "
+    rm_text_printf(out,
+                   "  architecture  %s: %d layers, width %d, %d heads of %d, %d key/value heads, "
                    "feed-forward %d%s\n", m->arch, m->n_layers, m->n_embd, m->n_heads,
                    m->head_dim, m->n_kv_heads, m->n_ff, m->tied ? ", tied embeddings" : "");
     rm_text_printf(out, "  parameters    %s", cli_amount((double)m->n_params, amount));
@@ -128,7 +129,8 @@ static void put_text(rm_text *out, const rm_model_info *m, const char *chat,
     rm_text_printf(out, "  tokenizer     %s, %d tokens, bos %d%s, eos %d\n", m->tokenizer,
                    m->n_vocab, m->bos, m->add_bos ? " (added)" : "", m->eos);
     if (m->value_good >= 0)
-        rm_text_printf(out, "  judges        by token %d (good) and token %d (bad): a reward model\n",
+        rm_text_printf(out,
+                       "  judges        by token %d (good) and token %d (bad): a reward model\n",
                        m->value_good, m->value_bad);
     rm_text_printf(out, "  chat          %s\n", chat);
     if (m->sampling)
@@ -177,7 +179,7 @@ static rm_status describe(const cli_args *args, const char *file, rm_error *err)
     return status;
 }
 
-/* ---- random models ----------------------------------------------------------------------------- */
+/* ---- random models ----------------------------------------------------------------------- */
 
 static rm_status write_random(const cli_args *args, const char *file, rm_error *err)
 {
@@ -225,7 +227,7 @@ static rm_status write_random(const cli_args *args, const char *file, rm_error *
     return status;
 }
 
-/* ---- the list ------------------------------------------------------------------------------------ */
+/* ---- the list ---------------------------------------------------------------------------- */
 
 static rm_status list(const cli_args *args, rm_error *err)
 {

@@ -172,7 +172,7 @@ rm_status cli_misuse(const cli_args *args, rm_error *err, const char *format, ..
     return cli_misused(args, rm_fail(err, RM_E_ARGUMENT, "%s", text));
 }
 
-/* ---- values ------------------------------------------------------------------------------------ */
+/* ---- values ------------------------------------------------------------------------------ */
 
 const char *cli_text(const cli_args *args, const char *name, const char *absent)
 {
@@ -252,7 +252,7 @@ rm_status cli_choice(const cli_args *args, const char *name, const char *const *
     return RM_E_ARGUMENT;
 }
 
-/* ---- engines and models ------------------------------------------------------------------------ */
+/* ---- engines and models ------------------------------------------------------------------ */
 
 rm_status cli_engine_options(const cli_args *args, rm_engine_options *o, rm_error *err)
 {
@@ -289,7 +289,7 @@ rm_status cli_model_options(const cli_args *args, rm_model_options *o, rm_error 
     return status;
 }
 
-/* ---- help --------------------------------------------------------------------------------------- */
+/* ---- help -------------------------------------------------------------------------------- */
 
 void cli_print_help(const cli_command *command, FILE *out)
 {

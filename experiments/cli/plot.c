@@ -122,27 +122,29 @@ const cli_command cli_plot = {
     .positional = "DIR...|LOG.train.jsonl...",
     .min_positional = 1,
     .max_positional = 64,
-    .details = "Figures\n"
-               "  overview                      three panels, a page wide\n"
-               "  latency, tokens, flops        accuracy against a cost, with the Pareto front\n"
-               "  samples                       vote, best of k and coverage of one pool\n"
-               "  coverage                      coverage of all pools, its law, crossings\n"
-               "  size                          accuracy against the swept size\n"
-               "  beams                         accuracy and log-probability against beam width\n"
-               "  tuning                        expected best of m settings\n"
-               "  diversity                     accuracy against distinct answers\n"
-               "  reliability                   accuracy against the share of votes\n"
-               "  distribution                  latencies of single problems\n"
-               "  differences                   to the baseline, corrected intervals\n"
-               "Search trees: ramify tree. The log of a training (up to five in one figure) becomes loss,\n"
-               "accuracy, length of thought, reward, share of groups without signal and entropy over\n"
-               "its steps.",
+    .details =
+        "Figures\n"
+        "  overview                      three panels, a page wide\n"
+        "  latency, tokens, flops        accuracy against a cost, with the Pareto front\n"
+        "  samples                       vote, best of k and coverage of one pool\n"
+        "  coverage                      coverage of all pools, its law, crossings\n"
+        "  size                          accuracy against the swept size\n"
+        "  beams                         accuracy and log-probability against beam width\n"
+        "  tuning                        expected best of m settings\n"
+        "  diversity                     accuracy against distinct answers\n"
+        "  reliability                   accuracy against the share of votes\n"
+        "  distribution                  latencies of single problems\n"
+        "  differences                   to the baseline, corrected intervals\n"
+        "Search trees: ramify tree. The log of a training (up to five in one figure) becomes "
+        "loss,\n"
+        "accuracy, length of thought, reward, share of groups without signal and entropy over\n"
+        "its steps.",
     .example = "ramify plot demo --figure latency --out latency.pdf",
     .options = plot_options,
     .run = plot,
 };
 
-/* ---- report ----------------------------------------------------------------------------------- */
+/* ---- report ------------------------------------------------------------------------------ */
 
 enum { MAX_TREES = 6, MAX_FILE = 64 << 20 };
 

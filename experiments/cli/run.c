@@ -180,15 +180,16 @@ const cli_command cli_run = {
     .positional = "CONFIG --out DIR",
     .min_positional = 1,
     .max_positional = 1,
-    .details = "A run may be killed at any moment; the same command goes on with it, and the\n"
-               "records are those of a run that was never interrupted. Nothing that is recorded\n"
-               "depends on concurrency, threads, --kv-mib or --max-batch-rows.\n"
-               "\n"
-               "What one problem may hold in the key/value cache follows from its strategy's\n"
-               "parameters, or is stated (limits.kv_quota_mib, part of the run's identity). What\n"
-               "the engine has in all (engine.kv_mib, a quarter of memory if not stated) changes no\n"
-               "record; a problem's quota must fit into it, which is checked before anything is\n"
-               "written.",
+    .details =
+        "A run may be killed at any moment; the same command goes on with it, and the\n"
+        "records are those of a run that was never interrupted. Nothing that is recorded\n"
+        "depends on concurrency, threads, --kv-mib or --max-batch-rows.\n"
+        "\n"
+        "What one problem may hold in the key/value cache follows from its strategy's\n"
+        "parameters, or is stated (limits.kv_quota_mib, part of the run's identity). What\n"
+        "the engine has in all (engine.kv_mib, a quarter of memory if not stated) changes no\n"
+        "record; a problem's quota must fit into it, which is checked before anything is\n"
+        "written.",
     .example = "ramify run experiments/tradeoff.json --out demo --problems 20",
     .options = run_options,
     .run = run,

@@ -28,7 +28,10 @@ static void put_node(rm_text *out, const rm_recorded_tree *t, size_t i)
 {
     const rm_tree_node *node = &t->tree.nodes[i];
     rm_text_puts(out, node->chosen ? "* " : "");
-    put_step(out, i == 0 ? (t->question ? t->question : "root") : node->text ? node->text : "");
+    /* the line above names the problem, which may be its question */
+    bool asked = t->question && strcmp(t->question, t->problem) != 0;
+    put_step(out, i == 0 ? (asked ? t->question : "root")
+                  : node->text && *node->text ? node->text : "(end)");
     rm_text_puts(out, "  ");
     if (!isnan(node->visits))
         rm_text_printf(out, " N=%g", node->visits);
@@ -103,7 +106,7 @@ static rm_status put_text(rm_text *out, const rm_recorded_tree *t, int max_depth
     return status;
 }
 
-/* ---- JSON ------------------------------------------------------------------------------------- */
+/* ---- JSON -------------------------------------------------------------------------------- */
 
 static void put_json(rm_text *out, const rm_recorded_tree *t)
 {

@@ -1,12 +1,14 @@
 /* math.c - mathematical answers: are two the same?
  *
- * The canonical form of an answer is made in this order; what a step does not understand goes on, and
- * what none understands is compared as text (spacing aside). Equal answers in the sense of these
- * rules have equal forms, so that equality is transitive and votes can compare strings; what
+ * The canonical form of an answer is made in this order; what a step does not understand goes on,
+ * and what none understands is compared as text (spacing aside). Equal answers in the sense of
+ * these rules have equal forms, so that equality is transitive and votes can compare strings; what
  * cannot be proved equal stays different.
  *
- *   expression      the normal form of math_algebra.c: 3/4 = 0.75 = \frac34, (a+5)(b+2) = ab+2a+5b+10
- *   list, set       "1,-2", "x=1 or x=-2", "\{-2,1\}": one set, order and repetition aside; "a \pm b"
+ *   expression      the normal form of math_algebra.c: 3/4 = 0.75 = \frac34,
+ *                   (a+5)(b+2) = ab+2a+5b+10
+ *   list, set       "1,-2", "x=1 or x=-2", "\{-2,1\}": one set, order and repetition aside;
+ *                   "a \pm b"
  *                   is two elements. Unknowns of different names keep them: "x=1, y=2"
  *   tuple           (a,b), \langle a,b \rangle: ordered, as are open intervals; [a,b), matrices
  *   union           of intervals, in any order; "x<-1 or x>3" is one
@@ -17,9 +19,9 @@
  *                   question says what is counted. "5 million" keeps its word
  *   words           in lower case, without "the"; "\text{(C)}" is C
  *
- * What is normalised as text follows Hendrycks et al. 2021 (arXiv:2103.03874: fractions, units, spaces)
- * and Lewkowycz et al. 2022 (arXiv:2206.14858, appendix D: units, words, expressions); both then
- * compare strings or ask a computer algebra system, where this file has a normal form. */
+ * What is normalised as text follows Hendrycks et al. 2021 (arXiv:2103.03874: fractions, units,
+ * spaces) and Lewkowycz et al. 2022 (arXiv:2206.14858, appendix D: units, words, expressions); both
+ * then compare strings or ask a computer algebra system, where this file has a normal form. */
 #include "experiments/graders/math.h"
 
 #include <stdlib.h>
@@ -33,7 +35,8 @@ typedef struct reader {
     int depth;
 } reader;
 
-/* Tokens [from, to) in canonical form into `out`; false if not understood (`out` may have grown). */
+/* Tokens [from, to) in canonical form into `out`; false if not understood (`out` may have
+ * grown). */
 static bool answer(reader *x, int from, int to, rm_text *out);
 
 /* ---- ranges of tokens ----------------------------------------------------------------- */
@@ -92,7 +95,8 @@ static void trim(const math_token *t, int *from, int *to)
 static bool is_no_unit(const math_token *t)
 {
     static const char *const words[] = {
-        "mod", "million", "billion", "trillion", "thousand", "hundred", "dozen", "if", "when", "for",
+        "mod", "million", "billion", "trillion", "thousand", "hundred", "dozen", "if", "when",
+            "for",
         "not", "no", "than", "to", "times", "pi", "half", "halves", "thirds", "quarters", "more",
         "less", "is", "base", "choose",
     };
@@ -199,7 +203,8 @@ static bool matrix(reader *x, int from, int to, rm_text *out)
         from++;
         to--;
     }
-    bool ok = to - from > 2 && t[from].kind == MATH_BEGIN && is_enclosed(t, from, to), known = false;
+    bool ok = to - from > 2 && t[from].kind == MATH_BEGIN && is_enclosed(t, from, to),
+        known = false;
     for (size_t i = 0; ok && i < sizeof kinds / sizeof *kinds; i++)
         known = known || math_is_named(&t[from], MATH_BEGIN, kinds[i]);
     if (!known)
@@ -267,7 +272,8 @@ static bool split_assignment(const math_token *t, int from, int to, int *name_fr
 {
     int equals = find_outside(t, from, to, "=");
     if (equals == to || equals == from || equals + 1 == to
-        || find_outside(t, equals + 1, to, "=<>lg") < to || find_outside(t, from, equals, "<>lg") < equals)
+        || find_outside(t, equals + 1, to, "=<>lg") < to
+        || find_outside(t, from, equals, "<>lg") < equals)
         return false;
     bool left = is_name(t, from, equals) && !mentions(t, equals + 1, to, &t[from]);
     if (!left && !(is_name(t, equals + 1, to) && !mentions(t, from, equals, &t[equals + 1])))
@@ -279,7 +285,8 @@ static bool split_assignment(const math_token *t, int from, int to, int *name_fr
     return true;
 }
 
-/* left = right, no assignment: left - right, primitive, = 0. A chain of equal numbers is that number. */
+/* left = right, no assignment: left - right, primitive, = 0. A chain of equal numbers is that
+ * number. */
 static bool equation(reader *x, int from, int to, rm_text *out)
 {
     int equals = find_outside(x->t, from, to, "="), next = find_outside(x->t, equals + 1, to, "=");
@@ -319,7 +326,8 @@ static bool inequality(reader *x, int from, int to, rm_text *out)
     if (first == to || first == from || first + 1 == to || find_outside(t, from, to, "=") < to)
         return false;
     char signs[2] = { t[first].sign, second < to ? t[second].sign : 0 };
-    bool less[2] = { signs[0] == '<' || signs[0] == SIGN_LE, signs[1] == '<' || signs[1] == SIGN_LE };
+    bool less[2] = { signs[0] == '<' || signs[0] == SIGN_LE,
+                     signs[1] == '<' || signs[1] == SIGN_LE };
     bool closed[2] = { signs[0] == SIGN_LE || signs[0] == SIGN_GE,
                        signs[1] == SIGN_LE || signs[1] == SIGN_GE };
     int low_from = 0, low_to = 0, high_from = 0, high_to = 0;
@@ -562,7 +570,8 @@ static bool bracketed(reader *x, int from, int to, rm_text *out)
         return set(x, from + 1, to - 1, true, out);
     bool comma = find_outside(t, from + 1, to - 1, ",;") < to - 1;
     return comma && t[from].kind == MATH_SIGN && strchr("([", t[from].sign)
-           && t[to - 1].kind == MATH_SIGN && strchr(")]", t[to - 1].sign) && tuple(x, from, to, out);
+           && t[to - 1].kind == MATH_SIGN && strchr(")]", t[to - 1].sign)
+           && tuple(x, from, to, out);
 }
 
 static bool one_answer(reader *x, int from, int to, rm_text *out)

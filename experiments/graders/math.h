@@ -33,12 +33,14 @@ typedef enum math_kind {
     MATH_NUMBER,   /* "1,234.50": digits, grouping commas, one point */
     MATH_LETTER,   /* one letter: a symbol */
     MATH_WORD,     /* several letters that are no product: "east", "cm" */
-    MATH_COMMAND,  /* \pi, \frac, \sin: `text` without the backslash; also pi, sqrt, sin written out */
+    MATH_COMMAND,  /* \pi, \frac, \sin: `text` without the backslash; also pi, sqrt, sin written
+                      out */
     MATH_BEGIN, MATH_END, /* \begin{pmatrix}: `text` is the environment */
     MATH_SIGN      /* everything else, by `sign` */
 } math_kind;
 
-/* Signs that are one ASCII character stand for themselves: + - * / ^ _ ( ) [ ] { } , ; = < > | ! : & */
+/* Signs that are one ASCII character stand for themselves: + - * / ^ _ ( ) [ ] { } , ; = < > | ! :
+ * & */
 enum {
     SIGN_LE = 'l', SIGN_GE = 'g', SIGN_PLUS_MINUS = 'p', SIGN_MINUS_PLUS = 'm', SIGN_UNION = 'u',
     SIGN_IN = 'i', SIGN_DEGREE = 'd', SIGN_SET_OPEN = 's', SIGN_SET_CLOSE = 't', SIGN_ROW = 'r',
@@ -94,15 +96,16 @@ typedef struct math_sum {
 /* The normal form of the expression that is all of tokens [from, to); false if it is none. */
 bool math_parse(math_arena *, const math_token *, int from, int to, int depth, math_sum *);
 
-/* Sums from numbers and atoms, and their arithmetic. Results may be one of the operands; false means
- * undefined (1/0), or beyond the bounds of math_algebra.c. */
+/* Sums from numbers and atoms, and their arithmetic. Results may be one of the operands; false
+ * means undefined (1/0), or beyond the bounds of math_algebra.c. */
 bool math_whole(math_arena *, int64_t, math_sum *);
 bool math_sum_of(math_arena *, rm_fraction coefficient, int64_t radicand, const char *atom,
                  math_sum *);
 /* The atom whose text is before, s, middle, second (may be NULL), after. */
 bool math_make_atom(math_arena *, const char *before, const math_sum *s, const char *middle,
                     const math_sum *second, const char *after, math_sum *);
-bool math_add(math_arena *, const math_sum *a, const math_sum *b, int sign, math_sum *); /* a + sign b */
+/* a + sign b */
+bool math_add(math_arena *, const math_sum *a, const math_sum *b, int sign, math_sum *);
 bool math_subtract(math_arena *, const math_sum *a, const math_sum *b, math_sum *);
 bool math_multiply(math_arena *, const math_sum *a, const math_sum *b, math_sum *);
 bool math_scale(math_arena *, const math_sum *, char op, rm_fraction, math_sum *); /* op * or / */

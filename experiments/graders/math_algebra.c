@@ -2,8 +2,8 @@
  *
  *     p/q * sqrt(r) * a_1^k_1 * ... * a_m^k_m        r square-free, k_i whole numbers, not 0
  *
- * over atoms a_i: symbols, pi, and whatever is not taken apart (sin(x), sqrt(x+1), 2^(n), (x+1) in a
- * denominator). Two expressions with one normal form are equal wherever both are defined; the
+ * over atoms a_i: symbols, pi, and whatever is not taken apart (sin(x), sqrt(x+1), 2^(n), (x+1) in
+ * a denominator). Two expressions with one normal form are equal wherever both are defined; the
  * converse does not hold: sin(x)^2 + cos(x)^2 is not found to be 1. The rules are those of a
  * commutative ring with division by terms, and
  *
@@ -12,8 +12,8 @@
  *     sqrt(c P) = sqrt(c) sqrt(P)                    c > 0 the rational content of P
  *     sqrt(-c) = i sqrt(c)
  *
- * Sums are multiplied out, so a factored polynomial equals the expanded one. Whatever leaves 63 bits,
- * MAX_TERMS or MAX_EXPONENT is no expression here, and is compared as text. */
+ * Sums are multiplied out, so a factored polynomial equals the expanded one. Whatever leaves 63
+ * bits, MAX_TERMS or MAX_EXPONENT is no expression here, and is compared as text. */
 #include "experiments/graders/math.h"
 
 #include <inttypes.h>
@@ -76,7 +76,8 @@ static bool take_squares(int64_t r, int64_t *square, int64_t *rest)
     return true;
 }
 
-static bool multiply_terms(math_arena *arena, const math_term *a, const math_term *b, math_term *out)
+static bool multiply_terms(math_arena *arena, const math_term *a, const math_term *b,
+                           math_term *out)
 {
     int64_t g = a->radicand, h = b->radicand;
     while (h) {

@@ -6,9 +6,9 @@
  * \tfrac and \frac; \le, \leq, <= and U+2264.
  *
  * Commas group digits ("58,500", "10,\!080", "32{,}348") where exactly three digits follow each and
- * no blank stands behind them; inside brackets they separate, unless TeX's \! or {,} says otherwise.
- * Letters: one is a symbol; two, or several of x y z or a b c d, are a product (xy); any other run
- * is a word unless it names a function. */
+ * no blank stands behind them; inside brackets they separate, unless TeX's \! or {,} says
+ * otherwise. Letters: one is a symbol; two, or several of x y z or a b c d, are a product (xy); any
+ * other run is a word unless it names a function. */
 #include "experiments/graders/math.h"
 
 #include <stdlib.h>
@@ -84,8 +84,10 @@ static const spelling commands[] = {
 static const spelling typography[] = {
     { "\xE2\x88\x92", '-', 0 }, { "\xE2\x80\x93", '-', 0 }, { "\xC3\x97", '*', 0 },
     { "\xC2\xB7", '*', 0 }, { "\xE2\x8B\x85", '*', 0 }, { "\xC3\xB7", '/', 0 },
-    { "\xC2\xB1", SIGN_PLUS_MINUS, 0 }, { "\xE2\x89\xA4", SIGN_LE, 0 }, { "\xE2\x89\xA5", SIGN_GE, 0 },
-    { "\xE2\x88\xAA", SIGN_UNION, 0 }, { "\xE2\x88\x88", SIGN_IN, 0 }, { "\xC2\xB0", SIGN_DEGREE, 0 },
+    { "\xC2\xB1", SIGN_PLUS_MINUS, 0 }, { "\xE2\x89\xA4", SIGN_LE, 0 },
+    { "\xE2\x89\xA5", SIGN_GE, 0 },
+    { "\xE2\x88\xAA", SIGN_UNION, 0 }, { "\xE2\x88\x88", SIGN_IN, 0 },
+    { "\xC2\xB0", SIGN_DEGREE, 0 },
     { "\xE2\x88\x9E", SIGN_INFINITY, 0 }, { "\xCF\x80", 0, "pi" }, { "\xE2\x88\x9A", 0, "surd" },
     { "\xCE\xB8", 0, "theta" }, { "\xC2\xA0", ' ', 0 }, { "\xE2\x80\x89", ' ', 0 },
     { "\xE2\x82\xAC", ' ', 0 }, { "\xC2\xA3", ' ', 0 },

@@ -3,12 +3,13 @@
  *     sum     = product { ("+" | "-") product }
  *     product = [sign] factor { ["*" | "/"] [sign] factor }      juxtaposition multiplies
  *     factor  = primary { "^" exponent | "!" }
- *     primary = number | symbol | \frac.. | \sqrt.. | \binom.. | function | "(" sum ")" | "|" sum "|"
+ *     primary = number | symbol | \frac.. | \sqrt.. | \binom.. | function | "(" sum ")" | "|" sum
+ *     "|"
  *
  * "1\frac{4}{5}" and "1 4/5" are mixed numbers; "52_8" is a numeral of another base and an atom;
  * "\frac43" takes one digit each; a division by letters set side by side ("a/bc") is ambiguous and
- * refused. The argument of a function without brackets ends at the next sign or function. Recursion is
- * bounded by MATH_MAX_DEPTH. */
+ * refused. The argument of a function without brackets ends at the next sign or function. Recursion
+ * is bounded by MATH_MAX_DEPTH. */
 #include "experiments/graders/math.h"
 
 #include <string.h>
@@ -117,7 +118,8 @@ static const char *const functions[] = {
     "log", "ln", "exp", "abs",
 };
 static const char *const symbols[] = {
-    "pi", "theta", "alpha", "beta", "gamma", "delta", "lambda", "mu", "omega", "phi", "rho", "sigma",
+    "pi", "theta", "alpha", "beta", "gamma", "delta", "lambda", "mu", "omega", "phi", "rho",
+        "sigma",
     "tau", "epsilon", "varphi", "zeta", "eta", "kappa", "nu", "xi", "psi", "chi", "Omega", "Delta",
 };
 
@@ -362,7 +364,8 @@ static bool read_factor(reader *x, math_sum *out)
             bool minus = take_sign(x, '-');
             bool ok = math_is_sign(peek(x), '{') ? read_argument(x, &exponent)
                                                  : read_primary(x, &exponent);
-            if (!ok || (minus && !math_scale(x->arena, &exponent, '*', (rm_fraction){ -1, 1 }, &exponent))
+            if (!ok || (minus && !math_scale(x->arena, &exponent, '*', (rm_fraction){ -1, 1 },
+                                             &exponent))
                 || math_is_sign(peek(x), '^') || !math_power(x->arena, out, &exponent, out))
                 return false;
         } else {
@@ -383,7 +386,8 @@ static bool read_product(reader *x, math_sum *out)
     int sign = 1;
     while (math_is_sign(peek(x), '-') || math_is_sign(peek(x), '+'))
         sign = math_is_sign(&x->t[x->at++], '-') ? -sign : sign;
-    if (!read_factor(x, out) || (sign < 0 && !math_scale(x->arena, out, '*', (rm_fraction){ -1, 1 }, out)))
+    if (!read_factor(x, out) || (sign < 0 && !math_scale(x->arena, out, '*', (rm_fraction){ -1, 1 },
+                                                         out)))
         return false;
     for (;;) {
         char op = take_sign(x, '*') ? '*' : take_sign(x, '/') ? '/' : ' ';

@@ -5,9 +5,9 @@
  *
  * Canonical form: the reduced fraction p/q; written as an integer if q = 1, as a finite decimal
  * if q has no prime factors but 2 and 5, else as "p/q". So 18, 18.00 and $18 are one answer, and
- * so are 0.75 and 3/4; "1,000" and LaTeX's "1{,}000" are a thousand, while "1,00" is 1 and something else. A percent sign
- * is a unit like any other and is dropped: data sets write their references both ways. Numbers too
- * long for 63 bits are no answer. */
+ * so are 0.75 and 3/4; "1,000" and LaTeX's "1{,}000" are a thousand, while "1,00" is 1 and
+ * something else. A percent sign is a unit like any other and is dropped: data sets write their
+ * references both ways. Numbers too long for 63 bits are no answer. */
 #include "experiments/graders/grader.h"
 
 #include <math.h>

@@ -49,7 +49,8 @@ static rm_status read_keys(rm_task *task, rm_task_chats *c, const rm_json *json,
     rm_error inner = { "" };
     rm_status st = RM_OK;
     if (f->date && !rm_chat_parse_date(f->date, c->now))
-        return rm_json_fail(err, RM_E_ARGUMENT, json, cJSON_GetObjectItemCaseSensitive(object, "date"),
+        return rm_json_fail(err, RM_E_ARGUMENT, json,
+                            cJSON_GetObjectItemCaseSensitive(object, "date"),
                             "%s.date: expected a day as 2026-01-31", path);
     c->has_date = f->date != NULL;
     if (f->template_variables && !cJSON_IsObject(f->template_variables))
@@ -61,7 +62,8 @@ static rm_status read_keys(rm_task *task, rm_task_chats *c, const rm_json *json,
         return rm_json_fail(err, st, json, f->template_variables, "%s.template_variables: %s", path,
                             inner.text);
     if (f->chat_template && (st = hash_template(task, f->chat_template, &inner)))
-        return rm_json_fail(err, st, json, cJSON_GetObjectItemCaseSensitive(object, "chat_template"),
+        return rm_json_fail(err, st, json, cJSON_GetObjectItemCaseSensitive(object,
+                                                                            "chat_template"),
                             "%s.chat_template: %s (or the name of a built-in one: chatml, llama-3, "
                             "deepseek-r1, mistral, llama-2)", path, inner.text);
     c->wanted = f->chat_template ? strdup(f->chat_template) : NULL;
@@ -78,7 +80,8 @@ rm_status rm_task_chats_new(rm_task *task, const rm_json *json, const cJSON *obj
     if (keys && f->chat == RM_CHAT_NONE && !cJSON_GetObjectItemCaseSensitive(object, "chat"))
         f->chat = RM_CHAT_MODEL; /* these keys say it */
     if (keys && f->chat != RM_CHAT_MODEL)
-        return rm_json_fail(err, RM_E_ARGUMENT, json, cJSON_GetObjectItemCaseSensitive(object, "chat"),
+        return rm_json_fail(err, RM_E_ARGUMENT, json,
+                            cJSON_GetObjectItemCaseSensitive(object, "chat"),
                             "%s.chat: chat_template, template_variables and date go with \"model\"",
                             path);
     if (f->chat != RM_CHAT_MODEL)
@@ -146,7 +149,8 @@ rm_status rm_task_prompt(rm_task *task, const rm_item *item, const rm_model *mod
     }
     rm_status st = chat_of(c, model, &chat, err);
     rm_chat_request request = { .system = task->format.system, .user = item->seen.prompt,
-                                .variables = c->variables.data, .now = c->has_date ? c->now : NULL };
+                                .variables = c->variables.data,
+                                .now = c->has_date ? c->now : NULL };
     rm_chat_prompt prompt = { 0 };
     if (!st)
         st = rm_chat_render(chat, &request, &prompt, err);

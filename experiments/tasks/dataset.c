@@ -14,7 +14,8 @@ enum { MAX_RECORDS = 10000000 };
 
 /* ---- origin --------------------------------------------------------------------------- */
 
-rm_status rm_origin_absent(const rm_origin *origin, const char *file, rm_status status, rm_error *err)
+rm_status rm_origin_absent(const rm_origin *origin, const char *file, rm_status status,
+                           rm_error *err)
 {
     if (status != RM_E_IO || !origin->source)
         return status;

@@ -1,5 +1,5 @@
-/* jsonl.c - problems from a file of records: one JSON object a line, one array of objects, or an object
- * with such an array ("records").
+/* jsonl.c - problems from a file of records: one JSON object a line, one array of objects, or an
+ * object with such an array ("records").
  *
  *     { "kind": "jsonl", "path": "test.jsonl", "question": "question", "answer": "answer",
  *       "reference": "#### (.*)", "grader": "numeric" }
@@ -8,8 +8,8 @@
  * regular expression whose group 1 is the reference answer inside the answer text (the last match:
  * a solution ends in its result); without it all of the text is the reference.
  *
- * `options` names a list of answers to choose from. They are shown below the question, "(A) ..." and so
- * on, one a line; a reference that is a whole number counts them from 0. */
+ * `options` names a list of answers to choose from. They are shown below the question, "(A) ..."
+ * and so on, one a line; a reference that is a whole number counts them from 0. */
 #include "experiments/tasks/kinds.h"
 
 #include <stddef.h>

@@ -25,7 +25,8 @@ void rm_draft_free(rm_draft *);
 
 /* ---- dataset.c --------------------------------------------------------------------------- */
 
-/* Where a data file comes from, for people who do not have it yet: keys of every `path` and `file`. */
+/* Where a data file comes from, for people who do not have it yet: keys of every `path` and
+ * `file`. */
 typedef struct rm_origin {
     char *source; /* address to get it from, or NULL */
     char *xxh3;   /* XXH3-64 of its bytes, 16 hexadecimal digits, or NULL */
@@ -37,8 +38,8 @@ rm_status rm_origin_absent(const rm_origin *, const char *file, rm_status status
 /* Refuses a file whose bytes have another hash than the one stated. */
 rm_status rm_origin_check(const rm_origin *, const char *file, uint64_t hash, rm_error *err);
 
-/* The records of a file: one JSON object a line, one array of objects, or one object that holds such
- * an array under the name `member` (NULL: none). */
+/* The records of a file: one JSON object a line, one array of objects, or one object that holds
+ * such an array under the name `member` (NULL: none). */
 typedef struct rm_dataset {
     rm_json **documents;   /* [n_documents], owned */
     int n_documents;

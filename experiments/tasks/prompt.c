@@ -192,7 +192,8 @@ static rm_status add_example(rm_task *task, const few_shot *f, const cJSON *reco
 }
 
 /* Chooses n of `total` records: the first, or a draw without replacement. */
-static rm_status add_from_file(rm_task *task, const few_shot *f, const uint64_t *seed, rm_error *err)
+static rm_status add_from_file(rm_task *task, const few_shot *f, const uint64_t *seed,
+                               rm_error *err)
 {
     int n = f->n ? f->n : 4, total = task->examples.records.n;
     if (n > total)

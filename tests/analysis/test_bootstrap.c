@@ -296,7 +296,8 @@ Test(bootstrap, refuses_impossible_options)
 {
     static const rm_analysis_options bad[] = {
         { .level = 1 },       { .level = -0.5 },         { .level = NAN },  { .resamples = 7 },
-        { .power = 2 },       { .margin = -1 }, { .direction = RM_DIRECTION_EQUAL },          { .margin = NAN }, { .draws = 1 },
+        { .power = 2 },       { .margin = -1 }, { .direction = RM_DIRECTION_EQUAL },
+                 { .margin = NAN }, { .draws = 1 },
         { .diversity_k = 1 }, { .resamples = 10000000 },
     };
     rm_records r = { 0 };

@@ -224,7 +224,8 @@ Test(diversity, missing_answers)
     rm_records_free(&r);
 }
 
-/* A cell whose own texts have no space counts words too where another cell's do: one unit a task. */
+/* A cell whose own texts have no space counts words too where another cell's do: one unit a
+ * task. */
 Test(diversity, one_unit_for_all_cells_of_a_task)
 {
     for (int spaced = 0; spaced < 2; spaced++) {

@@ -135,8 +135,8 @@ Test(proportion, detectable)
     cr_assert(isnan(rm_detectable(0.5, 0, 0.95, 0.8)));
 }
 
-/* The inverse: 785 for a standardised difference of 0.1 at 5% and 80% (Cohen 1988, 2.8016^2 / 0.01);
- * the second by scipy.stats.norm.ppf (SciPy 1.17.1). */
+/* The inverse: 785 for a standardised difference of 0.1 at 5% and 80% (Cohen 1988, 2.8016^2 /
+ * 0.01); the second by scipy.stats.norm.ppf (SciPy 1.17.1). */
 Test(proportion, problems_needed)
 {
     cr_assert_eq(rm_problems_needed(0.5, 0.05, 0.95, 0.80), 785);

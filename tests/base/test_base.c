@@ -92,7 +92,8 @@ Test(text, utf8_prefix)
         { "a\0b", 3, 3 },
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-        cr_expect_eq(rm_utf8_valid_prefix(table[i].bytes, table[i].n), table[i].valid, "row %zu", i);
+        cr_expect_eq(rm_utf8_valid_prefix(table[i].bytes, table[i].n), table[i].valid, "row %zu",
+                     i);
 }
 
 Test(text, grows_and_stays_terminated)
@@ -131,7 +132,8 @@ Test(text, word_distance)
         int distance;
     } table[] = {
         { "", "", 0 },          { "beam", "beam", 0 },     { "baem", "beam", 1 },
-        { "num_beam", "num_beams", 1 }, { "kitten", "sitting", 3 }, /* Levenshtein's usual example */
+        /* Levenshtein's usual example */
+        { "num_beam", "num_beams", 1 }, { "kitten", "sitting", 3 },
         { "", "abc", 3 },       { "ca", "abc", 3 }, /* restricted transposition: 3, not 2 */
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)

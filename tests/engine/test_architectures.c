@@ -46,7 +46,8 @@ static double worst_of(const char *folder, const char *path, const char *isa)
         cr_assert(strncmp(at, "prompt", 6) == 0);
         for (at += 6; *at == ' '; at = end)
             tokens[n_tokens++] = (int32_t)strtol(at, &end, 10);
-        long first = strtol(at, &end, 10), step = strtol(end, &end, 10), count = strtol(end, &end, 10);
+        long first = strtol(at, &end, 10), step = strtol(end, &end, 10),
+            count = strtol(end, &end, 10);
         rm_run *run;
         rm_request want = { .want = RM_WANT_ALL };
         cr_assert_eq(rm_run_open(engine, &(rm_run_options){ 0 }, &run, &err), RM_OK);
@@ -71,13 +72,14 @@ Test(architectures, folders_agree_with_transformers)
     for (int i = 0; i < N_MODELS; i++) {
         char path[256];
         snprintf(path, sizeof path, GOLDENS "%s", models[i]);
-        double worst = worst_of(models[i], path, NULL), portable = worst_of(models[i], path, "portable");
+        double worst = worst_of(models[i], path, NULL),
+            portable = worst_of(models[i], path, "portable");
         cr_expect(worst < BOUND, "%s: off by %g", models[i], worst);
         cr_expect(worst == portable, "%s: other bits in portable code", models[i]);
     }
 }
 
-/* ---- the same as GGUF ------------------------------------------------------------------------- */
+/* ---- the same as GGUF -------------------------------------------------------------------- */
 
 static void put_hyper(rm_gguf_writer *w, const rm_hyper *h, const char *arch)
 {
@@ -98,11 +100,13 @@ static void put_hyper(rm_gguf_writer *w, const rm_hyper *h, const char *arch)
         rm_gguf_put_u32(w, KEY("attention.sliding_window"), (uint32_t)h->window);
     const rm_rope_scaling *s = &h->rope_scaling;
     if (s->kind == RM_ROPE_LINEAR || s->kind == RM_ROPE_YARN) {
-        rm_gguf_put_string(w, KEY("rope.scaling.type"), s->kind == RM_ROPE_YARN ? "yarn" : "linear");
+        rm_gguf_put_string(w, KEY("rope.scaling.type"),
+                           s->kind == RM_ROPE_YARN ? "yarn" : "linear");
         rm_gguf_put_f32(w, KEY("rope.scaling.factor"), (float)s->factor);
     }
     if (s->kind == RM_ROPE_YARN)
-        rm_gguf_put_u32(w, KEY("rope.scaling.original_context_length"), (uint32_t)s->original_context);
+        rm_gguf_put_u32(w, KEY("rope.scaling.original_context_length"),
+                        (uint32_t)s->original_context);
     rm_gguf_put_string(w, "tokenizer.ggml.model", "gpt2");
     rm_gguf_put_string(w, "tokenizer.ggml.pre", "gpt-2");
     rm_gguf_put_strings(w, "tokenizer.ggml.tokens", (uint64_t)h->n_vocab);
@@ -156,7 +160,8 @@ static void write_gguf(const char *folder, const char *path)
         const rm_gguf_tensor *t = &s->tensors[i];
         char name[80];
         snprintf(name, sizeof name, "%.*s", (int)t->name.n, t->name.bytes);
-        rm_gguf_put_tensor(w, name, RM_F32, t->n_dims == 2 ? (size_t)t->dims[1] : 0, (size_t)t->dims[0]);
+        rm_gguf_put_tensor(w, name, RM_F32, t->n_dims == 2 ? (size_t)t->dims[1] : 0,
+                           (size_t)t->dims[0]);
     }
     if (stored)
         rm_gguf_put_tensor(w, "rope_freqs.weight", RM_F32, 0, n_factors);
@@ -181,7 +186,7 @@ Test(architectures, gguf_files_agree_with_transformers)
     }
 }
 
-/* ---- rope ------------------------------------------------------------------------------------- */
+/* ---- rope -------------------------------------------------------------------------------- */
 
 /* Llama 3.1's own parameters (factor 8, 1 and 4 turns in 8192, base 500000, heads of 128). Divisors
  * by hand: pair 0 makes 1303 turns and keeps its frequency; pair 63 makes 0.0032 and is divided by
@@ -216,18 +221,24 @@ Test(rope, yarn_magnitude)
 Test(rope, impossible_parameters_are_refused)
 {
     static const rm_rope_scaling bad[] = {
-        { .kind = RM_ROPE_LLAMA3, .factor = 0, .original_context = 10, .low_freq = 1, .high_freq = 4 },
-        { .kind = RM_ROPE_LLAMA3, .factor = 8, .original_context = 10, .low_freq = 4, .high_freq = 4 },
-        { .kind = RM_ROPE_LLAMA3, .factor = 8, .original_context = 0, .low_freq = 1, .high_freq = 4 },
-        { .kind = RM_ROPE_YARN, .factor = 4, .original_context = 10, .beta_fast = 1, .beta_slow = 32 },
-        { .kind = RM_ROPE_YARN, .factor = 4, .original_context = 10, .beta_fast = 32, .beta_slow = 1,
+        { .kind = RM_ROPE_LLAMA3, .factor = 0, .original_context = 10, .low_freq = 1,
+          .high_freq = 4 },
+        { .kind = RM_ROPE_LLAMA3, .factor = 8, .original_context = 10, .low_freq = 4,
+          .high_freq = 4 },
+        { .kind = RM_ROPE_LLAMA3, .factor = 8, .original_context = 0, .low_freq = 1,
+          .high_freq = 4 },
+        { .kind = RM_ROPE_YARN, .factor = 4, .original_context = 10, .beta_fast = 1,
+          .beta_slow = 32 },
+        { .kind = RM_ROPE_YARN, .factor = 4, .original_context = 10, .beta_fast = 32,
+          .beta_slow = 1,
           .magnitude = -1 },
     };
     float d[64];
     double magnitude;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         rm_error err = { "" };
-        cr_expect_eq(rm_rope_divisors(&bad[i], 16, 10000, "file", d, &magnitude, &err), RM_E_FORMAT);
+        cr_expect_eq(rm_rope_divisors(&bad[i], 16, 10000, "file", d, &magnitude, &err),
+                     RM_E_FORMAT);
         cr_expect(strncmp(err.text, "file: ", 6) == 0, "%s", err.text);
     }
 }

@@ -25,7 +25,8 @@ static const attention_case cases[] = {
     { 8, 4, 8, RM_F32, 4, { 1, 15, 16, 17 }, 1, 8, true, UINT64_C(0x5ef5e5c874e492ca), 0 },
     { 2, 1, 32, RM_BF16, 2, { 150, 129 }, 128, 20, false, UINT64_C(0xa08adb28c68faa47), 0 },
     { 4, 2, 48, RM_BF16, 3, { 97, 66, 1 }, 33, 48, true, UINT64_C(0xe38b91d3b74b52c4), 0 },
-    { 3, 3, 17, RM_BF16, 2, { 65, 130 }, 16, 0, false, UINT64_C(0x20c2c2c12a0dcacc), 0 }, /* an odd width */
+    /* an odd width */
+    { 3, 3, 17, RM_BF16, 2, { 65, 130 }, 16, 0, false, UINT64_C(0x20c2c2c12a0dcacc), 0 },
     { 4,
       1,
       64,

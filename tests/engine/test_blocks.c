@@ -2,7 +2,7 @@
  * products with them against products with the same values as f32. */
 #include "cpu_ops.h"
 
-/* ---- values ----------------------------------------------------------------------------------- */
+/* ---- values ------------------------------------------------------------------------------ */
 
 /* Printed by goldens/make_blocks.py: GGUF's number, bytes of a block, FNV-1a hash of 40 blocks as
  * f32, first and last value. */
@@ -67,7 +67,7 @@ Test(blocks, widen_as_the_gguf_package_does)
     }
 }
 
-/* ---- products --------------------------------------------------------------------------------- */
+/* ---- products ---------------------------------------------------------------------------- */
 
 /* Random blocks with scales of about 2^-8, so that sums stay in range. */
 static uint8_t *quantised(rm_dtype type, size_t n_out, size_t n_in, uint64_t stream)
@@ -94,7 +94,8 @@ static float *widened(rm_dtype type, const void *raw, size_t n)
 
 /* y of one product: stacked (n matrices) or gated (2), R rows. */
 static void multiply(const char *isa, int threads, const rm_matrix *m, int n, bool gated,
-                     rm_compute compute, const float *const *bias, const float *x, size_t R, float *y)
+                     rm_compute compute, const float *const *bias, const float *x, size_t R,
+                     float *y)
 {
     rm_error err = { "" };
     rm_backend *b = open_backend(isa, threads);
@@ -124,8 +125,10 @@ static void multiply(const char *isa, int threads, const rm_matrix *m, int n, bo
  * number of rows: the bits of the same product with the values as f32. */
 Test(blocks, products_have_the_bits_of_widened_weights)
 {
-    static const rm_dtype types[][3] = { { RM_Q4_0, RM_Q4_1, RM_Q5_0 }, { RM_Q4_K, RM_Q4_K, RM_Q6_K },
-                                         { RM_Q5_1, RM_Q8_0, RM_F16 },  { RM_Q5_K, RM_Q5_K, RM_BF16 } };
+    static const rm_dtype types[][3] = { { RM_Q4_0, RM_Q4_1, RM_Q5_0 },
+                                         { RM_Q4_K, RM_Q4_K, RM_Q6_K },
+                                         { RM_Q5_1, RM_Q8_0, RM_F16 },
+                                          { RM_Q5_K, RM_Q5_K, RM_BF16 } };
     static const size_t n_out[3] = { 70, 9, 33 };
     enum { K = 512, ROWS = 53, OUT = 112 };
     float *x = values(1, ROWS * K), *biases = values(2, OUT);
@@ -188,9 +191,9 @@ Test(blocks, gated_products_too)
     free(x);
 }
 
-/* Under compute type q8: stacks of several types, with a bias, and gated pairs. Every variant, number
- * of threads and of rows gives the same bits; the values are those of the widened weights times the
- * inputs rounded to int8 blocks, summed in double. */
+/* Under compute type q8: stacks of several types, with a bias, and gated pairs. Every variant,
+ * number of threads and of rows gives the same bits; the values are those of the widened weights
+ * times the inputs rounded to int8 blocks, summed in double. */
 static void check_packed(const rm_matrix *m, int n, bool gated, const float *bias)
 {
     enum { ROWS = 49 };
@@ -207,7 +210,8 @@ static void check_packed(const rm_matrix *m, int n, bool gated, const float *bia
         cpu_portable.convert(INPUT_Q8, x + r * K, K, q + r * K / 32);
     for (int i = 0; i < n; at += m[i++].n_out)
         for (size_t o = 0; o < m[i].n_out; o++) {
-            rm_dtype_widen(m[i].type, (const char *)m[i].data + o * rm_dtype_bytes(m[i].type, K), K, w);
+            rm_dtype_widen(m[i].type, (const char *)m[i].data + o * rm_dtype_bytes(m[i].type, K), K,
+                           w);
             for (size_t r = 0; r < ROWS; r++)
                 for (size_t k = 0; k < K; k++) {
                     const q8_block *b = &q[(r * K + k) / 32];
@@ -233,7 +237,8 @@ static void check_packed(const rm_matrix *m, int n, bool gated, const float *bia
         }
     for (const char *const *isa = ops->isa_names; *isa; isa++)
         for (size_t R = 1; R <= ROWS && ops->isa_available(*isa); R += 16) {
-            multiply(*isa, 1 + (int)R % 3, m, n, gated, RM_COMPUTE_Q8, bias ? biases : NULL, x, R, y);
+            multiply(*isa, 1 + (int)R % 3, m, n, gated, RM_COMPUTE_Q8, bias ? biases : NULL, x, R,
+                     y);
             cr_expect(memcmp(first, y, R * width * sizeof *y) == 0, "%s, %s, %zu rows", *isa,
                       rm_dtype_name(m[0].type), R);
         }
@@ -242,8 +247,10 @@ static void check_packed(const rm_matrix *m, int n, bool gated, const float *bia
 
 Test(blocks, int8_products)
 {
-    static const rm_dtype stacks[][3] = { { RM_Q4_0, RM_Q4_1, RM_Q5_0 }, { RM_Q5_1, RM_Q8_0, RM_Q4_0 },
-                                          { RM_Q4_K, RM_Q4_K, RM_Q6_K }, { RM_Q6_K, RM_Q5_K, RM_Q5_K } };
+    static const rm_dtype stacks[][3] = { { RM_Q4_0, RM_Q4_1, RM_Q5_0 },
+                                          { RM_Q5_1, RM_Q8_0, RM_Q4_0 },
+                                          { RM_Q4_K, RM_Q4_K, RM_Q6_K },
+                                          { RM_Q6_K, RM_Q5_K, RM_Q5_K } };
     static const size_t n_out[3] = { 80, 16, 37 };
     float *bias = values(2, 80);
     for (size_t i = 0; i < sizeof stacks / sizeof *stacks; i++) {

@@ -1,5 +1,5 @@
-/* test_coroutine_ucontext.c - the tests of coroutines once more, on the switch that processors other
- * than x86-64 use. Its functions get names of their own, since the engine is linked too. */
+/* test_coroutine_ucontext.c - the tests of coroutines once more, on the switch that processors
+ * other than x86-64 use. Its functions get names of their own, since the engine is linked too. */
 #define RM_COROUTINE_UCONTEXT 1
 #define rm_stacks_new ucontext_stacks_new
 #define rm_stacks_free ucontext_stacks_free

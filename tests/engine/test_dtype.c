@@ -113,7 +113,8 @@ Test(dtype, q8_0_error_is_bounded)
     for (uint32_t trial = 0; trial < 2000; trial++) {
         float x[32], y[32], largest = 0;
         for (uint32_t i = 0; i < 32; i++) {
-            x[i] = (float)((rm_unit(rm_random(3, trial, i, 0)) - 0.5) * exp2((double)(trial % 20) - 10));
+            x[i] = (float)((rm_unit(rm_random(3, trial, i,
+                                              0)) - 0.5) * exp2((double)(trial % 20) - 10));
             largest = fmaxf(largest, fabsf(x[i]));
         }
         rm_q8_block b;
@@ -121,7 +122,8 @@ Test(dtype, q8_0_error_is_bounded)
         rm_dtype_widen(RM_Q8_0, &b, 32, y);
         float d = rm_f16_to_f32(b.d);
         for (int i = 0; i < 32; i++)
-            cr_expect(fabsf(x[i] - y[i]) <= d * 0.5001f + largest * 0x1p-11f + 127 * 0x1p-25f, "%g %g, scale %g",
+            cr_expect(fabsf(x[i] - y[i]) <= d * 0.5001f + largest * 0x1p-11f + 127 * 0x1p-25f,
+                      "%g %g, scale %g",
                       (double)x[i], (double)y[i], (double)d);
     }
 }

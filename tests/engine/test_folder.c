@@ -15,7 +15,7 @@
 #define GOLDENS RM_SOURCE_DIR "/tests/engine/goldens/"
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
-/* ---- safetensors ------------------------------------------------------------------------------ */
+/* ---- safetensors ------------------------------------------------------------------------- */
 
 /* A file of this header and n bytes of data. */
 static rm_status parse(const char *header, size_t n_data, rm_safetensors **s, rm_error *err)
@@ -47,7 +47,12 @@ Test(safetensors, a_table_over_the_data)
     rm_safetensors_close(s);
 }
 
-static const struct { const char *header; size_t n_data; rm_status status; const char *says; } bad[] = {
+static const struct {
+    const char *header;
+    size_t n_data;
+    rm_status status;
+    const char *says;
+} bad[] = {
     { "[]", 0, RM_E_FORMAT, "should be a JSON object" },
     { "{\"a\":3}", 0, RM_E_FORMAT, "an object was expected" },
     { "{\"a\":{}}", 0, RM_E_FORMAT, "it has no \"dtype\"" },
@@ -56,13 +61,16 @@ static const struct { const char *header; size_t n_data; rm_status status; const
     { "{\"a\":" T("F32", "0", 0, 0) "}", 0, RM_E_FORMAT, "whole numbers of at least 1" },
     { "{\"a\":" T("F32", "1.5", 0, 4) "}", 4, RM_E_FORMAT, "whole numbers of at least 1" },
     { "{\"a\":" T("F32", "1,1,1,1,1", 0, 4) "}", 4, RM_E_FORMAT, "at most 4 sizes" },
-    { "{\"a\":" T("F32", "4294967296,4294967296,4294967296", 0, 4) "}", 4, RM_E_FORMAT, "below 2^48" },
+    { "{\"a\":" T("F32", "4294967296,4294967296,4294967296", 0, 4) "}", 4, RM_E_FORMAT,
+      "below 2^48" },
     { "{\"a\":" T("F32", "2", 0, 4) "}", 4, RM_E_FORMAT, "its shape needs 8 bytes" },
     { "{\"a\":" T("F32", "2", 0, 8) "}", 4, RM_E_FORMAT, "the data has 4" },
     { "{\"a\":" T("F32", "1", 4, 0) "}", 4, RM_E_FORMAT, "ascending" },
     { "{\"a\":" T("F32", "1", 0, 9007199254740993) "}", 4, RM_E_FORMAT, "data_offsets" },
-    { "{\"a\":" T("F32", "1", 4, 8) "}", 8, RM_E_FORMAT, "begins at byte 4 of the data, expected 0" },
-    { "{\"a\":" T("F32", "1", 0, 4) ",\"b\":" T("F32", "1", 0, 4) "}", 4, RM_E_FORMAT, "expected 4" },
+    { "{\"a\":" T("F32", "1", 4, 8) "}", 8, RM_E_FORMAT,
+      "begins at byte 4 of the data, expected 0" },
+    { "{\"a\":" T("F32", "1", 0, 4) ",\"b\":" T("F32", "1", 0, 4) "}", 4, RM_E_FORMAT,
+      "expected 4" },
     { "{\"a\":" T("F32", "1", 0, 4) "}", 8, RM_E_FORMAT, "end at byte 4 of the data, which has 8" },
     { "{\"a\":" T("F32", "1", 0, 4) ",\"a\":" T("F32", "1", 4, 8) "}", 8, RM_E_FORMAT, "a" },
     { "{\"a b\":" T("F32", "1", 0, 4) "}", 4, RM_E_FORMAT, "printable characters" },
@@ -74,7 +82,8 @@ Test(safetensors, headers_that_do_not_fit_are_refused)
     for (size_t i = 0; i < COUNT(bad); i++) {
         rm_safetensors *s;
         rm_error err = { "" };
-        cr_expect_eq(parse(bad[i].header, bad[i].n_data, &s, &err), bad[i].status, "case %zu: %s", i,
+        cr_expect_eq(parse(bad[i].header, bad[i].n_data, &s, &err), bad[i].status, "case %zu: %s",
+                     i,
                      err.text);
         cr_expect(strstr(err.text, bad[i].says), "case %zu: %s", i, err.text);
     }
@@ -101,7 +110,8 @@ Test(safetensors, files_of_other_readers_tests)
         size_t n;
         rm_safetensors *s;
         rm_error err = { "" };
-        snprintf(path, sizeof path, RM_TEST_DATA "/gguf-hostile/cozy-planner-vectors/fixtures/%s.hex",
+        snprintf(path, sizeof path,
+                 RM_TEST_DATA "/gguf-hostile/cozy-planner-vectors/fixtures/%s.hex",
                  files[i].name);
         if (access(path, R_OK))
             cr_skip("no folder " RM_TEST_DATA "/gguf-hostile");
@@ -119,7 +129,7 @@ Test(safetensors, files_of_other_readers_tests)
     }
 }
 
-/* ---- folders ---------------------------------------------------------------------------------- */
+/* ---- folders ----------------------------------------------------------------------------- */
 
 static void write_text(const char *folder, const char *name, const char *text)
 {
@@ -189,7 +199,8 @@ static const struct changed {
 } changes[] = {
     { "llama", CONFIG, "\"model_type\": \"llama\"", "\"model_type\": \"gemma2\"", RM_E_UNSUPPORTED,
       "model_type is \"gemma2\", supported are llama, mistral, qwen2 and qwen3" },
-    { "llama", CONFIG, "\"hidden_size\": 36", "\"hidden_size\": 0", RM_E_FORMAT, "\"hidden_size\" should" },
+    { "llama", CONFIG, "\"hidden_size\": 36", "\"hidden_size\": 0", RM_E_FORMAT,
+      "\"hidden_size\" should" },
     { "llama", CONFIG, "\"hidden_size\": 36", "\"hidden_size\": 40", RM_E_FORMAT,
       "tensor model.embed_tokens.weight is bf16 [36, 283], expected [40, 283]" },
     { "llama", CONFIG, "\"hidden_size\": 36,", "", RM_E_FORMAT, "\"hidden_size\" is missing" },
@@ -199,25 +210,29 @@ static const struct changed {
       "tensor model.layers.2." },
     { "llama", CONFIG, "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 1", RM_E_UNSUPPORTED,
       "tensor blk.1." },
-    { "llama", CONFIG, "\"silu\"", "\"gelu\"", RM_E_UNSUPPORTED, "\"hidden_act\" should be \"silu\"" },
+    { "llama", CONFIG, "\"silu\"", "\"gelu\"", RM_E_UNSUPPORTED,
+      "\"hidden_act\" should be \"silu\"" },
     { "llama", CONFIG, "\"vocab_size\": 283", "\"vocab_size\": 200", RM_E_FORMAT, "eos_token_id" },
     { "llama", CONFIG, "\"vocab_size\": 283", "\"vocab_size\": 260", RM_E_FORMAT,
       "the tokenizer has 264 tokens, but vocab_size in config.json is 260" },
     { "llama", CONFIG, "\"use_cache\": true", "\"num_local_experts\": 8", RM_E_UNSUPPORTED,
       "\"num_local_experts\" is set" },
-    { "llama", CONFIG, "\"use_cache\": true", "\"quantization_config\": {\"quant_method\": \"gptq\"}",
+    { "llama", CONFIG, "\"use_cache\": true",
+      "\"quantization_config\": {\"quant_method\": \"gptq\"}",
       RM_E_UNSUPPORTED, "\"quantization_config\" is set" },
     { "llama", CONFIG, "\"use_cache\": true", "\"partial_rotary_factor\": 0.5", RM_E_UNSUPPORTED,
       "\"partial_rotary_factor\" should be 1" },
     { "llama", CONFIG, "\"rms_norm_eps\": 1e-05,", "", RM_E_FORMAT, "\"rms_norm_eps\" should" },
     { "llama", CONFIG, "\"rope_type\": \"default\"", "\"rope_type\": \"dynamic\"", RM_E_UNSUPPORTED,
       "rope_type is \"dynamic\"" },
-    { "llama3", CONFIG, "\"factor\": 8.0", "\"factor\": 0", RM_E_FORMAT, "\"factor\" should be above 0" },
+    { "llama3", CONFIG, "\"factor\": 8.0", "\"factor\": 0", RM_E_FORMAT,
+      "\"factor\" should be above 0" },
     { "llama3", CONFIG, "\"high_freq_factor\": 4.0", "\"high_freq_factor\": 1", RM_E_FORMAT,
       "low_freq_factor is 1 and high_freq_factor 1" },
     { "qwen2", CONFIG, "\"sliding_window\": null", "\"sliding_window\": 9", RM_OK, "" },
     { "qwen3", CONFIG, "\"full_attention\",", "\"sliding_attention\",", RM_OK, "" },
-    { "qwen3", CONFIG, "\"full_attention\",", "\"linear_attention\",", RM_E_UNSUPPORTED, "layer_types" },
+    { "qwen3", CONFIG, "\"full_attention\",", "\"linear_attention\",", RM_E_UNSUPPORTED,
+      "layer_types" },
     { "llama", CONFIG, "{", "{{", RM_E_FORMAT, "config.json:1:2" },
     { "mistral", "model.safetensors.index.json", "model-00001-of", "../model-00001-of", RM_E_FORMAT,
       "the name of a file in this folder" },
@@ -227,7 +242,8 @@ static const struct changed {
       "the tokenizer's model is \"WordPiece\"" },
     { "llama", TOKENIZER, "\"normalizer\": null", "\"normalizer\": {\"type\": \"Lowercase\"}",
       RM_E_UNSUPPORTED, "the tokenizer's normalizer is \"Lowercase\"" },
-    { "llama", TOKENIZER, "\"lstrip\": false", "\"lstrip\": true", RM_E_UNSUPPORTED, "swallows the blanks" },
+    { "llama", TOKENIZER, "\"lstrip\": false", "\"lstrip\": true", RM_E_UNSUPPORTED,
+      "swallows the blanks" },
     { "llama", TOKENIZER, "\"id\": 256", "\"id\": 99999999999", RM_E_FORMAT, "expected less than" },
     { "llama", TOKENIZER, "\"id\": 256", "\"id\": 3", RM_E_FORMAT, "token 3 is" },
     { "llama", TOKENIZER, "\"use_regex\": true", "\"use_regex\": false", RM_E_UNSUPPORTED,

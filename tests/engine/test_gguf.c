@@ -12,7 +12,7 @@
 #include <dirent.h>
 #include <sys/stat.h>
 
-/* ---- what the writer writes, the reader reads ------------------------------------------------- */
+/* ---- what the writer writes, the reader reads -------------------------------------------- */
 
 static const float row[64] = { 1, -2, 0.5f, 3 };
 
@@ -128,7 +128,7 @@ Test(gguf, wrong_types_and_ranges_are_named)
     unlink(path);
 }
 
-/* ---- files broken on purpose ------------------------------------------------------------------ */
+/* ---- files broken on purpose ------------------------------------------------------------- */
 
 /* Parses a copy that ends where its bytes end, so that a sanitizer sees any step beyond. */
 static rm_status parse(const char *bytes, size_t n, rm_error *err)
@@ -390,7 +390,7 @@ Test(gguf, writer_reports_what_it_cannot_write)
     cr_expect(strstr(err.text, "/nonexistent/x.gguf"));
 }
 
-/* ---- files that other readers stumbled over --------------------------------------------------- */
+/* ---- files that other readers stumbled over ---------------------------------------------- */
 
 static void visit(const char *folder, int depth, int *n_files, int *n_read)
 {

@@ -106,7 +106,7 @@ static void count_allocations(void)
 }
 #endif
 
-/* ---- a backend that keeps nothing -------------------------------------------------------------- */
+/* ---- a backend that keeps nothing -------------------------------------------------------- */
 
 struct rm_weight {
     size_t bytes;
@@ -159,7 +159,7 @@ static const rm_ops nothing = {
     .weight_bytes = weight_bytes,
 };
 
-/* ---- reading ------------------------------------------------------------------------------------- */
+/* ---- reading ----------------------------------------------------------------------------- */
 
 static rm_status read_container(const char *path, rm_error *err)
 {
@@ -226,7 +226,7 @@ static bool bounded_bytes(const rm_text *bytes, const char *what)
     return accepted;
 }
 
-/* ---- files from elsewhere ------------------------------------------------------------------------ */
+/* ---- files from elsewhere ---------------------------------------------------------------- */
 
 static int visit(const char *folder, int depth)
 {
@@ -259,7 +259,7 @@ Test(gguf_memory, hostile_files_from_elsewhere)
     cr_expect(n > 100, "%d files", n);
 }
 
-/* ---- lying containers --------------------------------------------------------------------------- */
+/* ---- lying containers -------------------------------------------------------------------- */
 
 enum { MANY_TENSORS, MANY_ENTRIES, LONG_KEY, LONG_STRING, LONG_ARRAY, LONG_STRINGS, WIDE_TENSOR,
        FAR_TENSOR, N_LIES };
@@ -299,7 +299,7 @@ Test(gguf_memory, counts_that_lie)
         }
 }
 
-/* ---- models with one wrong number ---------------------------------------------------------------- */
+/* ---- models with one wrong number -------------------------------------------------------- */
 
 /* A whole model, small: all three readers accept it. */
 static rm_text small_model(void)
@@ -320,7 +320,8 @@ static rm_text small_model(void)
     return bytes;
 }
 
-/* Where the value of a key stands: behind the key, the type, and for arrays the type of elements. */
+/* Where the value of a key stands: behind the key, the type, and for arrays the type of
+ * elements. */
 static char *value_of(const rm_text *model, const char *key, bool array)
 {
     size_t n = strlen(key);

@@ -34,7 +34,8 @@ Test(memory, activations_are_not_touched_before_they_are_used)
     size_t before = resident_bytes();
     cr_assert_eq(rm_model_open(engine, file, NULL, &model, &err), RM_OK, "%s", err.text);
     size_t after = resident_bytes(), grown = after > before ? after - before : 0;
-    cr_expect(grown < 6 * rm_model_describe(model)->file_bytes, "%zu bytes for a file of %zu", grown,
+    cr_expect(grown < 6 * rm_model_describe(model)->file_bytes, "%zu bytes for a file of %zu",
+              grown,
               rm_model_describe(model)->file_bytes);
     rm_run *run;
     rm_path *path;

@@ -114,6 +114,23 @@ Test(pick, filters_leave_what_they_should)
     }
 }
 
+/* Two equal weights of 2^40: half of their sum is reached by one of them exactly, the least bit more
+ * only by both. */
+Test(pick, top_p_is_reached_to_the_last_unit)
+{
+    static const struct {
+        double top_p;
+        bool both;
+    } table[] = { { 0.5, false }, { 0.5 + 0x1p-42, true }, { 0.5 - 0x1p-42, false } };
+    for (size_t t = 0; t < sizeof table / sizeof *table; t++) {
+        const float row[2] = { 1, 1 };
+        int count[2];
+        rm_sampling sampling = { true, 1.0, 0, table[t].top_p, 0.0, 1.0, 1.0 };
+        frequencies(row, 2, sampling, NULL, 0, 64, count);
+        cr_expect_eq(count[1] > 0, table[t].both, "case %zu: %d draws of the second", t, count[1]);
+    }
+}
+
 /* The largest of the weights is 2^40 and rounding to whole weights is all that separates the
  * sampling log-probability from the exact one. */
 Test(pick, log_probabilities_of_a_draw)

@@ -139,6 +139,42 @@ Test(promises, a_prefix_comes_back)
 }
 
 #ifndef NDEBUG
+/* A prompt that the prefix holds whole still has its last token evaluated, since its state is
+ * wanted; the same bits come out as without a prefix. */
+Test(promises, prompts_within_a_prefix)
+{
+    static const int lengths[] = { 1, 2, 15, 16, 17, 20, 21 };
+    rm_engine *engine = engine_of(0, NULL, 1, 0);
+    rm_model *model = small_model(engine);
+    rm_prefix *prefix;
+    int32_t tokens[20];
+    for (int i = 0; i < 20; i++)
+        tokens[i] = 4 + i % 9;
+    OK(rm_prefix_open(engine, model, tokens, 20, &prefix, &err));
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        double lp[2];
+        for (int with = 0; with < 2; with++) {
+            rm_run *run;
+            OK(rm_run_open(engine, &(rm_run_options){ .prefix = with ? prefix : NULL }, &run,
+                           &err));
+            uint64_t before = rm_engine_profile(engine).rows;
+            rm_request request = { .want = RM_WANT_TOP, .k = 1,
+                                   .path = path_of(run, model, lengths[i], 1) };
+            OK(rm_eval(run, &request, 1, &err));
+            lp[with] = request.result.lp[0];
+            if (with)
+                cr_expect_eq(rm_engine_profile(engine).rows - before, 1,
+                             "prompt of %d", lengths[i]);
+            cr_expect_eq(rm_run_cost(run).evaluated_tokens, (uint64_t)lengths[i]);
+            rm_run_close(run);
+        }
+        cr_expect(lp[0] == lp[1], "prompt of %d: %.17g and %.17g", lengths[i], lp[0], lp[1]);
+    }
+    rm_prefix_close(prefix);
+    rm_model_close(model);
+    rm_engine_close(engine);
+}
+
 Test(promises, a_prefix_outlives_its_runs, .signal = SIGABRT)
 {
     rm_engine *engine = engine_of(0, NULL, 1, 0);

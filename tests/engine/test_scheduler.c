@@ -188,8 +188,8 @@ static rm_status quota_work(rm_run *run, void *arg, rm_error *err)
     return RM_OK;
 }
 
-/* The same requests without a quota: what a strategy would handle is the quota's alone. 101 positions
- * are wanted. */
+/* The same requests without a quota: what a strategy would handle is the quota's alone. 101
+ * positions are wanted. */
 Test(scheduler, a_cache_too_small_for_one_problem_is_no_quota)
 {
     static const struct {
@@ -271,7 +271,8 @@ Test(scheduler, the_engine_s_limit_is_no_quota)
         { 0, 100, RM_OK, RM_E_MEMORY, "more than the 409600 of the whole engine" },
         { 100, 100, RM_OK, RM_E_LIMIT, "of the quota of 409600" },
         { 101, 100, RM_E_LIMIT, RM_OK,
-          "a quota of 0.394531 MiB of keys and values exceeds the 0.390625 MiB of the whole engine" },
+          "a quota of 0.394531 MiB of keys and values exceeds the 0.390625 MiB of the whole "
+          "engine" },
     };
     for (size_t t = 0; t < sizeof table / sizeof *table; t++) {
         test_bench bench = bench_open((rm_engine_options){ .kv_bytes = table[t].limit * 4096 });

@@ -13,7 +13,7 @@
 #include <math.h>
 #include <sys/stat.h>
 
-/* ---- a backend that takes notes --------------------------------------------------------------- */
+/* ---- a backend that takes notes ---------------------------------------------------------- */
 
 struct rm_backend {
     int live;          /* weights not freed yet */
@@ -93,7 +93,7 @@ static const rm_ops notes = {
     .weight_bytes = weight_bytes,
 };
 
-/* ---- models with one thing changed ------------------------------------------------------------ */
+/* ---- models with one thing changed ------------------------------------------------------- */
 
 #define D 32
 #define F 64
@@ -129,7 +129,8 @@ static void put_metadata(rm_gguf_writer *w, change c)
     rm_gguf_put_u32(w, KEY("embedding_length"), D);
     rm_gguf_put_u32(w, KEY("feed_forward_length"), F);
     rm_gguf_put_u32(w, KEY("context_length"), c == HUGE_CONTEXT ? UINT32_MAX : 100);
-    rm_gguf_put_u32(w, KEY("attention.head_count"), c == ZERO_HEADS ? 0 : c == UNEVEN_HEADS ? 5 : 4);
+    rm_gguf_put_u32(w, KEY("attention.head_count"),
+                    c == ZERO_HEADS ? 0 : c == UNEVEN_HEADS ? 5 : 4);
     rm_gguf_put_u32(w, KEY("attention.head_count_kv"),
                     c == UNEVEN_HEADS ? 5 : c == MANY_KV_HEADS ? 3 : c == KV_SHARED ? 2 : 4);
     if (c != NO_EPS)
@@ -137,7 +138,8 @@ static void put_metadata(rm_gguf_writer *w, change c)
     if (c == ODD_ROPE || c == WIDE_ROPE)
         rm_gguf_put_u32(w, KEY("rope.dimension_count"), c == ODD_ROPE ? 5 : 10);
     if (c == YARN || c == LINEAR_ROPE || c == LONGROPE) {
-        rm_gguf_put_string(w, KEY("rope.scaling.type"), c == YARN ? "yarn" : c == LONGROPE ? "longrope" : "linear");
+        rm_gguf_put_string(w, KEY("rope.scaling.type"),
+                           c == YARN ? "yarn" : c == LONGROPE ? "longrope" : "linear");
         rm_gguf_put_f32(w, KEY("rope.scaling.factor"), 4);
     }
     if (c == EXPERTS)
@@ -179,7 +181,8 @@ static void put_part(rm_gguf_writer *w, change c, rm_dtype type, bool describe, 
 {
     size_t kv = c == KV_SHARED ? D / 2 : D;
     struct { const char *name; size_t n_out, n_in; bool present; rm_dtype type; } list[] = {
-        { "token_embd.weight", c == EMBEDDING_ROWS ? V + 1 : V, D, true, c == MIXED_Q8 ? RM_F16 : type },
+        { "token_embd.weight", c == EMBEDDING_ROWS ? V + 1 : V, D, true,
+          c == MIXED_Q8 ? RM_F16 : type },
         { "blk.0.attn_norm.weight", 0, D, true, RM_F32 },
         { "blk.0.attn_q.weight", D, D, true, type },
         { "blk.0.attn_k.weight", kv, D, true, type },
@@ -236,7 +239,8 @@ static const struct refused {
     rm_status status;
     const char *says;
 } refused[] = {
-    { OTHER_ARCH, RM_E_UNSUPPORTED, "general.architecture is \"mamba\", supported are llama, qwen2" },
+    { OTHER_ARCH, RM_E_UNSUPPORTED,
+      "general.architecture is \"mamba\", supported are llama, qwen2" },
     { NO_ARCH, RM_E_FORMAT, "general.architecture is missing" },
     { NO_LAYERS, RM_E_FORMAT, "llama.block_count is missing" },
     { ZERO_HEADS, RM_E_FORMAT, "llama.attention.head_count is 0, expected 1 to" },
@@ -258,7 +262,8 @@ static const struct refused {
     { MISSING_TENSOR, RM_E_FORMAT, "tensor blk.0.attn_v.weight is missing" },
     { EXTRA_TENSOR, RM_E_UNSUPPORTED, "tensor blk.0.attn_sinks is not part" },
     { WRONG_SHAPE, RM_E_FORMAT, "tensor blk.0.ffn_gate.weight is f16 [64, 64], expected [32, 64]" },
-    { VECTOR_FOR_MATRIX, RM_E_FORMAT, "tensor blk.0.ffn_down.weight is f16 [64], expected [64, 32]" },
+    { VECTOR_FOR_MATRIX, RM_E_FORMAT,
+      "tensor blk.0.ffn_down.weight is f16 [64], expected [64, 32]" },
     { EMBEDDING_ROWS, RM_E_FORMAT, "token_embd.weight has 9 rows, but the tokenizer has 8" },
     { NO_TOKENS, RM_E_FORMAT, "tokenizer.ggml.tokens is missing" },
     { OTHER_TOKENIZER, RM_E_UNSUPPORTED, "tokenizer.ggml.model is \"t5\"" },
@@ -384,10 +389,12 @@ Test(weights, compute_types)
     char path[64];
     rm_error err = { { 0 } };
     write_model(temporary_path(path), NOTHING, RM_F16);
-    cr_expect_eq(rm_weights_open(&notes, &b, path, &(rm_model_options){ .compute = "q8" }, &w, &err),
+    cr_expect_eq(rm_weights_open(&notes, &b, path, &(rm_model_options){ .compute = "q8" }, &w,
+                                 &err),
                  RM_E_ARGUMENT);
     cr_expect(strstr(err.text, "q8 needs quantised weights, this file's are f16"), "%s", err.text);
-    cr_expect_eq(rm_weights_open(&notes, &b, path, &(rm_model_options){ .compute = "int4" }, &w, &err),
+    cr_expect_eq(rm_weights_open(&notes, &b, path, &(rm_model_options){ .compute = "int4" }, &w,
+                                 &err),
                  RM_E_ARGUMENT);
     cr_expect_eq(rm_weights_open(&notes, &b, path, &(rm_model_options){ .kv = "q8" }, &w, &err),
                  RM_E_ARGUMENT);
@@ -403,7 +410,8 @@ Test(weights, a_failing_backend_leaks_nothing)
         rm_backend b = { .fails_at = k };
         rm_weights *w;
         rm_error err = { { 0 } };
-        cr_expect_eq(rm_weights_open(&notes, &b, path, NULL, &w, &err), RM_E_MEMORY, "weight %d", k);
+        cr_expect_eq(rm_weights_open(&notes, &b, path, NULL, &w, &err), RM_E_MEMORY, "weight %d",
+                     k);
         cr_expect_eq(b.live, 0, "weight %d", k);
     }
     unlink(path);
@@ -431,7 +439,7 @@ Test(weights, other_quantisations_are_refused_by_name)
     unlink(path);
 }
 
-/* ---- embedded and random models --------------------------------------------------------------- */
+/* ---- embedded and random models ---------------------------------------------------------- */
 
 /* Counts by hand from the shape that the model's description states: 6 layers, width 192, 6
  * heads of 32, feed-forward 512, 32 tokens, tied. */
@@ -538,7 +546,8 @@ Test(random_model, vocabulary_covers_all_bytes)
     int32_t *tokens;
     int n;
     rm_text back = { 0 };
-    cr_assert_eq(rm_tokenizer_encode(t, text, 256, false, &tokens, &n, &err), RM_OK, "%s", err.text);
+    cr_assert_eq(rm_tokenizer_encode(t, text, 256, false, &tokens, &n, &err), RM_OK, "%s",
+                 err.text);
     rm_tokenizer_decode(t, tokens, n, false, &back);
     cr_expect(back.length == 256 && memcmp(back.data, text, 256) == 0);
     free(tokens);
@@ -571,7 +580,7 @@ Test(random_model, impossible_shapes_are_refused)
     cr_expect_eq(rm_model_write_random(&m, "/nonexistent/x", &err), RM_E_IO);
 }
 
-/* ---- split files ------------------------------------------------------------------------------ */
+/* ---- split files ------------------------------------------------------------------------- */
 
 typedef enum spoiled { INTACT, SECOND_FIRST, WRONG_COUNT, MISSING_PART, FOREIGN_PART } spoiled;
 
@@ -590,7 +599,8 @@ static void write_parts(const char *base, spoiled what, char path[96])
             put_tokens(w, NOTHING);
             rm_gguf_put_u32(w, "split.tensors.count", what == WRONG_COUNT ? 12 : 11);
         }
-        rm_gguf_put_u32(w, "split.no", (uint32_t)(what == SECOND_FIRST ? !i : what == FOREIGN_PART && i ? 4 : i));
+        rm_gguf_put_u32(w, "split.no", (uint32_t)(what == SECOND_FIRST ? !i : what == FOREIGN_PART
+                                                  && i ? 4 : i));
         rm_gguf_put_u32(w, "split.count", 2);
         part p = { i, 2 };
         put_part(w, NOTHING, RM_F16, true, p);
@@ -616,11 +626,13 @@ Test(weights, split_files)
         rm_error err = { { 0 } };
         temporary_path(base);
         write_parts(base, table[i].what, path);
-        cr_expect_eq(rm_weights_open(&notes, &b, path, NULL, &w, &err), table[i].status, "case %zu: %s",
+        cr_expect_eq(rm_weights_open(&notes, &b, path, NULL, &w, &err), table[i].status,
+                     "case %zu: %s",
                      i, err.text);
         cr_expect(strstr(err.text, table[i].says), "case %zu: %s", i, err.text);
         if (!table[i].status) {
-            cr_expect(w->info.n_layers == 1 && w->info.n_params == 2 * 8 * 32 / 2 + 4 * 32 * 32 + 3 * 32 * 64 + 3 * 32);
+            cr_expect(w->info.n_layers == 1 && w->info.n_params ==
+                      2 * 8 * 32 / 2 + 4 * 32 * 32 + 3 * 32 * 64 + 3 * 32);
             rm_weights_close(&notes, &b, w);
             snprintf(other, sizeof other, "%s-renamed.gguf", base);
             cr_assert_eq(rename(path, other), 0);

@@ -34,7 +34,8 @@ static inline void put_chat_tensors(rm_gguf_writer *w, size_t n_vocab, bool desc
     }
 }
 
-/* `specials` are words apart by blanks; the first is BOS (added by the tokenizer), the second EOS. */
+/* `specials` are words apart by blanks; the first is BOS (added by the tokenizer), the second
+ * EOS. */
 static inline void write_chat_model(const char *file, const char *specials, const char *template)
 {
     rm_gguf_writer *w;

@@ -17,7 +17,8 @@ static const struct {
     const char *says;        /* where the template came from */
 } cases[] = {
     { "<s> </s>", QUESTION, NULL, NULL, "Hi", "<u>Hi<a>", "the model's own" },
-    { "<s> </s>", "{{ bos_token ~ messages[0].role ~ messages | length ~ eos_token }}", NULL, "S", "Hi",
+    { "<s> </s>", "{{ bos_token ~ messages[0].role ~ messages | length ~ eos_token }}", NULL, "S",
+      "Hi",
       "<s>system2</s>", "own" },
     { "<s> </s>", QUESTION, "chatml", "S", "Hi",
       "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n",
@@ -32,7 +33,8 @@ static const struct {
       "built-in mistral" },
     { "<s> </s>", NULL, "llama-2", "S", "Hi", "<s>[INST] <<SYS>>\nS\n<</SYS>>\n\nHi [/INST]",
       "llama-2" },
-    { "<s> </s> <\xef\xbd\x9cUser\xef\xbd\x9c> <\xef\xbd\x9c" "Assistant\xef\xbd\x9c>", NULL, NULL, "S",
+    { "<s> </s> <\xef\xbd\x9cUser\xef\xbd\x9c> <\xef\xbd\x9c" "Assistant\xef\xbd\x9c>", NULL, NULL,
+      "S",
       "Hi", "<s>S<\xef\xbd\x9cUser\xef\xbd\x9c>Hi<\xef\xbd\x9c" "Assistant\xef\xbd\x9c><think>\n",
       "deepseek-r1" },
     { "<s> </s> <start_of_turn>", NULL, NULL, NULL, "Hi", NULL, "as in gemma" },
@@ -79,7 +81,8 @@ Test(chat, which_template_and_what_it_makes)
         const char *says = cases[i].prompt && chat ? rm_chat_origin(chat) : err.text;
         cr_expect_not_null(strstr(says, cases[i].says), "case %zu: %s", i, says);
         if (!st && cases[i].prompt)
-            cr_expect_str_eq(prompt.text.data, cases[i].prompt, "case %zu: %s", i, prompt.text.data);
+            cr_expect_str_eq(prompt.text.data, cases[i].prompt, "case %zu: %s", i,
+                             prompt.text.data);
         rm_chat_prompt_free(&prompt);
         rm_chat_free(chat);
         close_model(o);
@@ -167,8 +170,10 @@ Test(chat, template_variables)
 Test(chat, dates_and_opening_tags)
 {
     int now[6];
-    cr_expect(rm_chat_parse_date("2026-01-31", now) && now[0] == 2026 && now[1] == 1 && now[2] == 31);
-    static const char *const bad[] = { "2026-1-31", "2026-13-01", "2026-01-32", "20260131", "", "x" };
+    cr_expect(rm_chat_parse_date("2026-01-31", now) && now[0] == 2026 && now[1] == 1
+              && now[2] == 31);
+    static const char *const bad[] = { "2026-1-31", "2026-13-01", "2026-01-32", "20260131", "",
+                                       "x" };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         cr_expect(!rm_chat_parse_date(bad[i], now), "%s", bad[i]);
     cr_expect(rm_chat_opens("a<think>\n\n", "<think>"));
@@ -177,7 +182,7 @@ Test(chat, dates_and_opening_tags)
     cr_expect(!rm_chat_opens("", "<think>"));
 }
 
-/* ---- tasks ------------------------------------------------------------------------------------ */
+/* ---- tasks ------------------------------------------------------------------------------- */
 
 static const char problems[] =
     "{\"q\": \"What is 1+1? <|e|>\", \"a\": \"2\"}\n{\"q\": \"What is 2+1?\", \"a\": \"3\"}\n";
@@ -185,9 +190,12 @@ static const char problems[] =
 static const char *task_config(const char *keys)
 {
     static char text[2048];
-    snprintf(text, sizeof text, "{\"models\": {\"m\": \"model.gguf\"}, \"tasks\": [{\"kind\": \"jsonl\","
-             " \"path\": \"p.jsonl\", \"question\": \"q\", \"answer\": \"a\", \"prompt\": \"{question}\","
-             " \"max_new_tokens\": 4%s}], \"strategies\": [{\"strategy\": \"greedy\"}, {\"strategy\":"
+    snprintf(text, sizeof text,
+             "{\"models\": {\"m\": \"model.gguf\"}, \"tasks\": [{\"kind\": \"jsonl\","
+             " \"path\": \"p.jsonl\", \"question\": \"q\", \"answer\": \"a\", \"prompt\": "
+             "\"{question}\","
+             " \"max_new_tokens\": 4%s}], \"strategies\": [{\"strategy\": \"greedy\"}, "
+             "{\"strategy\":"
              " \"self-consistency\", \"num_return_sequences\": [2, 3]}], \"problems\": 2}", keys);
     return write_scratch("c.json", text);
 }
@@ -199,7 +207,8 @@ static const struct { const char *keys, *prompt, *says; } tasks[] = {
     { ", \"chat_template\": \"chatml\", \"system\": \"Be brief.\"",
       "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nWhat is 1+1? <|e|><|im_end|>\n"
       "<|im_start|>assistant\n", NULL },
-    { ", \"chat_template\": \"own.jinja\", \"date\": \"2026-01-31\"", "Saturday, What is 1+1? <|e|>",
+    { ", \"chat_template\": \"own.jinja\", \"date\": \"2026-01-31\"",
+      "Saturday, What is 1+1? <|e|>",
       NULL },
     { ", \"chat_template\": \"own.jinja\"", NULL, "strftime_now is not defined" },
     { ", \"chat\": \"model\", \"template_variables\": {\"thinking\": false}", NULL, "never reads" },
@@ -252,7 +261,8 @@ Test(chat, an_open_thought_has_no_answer)
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         char *answer = NULL;
-        CHECK(rm_task_answer(config->tasks[0], table[i].prompt, table[i].text, false, &answer, err));
+        CHECK(rm_task_answer(config->tasks[0], table[i].prompt, table[i].text, false, &answer,
+                             err));
         cr_expect_eq(answer == NULL, table[i].answer == NULL, "case %zu: %s", i, answer);
         if (answer && table[i].answer)
             cr_expect_str_eq(answer, table[i].answer);

@@ -205,7 +205,8 @@ static const struct slip {
     int status;
 } slips[] = {
     { { "generate", "-m", "thimble-s", "-p", "1", "--sed", "3" }, "did you mean --seed?", 2 },
-    { { "generate", "-m", "thimble-s", "-p", "1", "--top-kk", "3" }, "has no parameter 'top_kk'", 2 },
+    { { "generate", "-m", "thimble-s", "-p", "1", "--top-kk", "3" }, "has no parameter 'top_kk'",
+      2 },
     { { "generate", "-m", "thimbl", "-p", "1" }, "did you mean thimble?", 1 },
     { { "generate", "-m", "thimble-s" }, "-f - reads standard input", 2 },
     { { "generate", "-m", "thimble-s", "-p", "1", "--strategy", "beem" }, "'beam'", 2 },
@@ -330,7 +331,8 @@ Test(cli, check_refuses_an_ensemble_of_two_vocabularies)
                  "{ \"strategy\": \"%s\", \"models\": [[\"a\", \"b\"]] }] }", strategies[i]);
         int status = run_program(ARGS("check", write_scratch("two.json", config)), &out, &message);
         cr_expect(status == (i == 0), "%d: %s", status, message);
-        cr_expect(i == 1 || (strstr(message, "needs models of one vocabulary, but a and b differ") &&
+        cr_expect(i == 1
+                  || (strstr(message, "needs models of one vocabulary, but a and b differ") &&
                              out[0] == '\0' && count_lines(message) == 1),
                   "%s", message);
         free(out);
@@ -338,7 +340,7 @@ Test(cli, check_refuses_an_ensemble_of_two_vocabularies)
     }
 }
 
-/* ---- stated comparisons ----------------------------------------------------------------------- */
+/* ---- stated comparisons ------------------------------------------------------------------ */
 
 static const char stated[] =
     "{ \"name\": \"pairs\", \"models\": [\"thimble-s\"],"
@@ -346,7 +348,8 @@ static const char stated[] =
     "  \"generation\": { \"max_new_tokens\": 40, \"temperature\": 0.8 },"
     "  \"strategies\": [ { \"strategy\": \"greedy\" },"
     "    { \"strategy\": \"self-consistency\", \"num_return_sequences\": [2, 3] } ],"
-    "  \"analysis\": { \"direction\": \"lower\", \"margin\": 0.25, \"baseline\": \"self-consistency n=2\","
+    "  \"analysis\": { \"direction\": \"lower\", \"margin\": 0.25, \"baseline\": "
+    "\"self-consistency n=2\","
     "    \"comparisons\": [[\"self-consistency n=3\", \"greedy\"]] } }";
 
 static const char *string_at(const cJSON *item, const char *key)
@@ -447,7 +450,7 @@ Test(cli, import_and_analyze_hit_known_values)
 }
 
 #define LINE(candidate, more)                                                                      \
-    "{\"problem\": \"p\", \"strategy\": \"s\", \"candidate\": " candidate                           \
+    "{\"problem\": \"p\", \"strategy\": \"s\", \"candidate\": " candidate                          \
     ", \"answer\": \"1\", \"correct\": true, " more "}"
 
 static const struct bad_line {
@@ -457,32 +460,43 @@ static const struct bad_line {
     { "[1]", "one JSON object" },
     { "{\"problem\": \"p\"}", "no strategy" },
     { "{\"problem\": \"p\", \"strategy\": \"s\"}", "no candidate" },
-    { "{\"problem\": \"p\", \"strategy\": \"s\", \"candidate\": -1, \"answer\": \"1\", \"correct\": true}",
+    { "{\"problem\": \"p\", \"strategy\": \"s\", \"candidate\": -1, \"answer\": \"1\", "
+      "\"correct\": true}",
       "candidate should be" },
     { "{\"problem\": \"p\", \"strategy\": \"s\", \"candidate\": 0, \"correct\": true}", "answer" },
     { "{\"problem\": \"p\", \"strategy\": \"s\", \"candidate\": 0, \"answer\": \"1\"}", "correct" },
-    { "{\"problem\": \"p\", \"strategy\": \"s\", \"candidate\": 0, \"answer\": \"1\", \"correct\": 2}",
+    { "{\"problem\": \"p\", \"strategy\": \"s\", \"candidate\": 0, \"answer\": \"1\", "
+      "\"correct\": 2}",
       "correct should be" },
-    { "{\"problem\": \"p\", \"strategy\": 1, \"candidate\": 0, \"answer\": \"1\", \"correct\": true}",
+    { "{\"problem\": \"p\", \"strategy\": 1, \"candidate\": 0, \"answer\": \"1\", \"correct\": "
+      "true}",
       "strategy should be" },
-    { "{\"problem\": \"p\", \"strategy\": \"s\", \"candidate\": 0, \"answer\": \"1\", \"correct\": true}\n"
-      "{\"problem\": \"p\", \"strategy\": \"s\", \"candidate\": 0, \"answer\": \"2\", \"correct\": true}",
+    { "{\"problem\": \"p\", \"strategy\": \"s\", \"candidate\": 0, \"answer\": \"1\", "
+      "\"correct\": true}\n"
+      "{\"problem\": \"p\", \"strategy\": \"s\", \"candidate\": 0, \"answer\": \"2\", "
+      "\"correct\": true}",
       "lines 1 and 2" },
-    { "{\"problem\": \"p\", \"strategy\": \"s\", \"candidate\": 0, \"answer\": \"1\", \"correct\": true,"
+    { "{\"problem\": \"p\", \"strategy\": \"s\", \"candidate\": 0, \"answer\": \"1\", "
+      "\"correct\": true,"
       " \"scores\": [1]}", "scores should be" },
-    { "{\"problem\": \"p\", \"strategy\": \"s\", \"candidate\": 0, \"answer\": \"1\", \"correct\": true,"
+    { "{\"problem\": \"p\", \"strategy\": \"s\", \"candidate\": 0, \"answer\": \"1\", "
+      "\"correct\": true,"
       " \"latency_ms\": -3}", "latency_ms should be" },
-    { "{\"problem\": \"p\", \"strategy\": \"s\", \"candidate\": 0, \"answer\": \"1\", \"correct\": true,"
+    { "{\"problem\": \"p\", \"strategy\": \"s\", \"candidate\": 0, \"answer\": \"1\", "
+      "\"correct\": true,"
       " \"timing\": \"fast\"}", "timing should be" },
-    { "{\"problem\": \"p\", \"strategy\": \"s\", \"candidate\": null, \"answer\": null, \"correct\": false}\n"
-      "{\"problem\": \"p\", \"strategy\": \"s\", \"candidate\": 0, \"answer\": \"1\", \"correct\": true}",
+    { "{\"problem\": \"p\", \"strategy\": \"s\", \"candidate\": null, \"answer\": null, "
+      "\"correct\": false}\n"
+      "{\"problem\": \"p\", \"strategy\": \"s\", \"candidate\": 0, \"answer\": \"1\", "
+      "\"correct\": true}",
       "an outcome without a candidate" },
     { "{\"problem\"", "1:" },
     { LINE("0", "\"finish_reason\": \"stop\"") "\n" LINE("1", "\"finish_reason\": \"tired\""),
       "bad.jsonl:2:" },
     { LINE("0", "\"finish_reason\": \"tired\""),
       "finish_reason is \"tired\", expected one of none, token, string, step, length, context, "
-      "budget, stop, eos, eos_token, end_turn, stop_sequence, max_tokens, max_new_tokens, or null" },
+      "budget, stop, eos, eos_token, end_turn, stop_sequence, max_tokens, max_new_tokens, or "
+      "null" },
     { LINE("0", "\"finish_reason\": 3"), "finish_reason should be a string" },
     { LINE("0", "\"verifier\": \"yes\""), "verifier should be true or false" },
     { LINE("0", "\"oracle\": true") "\n" LINE("1", "\"oracle\": false"),
@@ -608,7 +622,7 @@ Test(cli, an_export_can_be_imported_and_exports_the_same)
     free(second);
 }
 
-/* ---- regrade ------------------------------------------------------------------------------------ */
+/* ---- regrade ----------------------------------------------------------------------------- */
 
 Test(cli, regrade_finds_a_changed_verdict_and_writes_it)
 {

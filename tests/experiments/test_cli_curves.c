@@ -52,7 +52,8 @@ Test(cli_curves, samples_that_equal_one_pass)
     char *out, *message;
     rm_json *json = NULL;
     import_pool();
-    cr_assert_eq(run_program(ARGS("analyze", in_scratch("pool"), "--json"), &out, &message), 0, "%s",
+    cr_assert_eq(run_program(ARGS("analyze", in_scratch("pool"), "--json"), &out, &message), 0,
+                 "%s",
                  message);
     CHECK(rm_json_parse(out, strlen(out), "analysis", 1, 0, &json, err));
     const cJSON *task = cJSON_GetArrayItem(
@@ -61,7 +62,8 @@ Test(cli_curves, samples_that_equal_one_pass)
         cJSON_GetObjectItemCaseSensitive(task, "equal_passes"), 0);
     const cJSON *k = cJSON_GetObjectItemCaseSensitive(pass, "k");
     cr_assert_str_eq(cJSON_GetObjectItemCaseSensitive(pass, "curve")->valuestring, "pass@k");
-    cr_assert_float_eq(cJSON_GetObjectItemCaseSensitive(k, "value")->valuedouble, 2 * pow(2, 1 / 9.),
+    cr_assert_float_eq(cJSON_GetObjectItemCaseSensitive(k, "value")->valuedouble,
+                       2 * pow(2, 1 / 9.),
                        1e-9);
     cr_assert_gt(cJSON_GetObjectItemCaseSensitive(k, "high")->valuedouble, 2.2);
     rm_json_free(json);
@@ -77,7 +79,8 @@ Test(cli_curves, tables_and_figures)
                  "%s", message);
     cr_assert(strstr(out, "sampling equals one pass of greedy"), "%s", out);
     cr_assert(strstr(out, "The law of coverage"), "%s", out);
-    cr_assert(strstr(out, "finds a true difference of 32.1 points in 80% of such runs."), "%s", out);
+    cr_assert(strstr(out, "finds a true difference of 32.1 points in 80% of such runs."), "%s",
+              out);
     free(out);
     free(message);
     cr_assert_eq(run_program(ARGS("plot", in_scratch("pool"), "--figure", "coverage", "--out",

@@ -30,7 +30,7 @@ static void alter(const char *dir, const char *sql)
     rm_store_close(store);
 }
 
-/* ---- messages ----------------------------------------------------------------------------------- */
+/* ---- messages ---------------------------------------------------------------------------- */
 
 /* "@" stands for the scratch directory; status -1: any but 0. */
 static const struct slip {
@@ -106,7 +106,7 @@ Test(cli_slips, a_random_model_replaces_no_file)
     free(text);
 }
 
-/* ---- records ------------------------------------------------------------------------------------ */
+/* ---- records ----------------------------------------------------------------------------- */
 
 Test(cli_slips, regrade_refuses_other_problems)
 {
@@ -231,11 +231,12 @@ Test(cli_slips, the_manifest_can_be_read)
     free(text);
 }
 
-/* ---- labels and tables ---------------------------------------------------------------------------- */
+/* ---- labels and tables ------------------------------------------------------------------- */
 
 static const char two_models[] =
     "{ \"name\": \"t\", \"models\": [\"thimble-s\", \"thimble\"], \"problems\": 4,\n"
-    "\"tasks\": [{ \"kind\": \"countdown\" }], \"generation\": { \"max_new_tokens\": 60 }, \"strategies\": [{ \"strategy\": \"greedy\" },"
+    "\"tasks\": [{ \"kind\": \"countdown\" }], \"generation\": { \"max_new_tokens\": 60 }, "
+    "\"strategies\": [{ \"strategy\": \"greedy\" },"
     " { \"strategy\": \"beam\", \"num_beams\": 2, \"models\": [\"thimble\"] },"
     " { \"strategy\": \"mcts\", \"simulations\": [4, 8], \"models\": [\"thimble\"],"
     " \"score\": \"verifier\" }] }";

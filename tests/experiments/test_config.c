@@ -59,7 +59,8 @@ Test(config, defaults)
 Test(config, everything)
 {
     rm_config *c = must_parse(
-        "// head\n{\"name\": \"x\", \"description\": \"d\", \"models\": {\"m\": {\"file\": \"f.gguf\","
+        "// head\n{\"name\": \"x\", \"description\": \"d\", \"models\": {\"m\": {\"file\": "
+        "\"f.gguf\","
         " \"compute\": \"bf16\", \"kv\": \"f32\"}, \"n\": \"g\"}," TASKS ","
         "\"generation\": {\"temperature\": 0.8, \"max_new_tokens\": 50}, /* two cells */"
         "\"strategies\": [{\"strategy\": \"greedy\", \"models\": \"m\", \"tasks\": \"countdown\"},"
@@ -70,7 +71,8 @@ Test(config, everything)
         "\"limits\": {\"max_wall_ms\": 1.5, \"max_generated_tokens\": 99, \"kv_quota_mib\": 2},"
         "\"engine\": {\"concurrency\": 3, \"threads\": 2, \"max_batch_rows\": 64, \"kv_mib\": 100,"
         " \"isa\": \"portable\"},"
-        "\"analysis\": {\"primary_metric\": \"accuracy\", \"margin\": 0.02, \"baseline\": \"m: greedy\","
+        "\"analysis\": {\"primary_metric\": \"accuracy\", \"margin\": 0.02, \"baseline\": \"m: "
+        "greedy\","
         " \"direction\": \"lower\","
         " \"comparisons\": [[\"m: greedy\", \"n: sampling independent\"]]}}");
     cr_expect_str_eq(c->models[0].options.compute, "bf16");
@@ -101,7 +103,8 @@ Test(config, everything)
  * strategy itself it is a contradiction. */
 Test(config, generation_leaves_out_what_has_no_effect)
 {
-    static const char *const draws[] = { "", ", \"do_sample\": true" }, *const kept[] = { "1", "0.5" };
+    static const char *const draws[] = { "", ", \"do_sample\": true" },
+        *const kept[] = { "1", "0.5" };
     for (int i = 0; i < 2; i++) {
         char text[640];
         snprintf(text, sizeof text, "{\"models\": [\"m\", \"n\"]," TASK ",\"generation\": "
@@ -140,7 +143,8 @@ static const struct plan {
     { "{" MODELS "," TASK ",\"strategies\": [{\"strategy\": \"ensemble-vote\"},"
       " {\"strategy\": \"ensemble-token\", \"weights\": [[1, 3], [1, 1]]}]}", 3,
       { "ensemble-vote n=4", "ensemble-token weights=1,3", "ensemble-token weights=1,1" },
-      { "ensemble-vote", "ensemble-token weights=1,3", "ensemble-token weights=1,1" }, { 4, 1, 1 } },
+      { "ensemble-vote", "ensemble-token weights=1,3", "ensemble-token weights=1,1" },
+      { 4, 1, 1 } },
     { "{" MODELS "," TASK ",\"strategies\": [{\"strategy\": \"ensemble-token\","
       " \"models\": [[\"b\", \"a\"]], \"weights\": [1, 3], \"label\": \"mix\"}]}", 1,
       { "mix" }, { "mix" }, { 1 } },
@@ -166,7 +170,8 @@ Test(config, plans)
 /* max_new_tokens of the task holds where nothing else says more, and distinguishes no cells. */
 Test(config, task_limit)
 {
-    rm_config *c = must_parse("{" ONE ", \"tasks\": [{\"kind\": \"countdown\", \"max_new_tokens\": 77}],"
+    rm_config *c =
+        must_parse("{" ONE ", \"tasks\": [{\"kind\": \"countdown\", \"max_new_tokens\": 77}],"
                               "\"strategies\": [{\"strategy\": \"greedy\"},"
                               " {\"strategy\": \"sampling\", \"max_new_tokens\": [5, 6]}]}");
     static const char *const want[] = { "77", "5", "6" };
@@ -179,7 +184,7 @@ Test(config, task_limit)
     rm_config_free(c);
 }
 
-/* ---- mistakes ---------------------------------------------------------------------------------- */
+/* ---- mistakes ---------------------------------------------------------------------------- */
 
 #define GREEDY "\"strategies\": [{\"strategy\": \"greedy\"}]"
 static const struct mistake {
@@ -197,36 +202,62 @@ static const struct mistake {
     { "{\"models\": {}," TASK "," GREEDY "}", "with at least one model" },
     { "{\"models\": [\"a\", \"a\"]," TASK "," GREEDY "}", "\"a\" is there twice" },
     { "{\"models\": [1]," TASK "," GREEDY "}", "expected the name of a model" },
-    { "{\"models\": {\"m\": {\"fil\": 1}}," TASK "," GREEDY "}", "models.m: unknown key \"fil\"; did you mean \"file\"?" },
-    { "{\"models\": {\"m\": {\"compute\": \"f32\"}}," TASK "," GREEDY "}", "models.m: expected a file" },
-    { "{\"models\": {\"m\": {\"file\": \"f\", \"compute\": \"f8\"}}," TASK "," GREEDY "}", "\"f8\" is not one of \"stored\", \"f32\"" },
+    { "{\"models\": {\"m\": {\"fil\": 1}}," TASK "," GREEDY "}",
+      "models.m: unknown key \"fil\"; did you mean \"file\"?" },
+    { "{\"models\": {\"m\": {\"compute\": \"f32\"}}," TASK "," GREEDY "}",
+      "models.m: expected a file" },
+    { "{\"models\": {\"m\": {\"file\": \"f\", \"compute\": \"f8\"}}," TASK "," GREEDY "}",
+      "\"f8\" is not one of \"stored\", \"f32\"" },
     { "{" ONE "," GREEDY "}", "tasks: expected a list" },
-    { "{" ONE ",\"tasks\": [{\"kind\": \"countdown\"}, {\"kind\": \"countdown\"}]," GREEDY "}", "tasks[1]: another task is called \"countdown\"" },
+    { "{" ONE ",\"tasks\": [{\"kind\": \"countdown\"}, {\"kind\": \"countdown\"}]," GREEDY "}",
+      "tasks[1]: another task is called \"countdown\"" },
     { "{" ONE "," TASK "}", "strategies: expected a list of at least one" },
     { "{" ONE "," TASK ",\"strategies\": []}", "strategies: expected a list of at least one" },
-    { "{" ONE "," TASK ",\"strategies\": [1]}", "strategies[0]: expected an object with \"strategy\"" },
+    { "{" ONE "," TASK ",\"strategies\": [1]}",
+      "strategies[0]: expected an object with \"strategy\"" },
     { "{" ONE "," TASK ",\"strategies\": [{\"strategy\": \"beem\"}]}", "strategies[0].strategy: " },
-    { "{" ONE "," TASK ",\"strategies\": [{\"strategy\": \"beam\", \"num_beam\": 2}]}", "no parameter \"num_beam\"; did you mean \"num_beams\"?" },
-    { "{" ONE "," TASK ",\"strategies\": [{\"strategy\": \"beam\",\n \"num_beams\": []}]}", "dir/c.json:2:15: strategies[0].num_beams: this sweep is empty" },
-    { "{" ONE "," TASK ",\"strategies\": [{\"strategy\": \"beam\", \"num_beams\": [2, 2]}]}", "cell \"beam 2\" of task \"countdown\" is there already" },
-    { "{" ONE "," TASK ",\"strategies\": [{\"strategy\": \"greedy\"},\n{\"strategy\": \"greedy\"}]}", "dir/c.json:2:1: cell \"greedy\" of task \"countdown\" is there already (line 1)" },
-    { "{" ONE "," TASK ",\"strategies\": [{\"strategy\": \"greedy\", \"label\": \"x\"}, {\"strategy\": \"sampling\", \"label\": \"x\"}]}", "has the label of another" },
-    { "{" ONE "," TASK ",\"strategies\": [{\"strategy\": \"beam\", \"num_beams\": \"many\"}]}", "num_beams" },
-    { "{" ONE "," TASK ",\"strategies\": [{\"strategy\": \"beam\", \"num_beams\": 0}]}", "num_beams" },
-    { "{" ONE "," TASK ",\"strategies\": [{\"strategy\": \"beam\", \"num_beams\": {}}]}", "num_beams: expected a number" },
-    { "{" ONE "," TASK ",\"strategies\": [{\"strategy\": \"beam\", \"num_beams\": [[2]]}]}", "num_beams: expected a number" },
-    { "{" ONE "," TASK ",\"strategies\": [{\"strategy\": \"beam\", \"num_beams\": 3, \"num_beam_groups\": 2}]}", "strategies[0]: " },
-    { "{" ONE "," TASK ",\"strategies\": [{\"strategy\": \"greedy\", \"models\": [\"c\"]}]}", "strategies[0].models: there is no model \"c\"" },
-    { "{" ONE "," TASK ",\"strategies\": [{\"strategy\": \"greedy\", \"models\": []}]}", "this list is empty" },
-    { "{" ONE "," TASK ",\"strategies\": [{\"strategy\": \"greedy\", \"tasks\": [\"countdwn\"]}]}", "there is no task \"countdwn\"; did you mean \"countdown\"?" },
-    { "{" ONE "," TASK ",\"strategies\": [{\"strategy\": \"greedy\", \"tasks\": 1}]}", "expected the name of a task" },
-    { "{" ONE "," TASK ",\"strategies\": [{\"strategy\": \"greedy\", \"independent\": 1}]}", "expected true or false" },
-    { "{" MODELS "," TASK ",\"strategies\": [{\"strategy\": \"greedy\", \"models\": [[\"a\", \"b\"]]}]}", "takes 1 models, not 2" },
+    { "{" ONE "," TASK ",\"strategies\": [{\"strategy\": \"beam\", \"num_beam\": 2}]}",
+      "no parameter \"num_beam\"; did you mean \"num_beams\"?" },
+    { "{" ONE "," TASK ",\"strategies\": [{\"strategy\": \"beam\",\n \"num_beams\": []}]}",
+      "dir/c.json:2:15: strategies[0].num_beams: this sweep is empty" },
+    { "{" ONE "," TASK ",\"strategies\": [{\"strategy\": \"beam\", \"num_beams\": [2, 2]}]}",
+      "cell \"beam 2\" of task \"countdown\" is there already" },
+    { "{" ONE "," TASK ",\"strategies\": [{\"strategy\": \"greedy\"},\n{\"strategy\": "
+      "\"greedy\"}]}",
+    "dir/c.json:2:1: cell \"greedy\" of task \"countdown\" is there already (line 1)" },
+    { "{" ONE "," TASK ",\"strategies\": [{\"strategy\": \"greedy\", \"label\": \"x\"}, "
+      "{\"strategy\": \"sampling\", \"label\": \"x\"}]}", "has the label of another" },
+    { "{" ONE "," TASK ",\"strategies\": [{\"strategy\": \"beam\", \"num_beams\": \"many\"}]}",
+      "num_beams" },
+    { "{" ONE "," TASK ",\"strategies\": [{\"strategy\": \"beam\", \"num_beams\": 0}]}",
+      "num_beams" },
+    { "{" ONE "," TASK ",\"strategies\": [{\"strategy\": \"beam\", \"num_beams\": {}}]}",
+      "num_beams: expected a number" },
+    { "{" ONE "," TASK ",\"strategies\": [{\"strategy\": \"beam\", \"num_beams\": [[2]]}]}",
+      "num_beams: expected a number" },
+    { "{" ONE "," TASK ",\"strategies\": [{\"strategy\": \"beam\", \"num_beams\": 3, "
+      "\"num_beam_groups\": 2}]}", "strategies[0]: " },
+    { "{" ONE "," TASK ",\"strategies\": [{\"strategy\": \"greedy\", \"models\": [\"c\"]}]}",
+      "strategies[0].models: there is no model \"c\"" },
+    { "{" ONE "," TASK ",\"strategies\": [{\"strategy\": \"greedy\", \"models\": []}]}",
+      "this list is empty" },
+    { "{" ONE "," TASK ",\"strategies\": [{\"strategy\": \"greedy\", \"tasks\": [\"countdwn\"]}]}",
+      "there is no task \"countdwn\"; did you mean \"countdown\"?" },
+    { "{" ONE "," TASK ",\"strategies\": [{\"strategy\": \"greedy\", \"tasks\": 1}]}",
+      "expected the name of a task" },
+    { "{" ONE "," TASK ",\"strategies\": [{\"strategy\": \"greedy\", \"independent\": 1}]}",
+      "expected true or false" },
+    { "{" MODELS "," TASK ",\"strategies\": [{\"strategy\": \"greedy\", \"models\": [[\"a\", "
+      "\"b\"]]}]}", "takes 1 models, not 2" },
     { "{" ONE "," TASK ",\"strategies\": [{\"strategy\": \"ensemble-vote\"}]}", "takes 2 to " },
-    { "{" MODELS "," TASK ",\"strategies\": [{\"strategy\": \"ensemble-vote\", \"models\": [[\"a\", \"a\"]]}]}", "stands twice in one group" },
-    { "{" ONE "," TASKS ",\"strategies\": [{\"strategy\": \"mcts\", \"score\": \"verifier\"}]}", "needs a task that has an exact verifier; task \"arithmetic\" does not" },
-    { "{" ONE ", \"tasks\": [{\"kind\": \"arithmetic\", \"step_ends\": []}],\"strategies\": [{\"strategy\": \"mcts\"}]}", "says where a reasoning step ends" },
-    { "{" ONE "," TASK "," GREEDY ", \"generation\": {\"temperature\": 1}}", "generation: no strategy of this configuration has a parameter \"temperature\"" },
+    { "{" MODELS "," TASK ",\"strategies\": [{\"strategy\": \"ensemble-vote\", \"models\": "
+      "[[\"a\", \"a\"]]}]}", "stands twice in one group" },
+    { "{" ONE "," TASKS ",\"strategies\": [{\"strategy\": \"mcts\", \"score\": \"verifier\"}]}",
+      "needs a task that has an exact verifier; task \"arithmetic\" does not" },
+    { "{" ONE ", \"tasks\": [{\"kind\": \"arithmetic\", \"step_ends\": []}],\"strategies\": "
+      "[{\"strategy\": \"mcts\"}]}", "says where a reasoning step ends" },
+    { "{" ONE "," TASK "," GREEDY ", \"generation\": {\"temperature\": 1}}",
+      "generation: no strategy of this configuration has a parameter \"temperature\"" },
     { "{" ONE "," TASK "," GREEDY ", \"generation\": []}", "generation: expected an object" },
     { "{" ONE "," TASK "," GREEDY ", \"seeds\": []}", "seeds: expected a list of 1" },
     { "{" ONE "," TASK "," GREEDY ", \"seeds\": [1, 1]}", "seeds: 1 is there twice" },
@@ -234,18 +265,28 @@ static const struct mistake {
     { "{" ONE "," TASK "," GREEDY ", \"problems\": 0}", "problems: expected 1 to" },
     { "{" ONE "," TASK "," GREEDY ", \"problems\": 1e300}", "problems: expected an integer" },
     { "{" ONE "," TASK "," GREEDY ", \"latency\": {\"repeats\": 2}}", "latency.repeats" },
-    { "{" ONE "," TASK "," GREEDY ", \"latency\": {\"repeat\": 3}}", "latency: unknown key \"repeat\"; did you mean \"repeats\"?" },
-    { "{" ONE "," TASK "," GREEDY ", \"limits\": {\"max_wall_ms\": -1}}", "limits.max_wall_ms: expected 0 to" },
-    { "{" ONE "," TASK "," GREEDY ", \"engine\": 3}", "engine: expected an object, found a number" },
-    { "{" ONE "," TASK "," GREEDY ", \"analysis\": {\"baseline\": \"gredy\"}}", "no cell has the label \"gredy\"; did you mean \"greedy\"?" },
-    { "{" ONE "," TASK "," GREEDY ", \"analysis\": {\"comparisons\": [[\"greedy\"]]}}", "expected a pair of labels" },
-    { "{" ONE "," TASK "," GREEDY ", \"analysis\": {\"comparisons\": [[\"greedy\", \"greedy\"]]}}", "\"greedy\" is compared with itself" },
-    { "{" ONE "," TASK "," GREEDY ", \"analysis\": {\"primary_metric\": \"latency\"}}", "analysis.primary_metric" },
+    { "{" ONE "," TASK "," GREEDY ", \"latency\": {\"repeat\": 3}}",
+      "latency: unknown key \"repeat\"; did you mean \"repeats\"?" },
+    { "{" ONE "," TASK "," GREEDY ", \"limits\": {\"max_wall_ms\": -1}}",
+      "limits.max_wall_ms: expected 0 to" },
+    { "{" ONE "," TASK "," GREEDY ", \"engine\": 3}",
+      "engine: expected an object, found a number" },
+    { "{" ONE "," TASK "," GREEDY ", \"analysis\": {\"baseline\": \"gredy\"}}",
+      "no cell has the label \"gredy\"; did you mean \"greedy\"?" },
+    { "{" ONE "," TASK "," GREEDY ", \"analysis\": {\"comparisons\": [[\"greedy\"]]}}",
+      "expected a pair of labels" },
+    { "{" ONE "," TASK "," GREEDY ", \"analysis\": {\"comparisons\": [[\"greedy\", \"greedy\"]]}}",
+      "\"greedy\" is compared with itself" },
+    { "{" ONE "," TASK "," GREEDY ", \"analysis\": {\"primary_metric\": \"latency\"}}",
+      "analysis.primary_metric" },
     { "{" ONE "," TASK "," GREEDY ", \"analysis\": {\"margin\": 5}}", "analysis.margin" },
-    { "{" ONE "," TASK "," GREEDY ", \"analysis\": {\"direction\": \"highr\"}}", "analysis.direction" },
-    { "{" ONE "," TASK "," GREEDY ", \"analysis\": {\"direction\": \"equal\"}}", "\"equal\" needs a \"margin\"" },
+    { "{" ONE "," TASK "," GREEDY ", \"analysis\": {\"direction\": \"highr\"}}",
+      "analysis.direction" },
+    { "{" ONE "," TASK "," GREEDY ", \"analysis\": {\"direction\": \"equal\"}}",
+      "\"equal\" needs a \"margin\"" },
     { "{" ONE "," TASK "," GREEDY ", \"engine\": {\"isa\": \"sse\"}}", "engine.isa" },
-    { "{" ONE "," TASK "," GREEDY ", \"engine\": {\"threads\": 4096}}", "engine.threads: expected 1 to 1024" },
+    { "{" ONE "," TASK "," GREEDY ", \"engine\": {\"threads\": 4096}}",
+      "engine.threads: expected 1 to 1024" },
     { "{" ONE "," TASK "," GREEDY ", \"name\": \"\xFF\"}", "not valid UTF-8" },
 };
 
@@ -281,21 +322,24 @@ Test(config, sweeps_are_bounded)
     rm_text_free(&text);
 }
 
-/* ---- hashes ---------------------------------------------------------------------------------------- */
+/* ---- hashes ------------------------------------------------------------------------------ */
 
 Test(config, hash_covers_what_changes_a_record)
 {
     static const struct { bool same; const char *text; } cases[] = {
         { true, "{" ONE "," TASK "," GREEDY "}" },
         { true, "{\"models\": {\"a\": \"elsewhere/a.gguf\"}," TASK "," GREEDY ", \"problems\": 5,"
-                "\"engine\": {\"threads\": 1}, \"name\": \"other\", \"latency\": {\"problems\": 3}}" },
+                "\"engine\": {\"threads\": 1}, \"name\": \"other\", \"latency\": {\"problems\": "
+                "3}}" },
         { false, "{\"models\": [\"b\"]," TASK "," GREEDY "}" },
         { false, "{" ONE ",\"tasks\": [{\"kind\": \"countdown\", \"seed\": 2}]," GREEDY "}" },
         { false, "{" ONE ",\"tasks\": [{\"kind\": \"countdown\", \"name\": \"x\"}]," GREEDY "}" },
-        { false, "{" ONE "," TASK ",\"strategies\": [{\"strategy\": \"greedy\", \"max_new_tokens\": 9}]}" },
+        { false, "{" ONE "," TASK ",\"strategies\": [{\"strategy\": \"greedy\", "
+          "\"max_new_tokens\": 9}]}" },
         { false, "{" ONE "," TASK "," GREEDY ", \"seeds\": 2}" },
         { false, "{" ONE "," TASK "," GREEDY ", \"limits\": {\"max_generated_tokens\": 9}}" },
-        { false, "{\"models\": {\"a\": {\"file\": \"a\", \"compute\": \"bf16\"}}," TASK "," GREEDY "}" },
+        { false, "{\"models\": {\"a\": {\"file\": \"a\", \"compute\": "
+          "\"bf16\"}}," TASK "," GREEDY "}" },
     };
     uint64_t first = 0;
     for (size_t i = 0; i < COUNT(cases); i++) {
@@ -306,7 +350,7 @@ Test(config, hash_covers_what_changes_a_record)
     }
 }
 
-/* ---- files ------------------------------------------------------------------------------------------- */
+/* ---- files ------------------------------------------------------------------------------- */
 
 static const char *const shipped[] = { "tradeoff.json", "quick.json", "gsm8k.json", "game24.json",
                                        "gsm8k-chat.json", "svamp.json", "math500.json", "bbh.json",
@@ -331,7 +375,8 @@ Test(config, shipped_experiments)
 
 Test(config, description)
 {
-    rm_config *c = must_parse("{" ONE "," TASK ",\"seeds\": [1, 2], \"problems\": 10, \"strategies\":"
+    rm_config *c =
+        must_parse("{" ONE "," TASK ",\"seeds\": [1, 2], \"problems\": 10, \"strategies\":"
                               " [{\"strategy\": \"beam\", \"num_beams\": 4}]}");
     rm_text out = { 0 };
     rm_error err = { { 0 } };
@@ -346,11 +391,13 @@ Test(config, description)
     rm_text_free(&out);
     cr_assert_eq(rm_config_describe(c, NULL, 3, true, &out, &err), RM_OK);
     rm_json *json = NULL;
-    cr_assert_eq(rm_json_parse(out.data, out.length, "out", 1, 0, &json, &err), RM_OK, "%s", err.text);
+    cr_assert_eq(rm_json_parse(out.data, out.length, "out", 1, 0, &json, &err), RM_OK, "%s",
+                 err.text);
     const cJSON *root = rm_json_root(json);
     cr_expect_eq(cJSON_GetObjectItemCaseSensitive(root, "outcomes")->valuedouble, 6);
     /* 93 tokens, 4 beams, 3 problems, 2 seeds */
-    cr_expect_eq(cJSON_GetObjectItemCaseSensitive(root, "estimated_tokens")->valuedouble, 93 * 4 * 6);
+    cr_expect_eq(cJSON_GetObjectItemCaseSensitive(root, "estimated_tokens")->valuedouble,
+                 93 * 4 * 6);
     cr_expect(cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(root, "estimated_flops")));
     rm_json_free(json);
     rm_text_free(&out);

@@ -57,7 +57,8 @@ Test(jinja, constructs)
         if (output) {
             cr_expect_eq(st, RM_OK, "%s\n%s", source, err.text);
             if (!st)
-                cr_expect_str_eq(text.data ? text.data : "", output, "%s\n  got      |%s|\n  expected |%s|",
+                cr_expect_str_eq(text.data ? text.data : "", output,
+                                 "%s\n  got      |%s|\n  expected |%s|",
                                  source, text.data ? text.data : "", output);
         } else {
             cr_expect_neq(st, RM_OK, "%s: rendered |%s|, but Jinja2 says %s", source, text.data,
@@ -121,19 +122,27 @@ Test(jinja, real_templates)
 
 /* What ends a template that would not end, or takes too much; the sentence says which limit. */
 static const struct { const char *source, *part; rm_status status; } limits[] = {
-    { "{% for a in range(100000) %}{% for b in range(100000) %}x{% endfor %}{% endfor %}", "", RM_E_LIMIT },
-    { "{% set ns = namespace(s='xxxxxxxxxxxxxxxx') %}{% for i in range(60) %}{% set ns.s = ns.s + ns.s %}{% endfor %}", "", RM_E_LIMIT },
-    { "{% set ns = namespace(l=[1]) %}{% for i in range(60) %}{% set ns.l = [ns.l, ns.l] %}{% endfor %}{{ ns.l }}", "", RM_E_LIMIT },
-    { "{% set ns = namespace(l=[1]) %}{% for i in range(60) %}{% set ns.l = [ns.l, ns.l] %}{% endfor %}{{ ns.l == ns.l + [] }}", "too much work", RM_E_LIMIT },
-    { "{% set ns = namespace(l=[1]) %}{% for i in range(5000) %}{% set ns.l = [ns.l] %}{% endfor %}{{ ns.l | tojson }}", "nested too deep", RM_E_LIMIT },
+    { "{% for a in range(100000) %}{% for b in range(100000) %}x{% endfor %}{% endfor %}", "",
+      RM_E_LIMIT },
+    { "{% set ns = namespace(s='xxxxxxxxxxxxxxxx') %}{% for i in range(60) %}{% set ns.s = ns.s + "
+      "ns.s %}{% endfor %}", "", RM_E_LIMIT },
+    { "{% set ns = namespace(l=[1]) %}{% for i in range(60) %}{% set ns.l = [ns.l, ns.l] %}{% "
+      "endfor %}{{ ns.l }}", "", RM_E_LIMIT },
+    { "{% set ns = namespace(l=[1]) %}{% for i in range(60) %}{% set ns.l = [ns.l, ns.l] %}{% "
+      "endfor %}{{ ns.l == ns.l + [] }}", "too much work", RM_E_LIMIT },
+    { "{% set ns = namespace(l=[1]) %}{% for i in range(5000) %}{% set ns.l = [ns.l] %}{% endfor "
+      "%}{{ ns.l | tojson }}", "nested too deep", RM_E_LIMIT },
     { "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "nested too deep", RM_E_LIMIT },
     { "{{ 'x' * 1000000000000 }}", "", RM_E_LIMIT },
     { "{{ [1] * 1000000000000 }}", "grows too long", RM_E_LIMIT },
     { "{{ 'x' | indent(100000000000) }}", "", RM_E_LIMIT },
-    { "{% for i in range(100) %}{{ [1] | tojson(indent=100000000) }}{{ 'x' * 500000 }}{% endfor %}", "", RM_E_LIMIT },
+    { "{% for i in range(100) %}{{ [1] | tojson(indent=100000000) }}{{ 'x' * 500000 }}{% endfor %}",
+      "", RM_E_LIMIT },
     { "{{ ((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((1))))))))))))))))))))))))))))))))))))))))))))))))))))))))))))))))))))))))))))))))))))))))))))))))))))) }}", "nested too deep", RM_E_FORMAT },
-    { "{% set ns = namespace() %}{% set ns.me = ns %}{{ ns }}", "cannot be printed", RM_E_UNSUPPORTED },
-    { "{% set ns = namespace() %}{% set ns.me = ns %}{{ [ns] == [ns] }}{{ ns.me | tojson }}", "JSON", RM_E_ARGUMENT },
+    { "{% set ns = namespace() %}{% set ns.me = ns %}{{ ns }}", "cannot be printed",
+      RM_E_UNSUPPORTED },
+    { "{% set ns = namespace() %}{% set ns.me = ns %}{{ [ns] == [ns] }}{{ ns.me | tojson }}",
+      "JSON", RM_E_ARGUMENT },
     { "{% include 'file' %}", "\"include\"", RM_E_UNSUPPORTED },
     { "line\n{% import 'os' as os %}", "template:2:", RM_E_UNSUPPORTED },
     { "{% extends 'x' %}", "\"extends\"", RM_E_UNSUPPORTED },
@@ -142,11 +151,13 @@ static const struct { const char *source, *part; rm_status status; } limits[] = 
     { "{% for x in y recursive %}{% endfor %}", "recursive", RM_E_UNSUPPORTED },
     { "{{ ''.__class__.__mro__ }}", "undefined", RM_E_ARGUMENT },
     { "{{ 'a'.zfill(3) }}", "zfill", RM_E_UNSUPPORTED },
-    { "a\nb\n{{ x | from_json }}", "template:3: there is no filter \"from_json\"", RM_E_UNSUPPORTED },
+    { "a\nb\n{{ x | from_json }}", "template:3: there is no filter \"from_json\"",
+      RM_E_UNSUPPORTED },
     { "{{ 9223372036854775807 + 1 }}", "64 bits", RM_E_UNSUPPORTED },
     { "{{ 99999999999999999999 }}", "range", RM_E_FORMAT },
     { "{{ '%s' % 1 }}", "not supported", RM_E_UNSUPPORTED },
-    { "{{ raise_exception('no, \xc3\xa9') }}", "the template refuses: no, \xc3\xa9", RM_E_ARGUMENT },
+    { "{{ raise_exception('no, \xc3\xa9') }}", "the template refuses: no, \xc3\xa9",
+      RM_E_ARGUMENT },
     { "{{ 'abc'['x':] }}", "a slice needs integers", RM_E_ARGUMENT },
     { "{{ [1] | sum(start=true) ~ [1][true:] ~ (1 / 0) }}", "division by zero", RM_E_ARGUMENT },
     { "bad \xff bytes", "UTF-8", RM_E_FORMAT },
@@ -159,7 +170,8 @@ Test(jinja, limits_and_refusals)
         rm_error err = { "" };
         rm_status st = render(limits[i].source, strlen(limits[i].source), NULL, &text, NULL, &err);
         cr_expect_eq(st, limits[i].status, "%.80s: %d %s", limits[i].source, st, err.text);
-        cr_expect_not_null(strstr(err.text, limits[i].part), "%.80s: %s", limits[i].source, err.text);
+        cr_expect_not_null(strstr(err.text, limits[i].part), "%.80s: %s", limits[i].source,
+                           err.text);
         rm_text_free(&text);
     }
 }
@@ -210,7 +222,8 @@ Test(jinja, what_a_template_reads)
                                  "{% for e in [f] %}{{ x.g }}{% endfor %}";
     rm_jinja *t = NULL;
     cr_assert_eq(rm_jinja_new(source, strlen(source), "t", &t, NULL), RM_OK);
-    static const char *const read[] = { "a", "c", "d", "f", "x" }, *const others[] = { "b", "g", "h" };
+    static const char *const read[] = { "a", "c", "d", "f", "x" },
+        *const others[] = { "b", "g", "h" };
     for (size_t i = 0; i < sizeof read / sizeof *read; i++)
         cr_expect(rm_jinja_mentions(t, read[i]), "%s", read[i]);
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)

@@ -46,7 +46,8 @@ Test(json, test_suite)
         } else if (e->d_name[0] == 'n') {
             n_no++;
             cr_expect_eq(st, RM_E_FORMAT, "%s was accepted", e->d_name);
-            cr_expect_not_null(strstr(err.text, "x:"), "%s: no position in: %s", e->d_name, err.text);
+            cr_expect_not_null(strstr(err.text, "x:"), "%s: no position in: %s", e->d_name,
+                               err.text);
         } else {
             n_other++; /* includes what we refuse on purpose: duplicate keys and \u0000 */
             cr_expect(st == RM_OK || st == RM_E_FORMAT);
@@ -144,7 +145,8 @@ Test(json, exact_integers)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         rm_json *json = NULL;
         uint64_t value = 0;
-        cr_assert_eq(rm_json_parse(cases[i].text, strlen(cases[i].text), "f", 1, 0, &json, NULL), 0);
+        cr_assert_eq(rm_json_parse(cases[i].text, strlen(cases[i].text), "f", 1, 0, &json, NULL),
+                     0);
         cr_expect_eq(rm_json_get_uint(json, rm_json_root(json), &value), cases[i].ok, "%s",
                      cases[i].text);
         cr_expect_eq(value, cases[i].value);

@@ -18,7 +18,8 @@ static const char config_text[] =
     "    { \"strategy\": \"beam\", \"models\": [\"thimble-s\"], \"num_beams\": 4,"
     "      \"num_beam_groups\": 2, \"diversity_penalty\": 0.5, \"early_stopping\": \"never\","
     "      \"length_penalty\": 0, \"repetition_penalty\": 1.1, \"label\": \"diverse\" },"
-    "    { \"strategy\": \"best-of-n\", \"models\": [\"thimble\"], \"num_return_sequences\": [2, 5] },"
+    "    { \"strategy\": \"best-of-n\", \"models\": [\"thimble\"],"
+    "      \"num_return_sequences\": [2, 5] },"
     "    { \"strategy\": \"mbr\", \"models\": [\"thimble\"], \"num_return_sequences\": 4,"
     "      \"utility\": \"chrf\" },"
     "    { \"strategy\": \"self-consistency\", \"models\": [\"thimble\"],"
@@ -128,7 +129,8 @@ Test(run_bits, records_do_not_depend_on_the_pool)
 
 Test(run_bits, records_do_not_depend_on_what_runs_beside_them)
 {
-    char *wanted = records_of("reference", (rm_runner_options){ .concurrency = 64, .threads = 2 }, 0);
+    char *wanted = records_of("reference", (rm_runner_options){ .concurrency = 64, .threads = 2 },
+                              0);
     assert_complete(wanted);
     for (size_t i = 0; i < sizeof variants / sizeof *variants; i++) {
         char dir[32];

@@ -73,7 +73,8 @@ Test(runner, fewer_problems_first_and_the_rest_later_is_the_same_run)
  * with it. Texts, probabilities and accounts are the same. */
 Test(runner, solved_examples_are_computed_once_and_change_no_record)
 {
-    static const char problems[] = "{\"q\": \"(1+2)*3=\", \"a\": 9}\n{\"q\": \"7*5-9=\", \"a\": 26}\n"
+    static const char problems[] = "{\"q\": \"(1+2)*3=\", \"a\": 9}\n{\"q\": \"7*5-9=\", \"a\": "
+        "26}\n"
                                    "{\"q\": \"12-3*4=\", \"a\": 0}\n";
     static const char few[] =
         "{ \"name\": \"few\", \"models\": [\"thimble-s\"], \"problems\": 3,"
@@ -83,7 +84,8 @@ Test(runner, solved_examples_are_computed_once_and_change_no_record)
         "      { \"question\": \"4+5*6=\", \"answer\": \"5*6=30;4+30=34</think>34\" },"
         "      { \"question\": \"(8-2)*7=\", \"answer\": \"8-2=6;6*7=42</think>42\" }] } }],"
         "  \"generation\": { \"max_new_tokens\": 24 },"
-        "  \"strategies\": [ { \"strategy\": \"greedy\" }, { \"strategy\": \"beam\", \"num_beams\": 3 },"
+        "  \"strategies\": [ { \"strategy\": \"greedy\" }, { \"strategy\": \"beam\", "
+        "\"num_beams\": 3 },"
         "    { \"strategy\": \"self-consistency\", \"num_return_sequences\": [2, 4] },"
         "    { \"strategy\": \"mcts\", \"simulations\": 4, \"score\": \"agreement\" } ] }";
     write_scratch("few.jsonl", problems);
@@ -96,7 +98,8 @@ Test(runner, solved_examples_are_computed_once_and_change_no_record)
     without = read_scratch("parts/manifest.json");
     with = read_scratch("whole/manifest.json");
     cr_assert(strstr(without, "\"shared_prefixes\": []") &&
-                  strstr(with, "\"shared_prefixes\": [\n    {\"model\":\"thimble-s\",\"task\":\"jsonl\","
+                  strstr(with,
+                         "\"shared_prefixes\": [\n    {\"model\":\"thimble-s\",\"task\":\"jsonl\","
                                "\"tokens\":"), "what no time holds is in the manifest: %s", with);
     free(without);
     free(with);
@@ -151,9 +154,9 @@ Test(runner, latency_mode_repeats_and_measures)
 /* Of 256 positions a greedy path needs about half, the search's first simulation 65 paths: only the
  * search fails, and what stands beside it is what it is without it. */
 #define QUOTA                                                                                      \
-    "{ \"name\": \"quota\", \"models\": [\"thimble-s\"], \"problems\": 2,"                            \
-    "  \"tasks\": [{ \"kind\": \"arithmetic\", \"operations\": 3 }],"                                \
-    "  \"generation\": { \"max_new_tokens\": 100 }, \"limits\": { \"kv_quota_mib\": 1 },"              \
+    "{ \"name\": \"quota\", \"models\": [\"thimble-s\"], \"problems\": 2,"                         \
+    "  \"tasks\": [{ \"kind\": \"arithmetic\", \"operations\": 3 }],"                              \
+    "  \"generation\": { \"max_new_tokens\": 100 }, \"limits\": { \"kv_quota_mib\": 1 },"          \
     "  \"strategies\": [ { \"strategy\": \"greedy\" }"
 
 Test(runner, an_outcome_beyond_its_quota_is_recorded_as_failed)
@@ -177,8 +180,8 @@ Test(runner, an_outcome_beyond_its_quota_is_recorded_as_failed)
     free(got);
 }
 
-/* The same search in a cache too small for what it may hold: no quota is stated, so that its outcome
- * would depend on the machine. Nothing is computed, until there is a larger cache. */
+/* The same search in a cache too small for what it may hold: no quota is stated, so that its
+ * outcome would depend on the machine. Nothing is computed, until there is a larger cache. */
 Test(runner, a_cache_too_small_for_one_problem_changes_no_record)
 {
     static const char config[] =

@@ -263,9 +263,13 @@ Test(store, a_full_disk_is_one_sentence_and_loses_nothing)
         status = rm_store_commit(store, &why);
     cr_assert(status == RM_E_IO);
     cr_assert(strstr(why.text, "disk is full") != NULL, "%s", why.text);
-    rm_store_close(store);
     free(large);
+    /* with room again the same store goes on */
+    sqlite3_exec(rm_store_database(store), "PRAGMA max_page_count = 100000", NULL, NULL, NULL);
+    put(store, 0, 3, "b");
+    CHECK(rm_store_commit(store, err));
+    rm_store_close(store);
     store = create("one");
-    cr_assert(n_finished(store) == 1);
+    cr_assert(n_finished(store) == 2);
     rm_store_close(store);
 }

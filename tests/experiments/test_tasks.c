@@ -67,7 +67,8 @@ static void remove_temporary(const char *name, const char *folder)
 
 /* ---- arithmetic ---------------------------------------------------------------------------- */
 
-/* An evaluator of its own: the checker for expressions knows the value, and each operation is counted. */
+/* An evaluator of its own: the checker for expressions knows the value, and each operation is
+ * counted. */
 Test(tasks, arithmetic_problems)
 {
     rm_task *task = must_open(".", "{\"kind\": \"arithmetic\", \"operations\": [3, 8]}");
@@ -127,7 +128,8 @@ Test(tasks, arithmetic_parentheses_are_needed)
 
 Test(tasks, arithmetic_mix)
 {
-    rm_task *task = must_open(".", "{\"kind\": \"arithmetic\", \"operations\": 1, \"leaves\": [1, 9],"
+    rm_task *task = must_open(".",
+                              "{\"kind\": \"arithmetic\", \"operations\": 1, \"leaves\": [1, 9],"
                                    "\"plus\": 0, \"minus\": 0, \"times\": 1, \"split\": \"all\"}");
     rm_error err = { { 0 } };
     const rm_item *item;
@@ -200,7 +202,8 @@ Test(tasks, countdown_grades)
     cr_expect_eq(item->seen.verify(&item->seen, "1 2=3"), 0);
     cr_expect_eq(item->seen.verify(&item->seen, NULL), 0);
     /* the sum of the numbers: legal, and wrong unless it happens to hit */
-    cr_assert_eq(rm_task_grade(task, item, "x</think>1+2+3", false, &answer, &correct, &err), RM_OK);
+    cr_assert_eq(rm_task_grade(task, item, "x</think>1+2+3", false, &answer, &correct, &err),
+                 RM_OK);
     cr_expect_str_eq(answer, "1 2 3=6");
     cr_expect_not(correct);
     free(answer);
@@ -210,7 +213,7 @@ Test(tasks, countdown_grades)
     rm_task_free(task);
 }
 
-/* ---- seeds, duplicates, splits ----------------------------------------------------------------- */
+/* ---- seeds, duplicates, splits ----------------------------------------------------------- */
 
 Test(tasks, problems_do_not_depend_on_how_many)
 {
@@ -239,7 +242,8 @@ Test(tasks, splits_are_disjoint)
     for (int s = 0; s < 3; s++) {
         char object[128];
         /* other seeds too: a split is a property of the problem */
-        snprintf(object, sizeof object, "{\"kind\": \"countdown\", \"split\": \"%s\", \"seed\": %d}",
+        snprintf(object, sizeof object,
+                 "{\"kind\": \"countdown\", \"split\": \"%s\", \"seed\": %d}",
                  splits[s], s);
         rm_task *task = must_open(".", object);
         for (size_t i = 0; i < 500; i++)
@@ -264,7 +268,7 @@ Test(tasks, equal_problems_have_equal_hashes)
     remove_temporary("p.csv", folder);
 }
 
-/* ---- prompts ------------------------------------------------------------------------------------- */
+/* ---- prompts ----------------------------------------------------------------------------- */
 
 Test(tasks, prompts)
 {
@@ -277,7 +281,8 @@ Test(tasks, prompts)
         { "{\"kind\": \"jsonl\", \"path\": \"p\"}", "Question: What is 1+1?\nAnswer:" },
         { "{\"kind\": \"jsonl\", \"path\": \"p\", \"prompt\": \"{{{level}}} {question} {x y}\"}",
           "{3} What is 1+1? {x y}" },
-        { "{\"kind\": \"jsonl\", \"path\": \"p\", \"question\": \"[{question}]\", \"system\": \"S\"}",
+        { "{\"kind\": \"jsonl\", \"path\": \"p\", \"question\": \"[{question}]\", \"system\": "
+          "\"S\"}",
           "S\n\nQuestion: [What is 1+1?]\nAnswer:" },
         { "{\"kind\": \"jsonl\", \"path\": \"p\", \"system\": \"S\", \"chat\": \"chatml\","
           " \"prompt\": \"{question}\"}",
@@ -286,10 +291,12 @@ Test(tasks, prompts)
         { "{\"kind\": \"jsonl\", \"path\": \"p\", \"system\": \"S\", \"chat\": \"mistral\","
           " \"prompt\": \"{question}\"}", "[INST] S\n\nWhat is 1+1? [/INST]" },
         { "{\"kind\": \"jsonl\", \"path\": \"p\", \"few_shot\": {\"examples\":"
-          " [{\"question\": \"0+1?\", \"answer\": \"It is 1.\"}, {\"question\": \"0\", \"answer\": 0}]}}",
+          " [{\"question\": \"0+1?\", \"answer\": \"It is 1.\"}, {\"question\": \"0\", "
+          "\"answer\": 0}]}}",
           "Question: 0+1?\nAnswer: It is 1.\n\nQuestion: 0\nAnswer: 0\n\n"
           "Question: What is 1+1?\nAnswer:" },
-        { "{\"kind\": \"jsonl\", \"path\": \"p\", \"first\": 3, \"few_shot\": {\"file\": \"p\", \"n\": 1,"
+        { "{\"kind\": \"jsonl\", \"path\": \"p\", \"first\": 3, \"few_shot\": {\"file\": \"p\", "
+          "\"n\": 1,"
           " \"template\": \"{question}={answer}\", \"separator\": \";\"}}",
           "What is 1+1?=2;Question: What is 3+3?\nAnswer:" },
         /* an example is no problem: the first is skipped */
@@ -306,9 +313,11 @@ Test(tasks, prompts)
         rm_task_free(task);
     }
     /* a seeded draw of examples is a draw, and the same one each time */
-    rm_task *a = must_open(folder, "{\"kind\": \"jsonl\", \"path\": \"p\", \"first\": 1, \"few_shot\":"
+    rm_task *a = must_open(folder,
+                           "{\"kind\": \"jsonl\", \"path\": \"p\", \"first\": 1, \"few_shot\":"
                                    "{\"file\": \"p\", \"n\": 2, \"seed\": 7}}");
-    rm_task *b = must_open(folder, "{\"kind\": \"jsonl\", \"path\": \"p\", \"first\": 1, \"few_shot\":"
+    rm_task *b = must_open(folder,
+                           "{\"kind\": \"jsonl\", \"path\": \"p\", \"first\": 1, \"few_shot\":"
                                    "{\"file\": \"p\", \"n\": 2, \"seed\": 7}}");
     cr_expect_eq(rm_task_count(a), 1);
     cr_expect_str_eq(item_of(a, 0)->seen.prompt, item_of(b, 0)->seen.prompt);
@@ -331,7 +340,8 @@ Test(tasks, multiple_choice)
         { "I cannot say", NULL, false },
     };
     write_temporary("p", text, sizeof text - 1, folder);
-    rm_task *task = must_open(folder, "{\"kind\": \"jsonl\", \"path\": \"p\", \"records\": \"list\","
+    rm_task *task = must_open(folder,
+                              "{\"kind\": \"jsonl\", \"path\": \"p\", \"records\": \"list\","
                                       " \"options\": \"o\", \"grader\": \"choice\"}");
     remove_temporary("p", folder);
     const rm_item *item = item_of(task, 0);
@@ -343,7 +353,8 @@ Test(tasks, multiple_choice)
         rm_error err = { { 0 } };
         char *answer;
         bool correct;
-        cr_assert_eq(rm_task_grade(task, item, cases[i].text, false, &answer, &correct, &err), RM_OK);
+        cr_assert_eq(rm_task_grade(task, item, cases[i].text, false, &answer, &correct, &err),
+                     RM_OK);
         cr_expect_eq(correct, cases[i].correct, "%s", cases[i].text);
         if (cases[i].answer)
             cr_expect_str_eq(answer, cases[i].answer, "%s", cases[i].text);
@@ -354,7 +365,7 @@ Test(tasks, multiple_choice)
     rm_task_free(task);
 }
 
-/* ---- bad input -------------------------------------------------------------------------------------- */
+/* ---- bad input --------------------------------------------------------------------------- */
 
 static const struct refusal {
     const char *object, *message; /* the sentence contains it */
@@ -362,9 +373,12 @@ static const struct refusal {
 } refusals[] = {
     { "{}", "c.json:1:1: tasks[0]: expected an object with a \"kind\"", NULL },
     { "[]", "expected an object with a \"kind\"", NULL },
-    { "{\"kind\": \"aritmetic\"}", "there is no task \"aritmetic\"; did you mean \"arithmetic\"?", NULL },
-    { "{\"kind\": \"countdown\", \"nubers\": 4}", "unknown key \"nubers\"; did you mean \"numbers\"?", NULL },
-    { "{\"kind\": \"countdown\",\n \"numbers\": \"4\"}", "c.json:2:13: tasks[0].numbers: expected an integer, found a string", NULL },
+    { "{\"kind\": \"aritmetic\"}", "there is no task \"aritmetic\"; did you mean \"arithmetic\"?",
+      NULL },
+    { "{\"kind\": \"countdown\", \"nubers\": 4}",
+      "unknown key \"nubers\"; did you mean \"numbers\"?", NULL },
+    { "{\"kind\": \"countdown\",\n \"numbers\": \"4\"}",
+      "c.json:2:13: tasks[0].numbers: expected an integer, found a string", NULL },
     { "{\"kind\": \"countdown\", \"numbers\": 99}", "numbers: expected 2 to 8, found 99", NULL },
     { "{\"kind\": \"countdown\", \"range\": [5]}", "a list of two", NULL },
     { "{\"kind\": \"countdown\", \"range\": [9, 5]}", "the wrong way round", NULL },
@@ -372,53 +386,91 @@ static const struct refusal {
     { "{\"kind\": \"countdown\", \"target\": [999999, 1000000]}", "expected a wider range", NULL },
     { "{\"kind\": \"arithmetic\", \"operations\": 0}", "operations: expected 1 to 64", NULL },
     { "{\"kind\": \"arithmetic\", \"plus\": 0, \"minus\": 0, \"times\": 0}", "all 0", NULL },
-    { "{\"kind\": \"arithmetic\", \"split\": \"tst\"}", "\"tst\" is not one of \"all\", \"test\"", NULL },
+    { "{\"kind\": \"arithmetic\", \"split\": \"tst\"}", "\"tst\" is not one of \"all\", \"test\"",
+      NULL },
     { "{\"kind\": \"arithmetic\", \"first\": 3}", "are for tasks from files", NULL },
     { "{\"kind\": \"arithmetic\", \"stop\": [\"\"]}", "must not be empty", NULL },
     { "{\"kind\": \"arithmetic\", \"think\": [\"a\"]}", "expected two tags", NULL },
     { "{\"kind\": \"arithmetic\", \"prompt\": \"{qestion}\"}", "has no field \"qestion\"", NULL },
-    { "{\"kind\": \"arithmetic\", \"answer_rules\": [\"lastnumber\"]}", "did you mean \"last number\"", NULL },
+    { "{\"kind\": \"arithmetic\", \"answer_rules\": [\"lastnumber\"]}",
+      "did you mean \"last number\"", NULL },
     { "{\"kind\": \"arithmetic\", \"answer_rules\": []}", "at least one rule", NULL },
-    { "{\"kind\": \"arithmetic\", \"answer_rules\": {\"pattern\": \"(\"}}", "is wrong at character", NULL },
+    { "{\"kind\": \"arithmetic\", \"answer_rules\": {\"pattern\": \"(\"}}", "is wrong at character",
+      NULL },
     { "{\"kind\": \"jsonl\"}", "needs \"path\"", NULL },
     { "{\"kind\": \"jsonl\", \"path\": \"absent\"}", "absent", NULL },
     { "{\"kind\": \"jsonl\", \"path\": \"p\"}", "holds no records", "" },
     { "{\"kind\": \"jsonl\", \"path\": \"p\"}", "holds no records", "\n\n \r\n" },
-    { "{\"kind\": \"jsonl\", \"path\": \"p\"}", "p:2:1: expected a text or a number \"answer\"", "{\"question\": \"a\", \"answer\": 1}\n{\"question\": \"b\"}\n" },
+    { "{\"kind\": \"jsonl\", \"path\": \"p\"}", "p:2:1: expected a text or a number \"answer\"",
+      "{\"question\": \"a\", \"answer\": 1}\n{\"question\": \"b\"}\n" },
     { "{\"kind\": \"jsonl\", \"path\": \"p\"}", "p:1:1: a problem must be an object", "1\n" },
     { "{\"kind\": \"jsonl\", \"path\": \"p\"}", "a problem must be an object", "[1]\n" },
-    { "{\"kind\": \"jsonl\", \"path\": \"p\"}", "p:2:3: expected a key", "{\"question\": \"a\", \"answer\": 1}\n{ nonsense\n" },
-    { "{\"kind\": \"jsonl\", \"path\": \"p\"}", "finds no answer in the reference \"many\"", "{\"question\": \"a\", \"answer\": \"many\"}\n" },
-    { "{\"kind\": \"jsonl\", \"path\": \"p\"}", "not valid UTF-8", "{\"question\": \"\xFF\", \"answer\": 1}\n" },
-    { "{\"kind\": \"jsonl\", \"path\": \"p\", \"reference\": \"#### (.*)\"}", "does not match", "{\"question\": \"a\", \"answer\": \"1\"}\n" },
-    { "{\"kind\": \"jsonl\", \"path\": \"p\", \"id\": \"question\"}", "two problems have the id \"a\"", "{\"question\": \"a\", \"answer\": 1}\n{\"question\": \"a\", \"answer\": 1}\n" },
-    { "{\"kind\": \"jsonl\", \"path\": \"p\", \"first\": 2}", "the file has 1 problems", "{\"question\": \"a\", \"answer\": 1}\n" },
-    { "{\"kind\": \"jsonl\", \"path\": \"p\", \"few_shot\": {}}", "either \"examples\" or \"file\"", "{\"question\": \"a\", \"answer\": 1}\n" },
-    { "{\"kind\": \"jsonl\", \"path\": \"p\", \"few_shot\": {\"file\": \"p\", \"n\": 2}}", "but the file has 1", "{\"question\": \"a\", \"answer\": 1}\n" },
-    { "{\"kind\": \"jsonl\", \"path\": \"p\", \"few_shot\": {\"examples\": [{\"question\": 1}]}}", "no text or number \"answer\"", "{\"question\": \"a\", \"answer\": 1}\n" },
-    { "{\"kind\": \"jsonl\", \"path\": \"p\", \"grader\": \"pattern\"}", "pattern", "{\"question\": \"a\", \"answer\": \"(\"}\n" },
-    { "{\"kind\": \"jsonl\", \"path\": \"absent\", \"source\": \"http://x/y\", \"xxh3\": \"0123456789abcdef\"}", "absent is not there (or cannot be read): get it from http://x/y and put it there; its XXH3 (xxhsum -H3) must be 0123456789abcdef", NULL },
-    { "{\"kind\": \"jsonl\", \"path\": \"p\", \"xxh3\": \"0123456789abcdef\"}", "p is not the file that this experiment was written for: its XXH3 is ", "{\"question\": \"a\", \"answer\": 1}\n" },
-    { "{\"kind\": \"jsonl\", \"path\": \"p\", \"xxh3\": \"123\"}", "expected 16 hexadecimal digits", "{\"question\": \"a\", \"answer\": 1}\n" },
-    { "{\"kind\": \"jsonl\", \"path\": \"p\", \"xxh3\": \"0x23456789abcdef\"}", "expected 16 hexadecimal digits", "{\"question\": \"a\", \"answer\": 1}\n" },
-    { "{\"kind\": \"game24\", \"path\": \"absent\", \"source\": \"http://x/y\"}", "get it from http://x/y and put it there", NULL },
-    { "{\"kind\": \"game24\", \"path\": \"p\", \"xxh3\": \"0123456789abcdef\"}", "expected 0123456789abcdef", "Puzzles\n1 2 3 4\n" },
-    { "{\"kind\": \"jsonl\", \"path\": \"p\", \"few_shot\": {\"file\": \"absent\", \"source\": \"http://x/y\"}}", "get it from http://x/y", "{\"question\": \"a\", \"answer\": 1}\n" },
-    { "{\"kind\": \"jsonl\", \"path\": \"p\", \"records\": \"list\"}", "expected an object with the list \"list\"", "{\"examples\": []}\n" },
-    { "{\"kind\": \"jsonl\", \"path\": \"p\", \"records\": \"list\"}", "expected an object with the list \"list\"", "[1]\n" },
-    { "{\"kind\": \"jsonl\", \"path\": \"p\", \"records\": \"list\"}", "holds no records", "{\"list\": []}\n" },
-    { "{\"kind\": \"jsonl\", \"path\": \"p\", \"options\": \"o\"}", "expected a list \"o\" of 2 to 26 options", "{\"question\": \"a\", \"answer\": 1, \"o\": [\"x\"]}\n" },
-    { "{\"kind\": \"jsonl\", \"path\": \"p\", \"options\": \"o\"}", "expected an option to be a text", "{\"question\": \"a\", \"answer\": 1, \"o\": [\"x\", 2]}\n" },
-    { "{\"kind\": \"jsonl\", \"path\": \"p\", \"options\": \"o\"}", "expected an answer from 0 to 1", "{\"question\": \"a\", \"answer\": 2, \"o\": [\"x\", \"y\"]}\n" },
+    { "{\"kind\": \"jsonl\", \"path\": \"p\"}", "p:2:3: expected a key",
+      "{\"question\": \"a\", \"answer\": 1}\n{ nonsense\n" },
+    { "{\"kind\": \"jsonl\", \"path\": \"p\"}", "finds no answer in the reference \"many\"",
+      "{\"question\": \"a\", \"answer\": \"many\"}\n" },
+    { "{\"kind\": \"jsonl\", \"path\": \"p\"}", "not valid UTF-8",
+      "{\"question\": \"\xFF\", \"answer\": 1}\n" },
+    { "{\"kind\": \"jsonl\", \"path\": \"p\", \"reference\": \"#### (.*)\"}", "does not match",
+      "{\"question\": \"a\", \"answer\": \"1\"}\n" },
+    { "{\"kind\": \"jsonl\", \"path\": \"p\", \"id\": \"question\"}",
+      "two problems have the id \"a\"",
+    "{\"question\": \"a\", \"answer\": 1}\n{\"question\": \"a\", \"answer\": 1}\n" },
+    { "{\"kind\": \"jsonl\", \"path\": \"p\", \"first\": 2}", "the file has 1 problems",
+      "{\"question\": \"a\", \"answer\": 1}\n" },
+    { "{\"kind\": \"jsonl\", \"path\": \"p\", \"few_shot\": {}}", "either \"examples\" or \"file\"",
+      "{\"question\": \"a\", \"answer\": 1}\n" },
+    { "{\"kind\": \"jsonl\", \"path\": \"p\", \"few_shot\": {\"file\": \"p\", \"n\": 2}}",
+      "but the file has 1", "{\"question\": \"a\", \"answer\": 1}\n" },
+    { "{\"kind\": \"jsonl\", \"path\": \"p\", \"few_shot\": {\"examples\": [{\"question\": 1}]}}",
+      "no text or number \"answer\"", "{\"question\": \"a\", \"answer\": 1}\n" },
+    { "{\"kind\": \"jsonl\", \"path\": \"p\", \"grader\": \"pattern\"}", "pattern",
+      "{\"question\": \"a\", \"answer\": \"(\"}\n" },
+    { "{\"kind\": \"jsonl\", \"path\": \"absent\", \"source\": \"http://x/y\", \"xxh3\": "
+      "\"0123456789abcdef\"}",
+    "absent is not there (or cannot be read): get it from http://x/y and put it there; its XXH3 "
+    "(xxhsum -H3) must be 0123456789abcdef", NULL },
+    { "{\"kind\": \"jsonl\", \"path\": \"p\", \"xxh3\": \"0123456789abcdef\"}",
+      "p is not the file that this experiment was written for: its XXH3 is ",
+    "{\"question\": \"a\", \"answer\": 1}\n" },
+    { "{\"kind\": \"jsonl\", \"path\": \"p\", \"xxh3\": \"123\"}", "expected 16 hexadecimal digits",
+      "{\"question\": \"a\", \"answer\": 1}\n" },
+    { "{\"kind\": \"jsonl\", \"path\": \"p\", \"xxh3\": \"0x23456789abcdef\"}",
+      "expected 16 hexadecimal digits", "{\"question\": \"a\", \"answer\": 1}\n" },
+    { "{\"kind\": \"game24\", \"path\": \"absent\", \"source\": \"http://x/y\"}",
+      "get it from http://x/y and put it there", NULL },
+    { "{\"kind\": \"game24\", \"path\": \"p\", \"xxh3\": \"0123456789abcdef\"}",
+      "expected 0123456789abcdef", "Puzzles\n1 2 3 4\n" },
+    { "{\"kind\": \"jsonl\", \"path\": \"p\", \"few_shot\": {\"file\": \"absent\", \"source\": "
+      "\"http://x/y\"}}", "get it from http://x/y", "{\"question\": \"a\", \"answer\": 1}\n" },
+    { "{\"kind\": \"jsonl\", \"path\": \"p\", \"records\": \"list\"}",
+      "expected an object with the list \"list\"", "{\"examples\": []}\n" },
+    { "{\"kind\": \"jsonl\", \"path\": \"p\", \"records\": \"list\"}",
+      "expected an object with the list \"list\"", "[1]\n" },
+    { "{\"kind\": \"jsonl\", \"path\": \"p\", \"records\": \"list\"}", "holds no records",
+      "{\"list\": []}\n" },
+    { "{\"kind\": \"jsonl\", \"path\": \"p\", \"options\": \"o\"}",
+      "expected a list \"o\" of 2 to 26 options",
+    "{\"question\": \"a\", \"answer\": 1, \"o\": [\"x\"]}\n" },
+    { "{\"kind\": \"jsonl\", \"path\": \"p\", \"options\": \"o\"}",
+      "expected an option to be a text",
+    "{\"question\": \"a\", \"answer\": 1, \"o\": [\"x\", 2]}\n" },
+    { "{\"kind\": \"jsonl\", \"path\": \"p\", \"options\": \"o\"}",
+      "expected an answer from 0 to 1",
+    "{\"question\": \"a\", \"answer\": 2, \"o\": [\"x\", \"y\"]}\n" },
     { "{\"kind\": \"game24\"}", "needs \"path\"", NULL },
     { "{\"kind\": \"game24\", \"path\": \"p\"}", "is empty", "" },
     { "{\"kind\": \"game24\", \"path\": \"p\"}", "no rows", "Puzzles\n" },
     { "{\"kind\": \"game24\", \"path\": \"p\"}", "no column is called \"Puzzles\"", "a,b\n1,2\n" },
-    { "{\"kind\": \"game24\", \"path\": \"p\"}", "p:3: expected 2 to 8 whole numbers", "Puzzles\n1 2 3 4\n1 x 3\n" },
-    { "{\"kind\": \"game24\", \"path\": \"p\"}", "expected 2 to 8 whole numbers", "Puzzles\n1 2 3 4 5 6 7 8 9\n" },
-    { "{\"kind\": \"game24\", \"path\": \"p\"}", "p:2: this row has 1 fields; expected 2", "a,Puzzles\n1\n" },
+    { "{\"kind\": \"game24\", \"path\": \"p\"}", "p:3: expected 2 to 8 whole numbers",
+      "Puzzles\n1 2 3 4\n1 x 3\n" },
+    { "{\"kind\": \"game24\", \"path\": \"p\"}", "expected 2 to 8 whole numbers",
+      "Puzzles\n1 2 3 4 5 6 7 8 9\n" },
+    { "{\"kind\": \"game24\", \"path\": \"p\"}", "p:2: this row has 1 fields; expected 2",
+      "a,Puzzles\n1\n" },
     { "{\"kind\": \"game24\", \"path\": \"p\"}", "never closed", "a,Puzzles\n\"1,2\n" },
-    { "{\"kind\": \"game24\", \"path\": \"p\"}", "expected a comma or the end of the line", "Puzzles\n1\"2\n" },
+    { "{\"kind\": \"game24\", \"path\": \"p\"}", "expected a comma or the end of the line",
+      "Puzzles\n1\"2\n" },
 };
 
 Test(tasks, bad_input_is_refused)
@@ -439,7 +491,7 @@ Test(tasks, bad_input_is_refused)
     }
 }
 
-/* ---- CSV ----------------------------------------------------------------------------------------------- */
+/* ---- CSV --------------------------------------------------------------------------------- */
 
 Test(tasks, csv)
 {
@@ -458,7 +510,7 @@ Test(tasks, csv)
     rm_csv_free(&csv);
 }
 
-/* ---- published data sets ---------------------------------------------------------------------------------- */
+/* ---- published data sets ----------------------------------------------------------------- */
 
 static bool have(const char *file, char *folder, size_t size)
 {
@@ -517,7 +569,8 @@ Test(tasks, game24)
     rm_error err = { { 0 } };
     char *answer;
     bool correct;
-    rm_task_grade(task, item, " (1 + 1 + 4) * ... no\nAnswer: 1 * 4 * 6 * 1 = 24", false, &answer, &correct,
+    rm_task_grade(task, item, " (1 + 1 + 4) * ... no\nAnswer: 1 * 4 * 6 * 1 = 24", false, &answer,
+                  &correct,
                   &err);
     cr_expect(correct, "%s", answer ? answer : "nothing");
     free(answer);
@@ -584,7 +637,8 @@ Test(tasks, other_shapes)
 {
     static const struct { const char *file, *object; size_t n; } sets[] = {
         { "svamp/SVAMP.json", "{\"kind\": \"jsonl\", \"path\": \"svamp/SVAMP.json\", \"question\":"
-          " \"{Body}. {Question}\", \"answer\": \"Answer\", \"id\": \"ID\", \"level\": \"Type\"}", 1000 },
+          " \"{Body}. {Question}\", \"answer\": \"Answer\", \"id\": \"ID\", \"level\": \"Type\"}",
+          1000 },
         { "math500/math_500.jsonl", "{\"kind\": \"jsonl\", \"path\": \"math500/math_500.jsonl\","
           " \"question\": \"problem\", \"answer\": \"final_answer\", \"grader\": \"exact\","
           " \"latex\": true}", 500 },

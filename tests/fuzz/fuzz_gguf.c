@@ -119,7 +119,8 @@ static void use_tokenizer(const rm_gguf *g)
     rm_tokenizer_free(t);
 }
 
-/* Three tokens of the file as a model. What they are nobody knows; that they come, or a sentence. */
+/* Three tokens of the file as a model. What they are nobody knows; that they come, or a
+ * sentence. */
 static void use_model(const char *path)
 {
     static rm_engine *engine; /* opened once */

@@ -19,17 +19,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const char conversation[] =
     "{\"messages\": [{\"role\": \"system\", \"content\": \"S\"}, {\"role\": \"user\", \"content\":"
-    " \"a \xc3\xa9<b> \xf0\x9f\x98\x80\"}, {\"role\": \"assistant\", \"content\": null, \"tool_calls\":"
-    " [{\"function\": {\"name\": \"f\", \"arguments\": {\"x\": [1, 2.5, true]}}}]}], \"tools\": [{\"type\":"
-    " \"function\", \"function\": {\"name\": \"f\", \"parameters\": {\"properties\": {\"x\": {\"type\":"
-    " \"array\"}}}}}], \"documents\": null, \"add_generation_prompt\": true, \"enable_thinking\": false}";
+    " \"a \xc3\xa9<b> \xf0\x9f\x98\x80\"}, {\"role\": \"assistant\", \"content\": null, "
+    "\"tool_calls\":"
+    " [{\"function\": {\"name\": \"f\", \"arguments\": {\"x\": [1, 2.5, true]}}}]}], \"tools\": "
+    "[{\"type\":"
+    " \"function\", \"function\": {\"name\": \"f\", \"parameters\": {\"properties\": {\"x\": "
+    "{\"type\":"
+    " \"array\"}}}}}], \"documents\": null, \"add_generation_prompt\": true, \"enable_thinking\": "
+    "false}";
 
 static rm_status render(const rm_jinja *t, const rm_json *variables, rm_text *text, rm_text *marks)
 {
     static const rm_jinja_text own[] = { { "bos_token", "<s>" }, { "eos_token", "</s>" } };
     static const int now[] = { 2026, 1, 31, 12, 30, 5 };
     rm_error err = { "" };
-    rm_jinja_input input = { .variables = rm_json_root(variables), .own = own, .n_own = 2, .now = now,
+    rm_jinja_input input = { .variables = rm_json_root(variables), .own = own, .n_own = 2,
+                             .now = now,
                              .max_steps = 100000 };
     rm_status st = rm_jinja_render(t, &input, text, marks, &err);
     REQUIRE(!st == !err.text[0]);

@@ -1,8 +1,8 @@
 /* fuzz_remote.c - what completions servers answer: responses, errors, lists of models.
  *
- * The first byte chooses reader and stop strings. Invariants besides memory: a refusal has a sentence;
- * an accepted choice has at most the tokens asked for (and an end), pieces within its text, and
- * log-probabilities up to 0. */
+ * The first byte chooses reader and stop strings. Invariants besides memory: a refusal has a
+ * sentence; an accepted choice has at most the tokens asked for (and an end), pieces within its
+ * text, and log-probabilities up to 0. */
 #include "engine/remote/private.h"
 
 #include <stdlib.h>
@@ -20,7 +20,8 @@ static void fuzz_response(const char *body, size_t n, bool stops, bool no_logpro
 {
     static char prompt[] = "p", stop_a[] = "\n\n", stop_b[] = "b";
     char *strings[] = { stop_a, stop_b };
-    remote_call call = { .ticket = 1, .prompt = prompt, .n_prompt = 1, .sampling = RM_SAMPLING_DEFAULT,
+    remote_call call = { .ticket = 1, .prompt = prompt, .n_prompt = 1,
+                         .sampling = RM_SAMPLING_DEFAULT,
                          .max_new_tokens = 4, .stops = strings, .n_stops = stops ? 2 : 0 };
     rm_remote_options options = { .no_logprobs = no_logprobs };
     remote_response r;

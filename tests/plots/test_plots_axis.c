@@ -74,19 +74,26 @@ Test(plots_axis, ticks)
         int level;
         const char *labels;
     } table[] = {
-        { { FIG_LINEAR, 20, 60, 0, 1 }, 0, "20 30 40 50 60" },
-        { { FIG_LINEAR, 20, 60, 0, 1 }, 1, "20 40 60" },
-        { { FIG_LINEAR, -1, 1, 0, 1 }, 0, "−1 −0.5 0 0.5 1" },
-        { { FIG_LINEAR, 0, 0.3, 0, 1 }, 0, "0 0.05 0.1 0.15 0.2 0.25 0.3" },
-        { { FIG_LOG10, 0.4, 60, 0, 1 }, 0, ". 0.5 . . . . 1 2 . . 5 . . . . 10 20 . . 50 ." },
-        { { FIG_LOG10, 0.4, 60, 0, 1 }, 1, ". . . . . . 1 . . . . . . . . 10 . . . . ." },
-        { { FIG_LOG10, 90, 110000, 0, 1 },
+        { { FIG_LINEAR, 20, 60, 0, 1, 0 }, 0, "20 30 40 50 60" },
+        { { FIG_LINEAR, 20, 60, 0, 1, 0 }, 1, "20 40 60" },
+        { { FIG_LINEAR, -1, 1, 0, 1, 0 }, 0, "−1 −0.5 0 0.5 1" },
+        { { FIG_LINEAR, 0, 0.3, 0, 1, 0 }, 0, "0 0.05 0.1 0.15 0.2 0.25 0.3" },
+        { { FIG_LOG10, 0.4, 60, 0, 1, 0 }, 0, ". 0.5 . . . . 1 2 . . 5 . . . . 10 20 . . 50 ." },
+        { { FIG_LOG10, 0.4, 60, 0, 1, 0 }, 1, ". . . . . . 1 . . . . . . . . 10 . . . . ." },
+        { { FIG_LOG10, 90, 110000, 0, 1, 0 },
           1,
           ". 10² . . . . . . . . 10³ . . . . . . . . 10⁴ . . . . . . . . 10⁵" },
-        { { FIG_LOG10, 12, 18, 0, 1 }, 0, "12 13 14 15 16 17 18" },
-        { { FIG_LOG2, 1, 256, 0, 1 }, 0, "1 2 4 8 16 32 64 128 256" },
-        { { FIG_LOG2, 1, 256, 0, 1 }, 1, "1 . 4 . 16 . 64 . 256" },
-        { { FIG_LOG2, 0.8, 70, 0, 1 }, 2, "1 . . 8 . . 64" },
+        { { FIG_LOG10, 12, 18, 0, 1, 0 }, 0, "12 13 14 15 16 17 18" },
+        { { FIG_LOG2, 1, 256, 0, 1, 0 }, 0, "1 2 4 8 16 32 64 128 256" },
+        { { FIG_LOG2, 1, 256, 0, 1, 0 }, 1, "1 . 4 . 16 . 64 . 256" },
+        { { FIG_LOG2, 0.8, 70, 0, 1, 0 }, 2, "1 . . 8 . . 64" },
+        /* the last value has a label; powers of two give way to it */
+        { { FIG_LOG2, 0.9, 30, 0, 1, 27 }, 0, "1 2 4 8 16 27" },
+        { { FIG_LOG2, 0.9, 120, 0, 1, 100 }, 0, "1 2 4 8 16 32 64 100" },
+        { { FIG_LOG2, 0.9, 120, 0, 1, 100 }, 1, "1 . 4 . 16 . . 100" },
+        { { FIG_LOG2, 0.9, 80, 0, 1, 70 }, 0, "1 2 4 8 16 32 . 70" },
+        { { FIG_LOG2, 0.9, 80, 0, 1, 64 }, 0, "1 2 4 8 16 32 64" },
+        { { FIG_LOG2, 0.9, 80, 0, 1, 60 }, 0, "1 2 4 8 16 32 60 ." },
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         cr_assert_str_eq(labels(table[i].scale, table[i].level), table[i].labels, "case %zu: %s", i,
@@ -100,7 +107,8 @@ Test(plots_axis, fitting_labels_keep_their_distance)
     for (size_t w = 0; w < 6; w++)
         for (size_t t = 0; t < 8; t++)
             for (int kind = FIG_LINEAR; kind <= FIG_LOG2; kind++) {
-                fig_scale s = { (fig_scale_kind)kind, 1, tops[t], 10, 10 + widths[w] };
+                fig_scale s = { (fig_scale_kind)kind, 1, tops[t], 10, 10 + widths[w],
+                                w % 2 ? 0.9 * tops[t] : 0 };
                 fig_tick tick[FIG_MAX_TICKS];
                 size_t n = fig_ticks_fitting(&s, 7, true, 5, tick), labelled = 0;
                 double end = -INFINITY;
@@ -123,7 +131,7 @@ Test(plots_axis, fitting_labels_keep_their_distance)
 
 Test(plots_axis, positions)
 {
-    fig_scale log = { FIG_LOG10, 1, 100, 0, 200 };
+    fig_scale log = { FIG_LOG10, 1, 100, 0, 200, 0 };
     cr_assert_float_eq(fig_at(&log, 10), 100, 1e-9);
     cr_assert(isnan(fig_at(&log, 0)));
     cr_assert(isnan(fig_at(&log, -3)));

@@ -108,11 +108,42 @@ Test(plots_labels, crowded_points_get_leaders)
     for (int i = 0; i < 6; i++)
         named_point(&s, 110 + 5 * (i % 3), 80 + 6 * (i / 3), i, "strategy");
     cr_assert_eq(fig_scene_place(&s, NULL), RM_OK);
-    size_t placed = check_invariants(&s), leaders = 0;
-    for (size_t i = 0; i < s.n_labels; i++)
-        leaders += s.labels[i].placed && s.labels[i].leader;
+    size_t placed = check_invariants(&s), leaders = 0, through = 0;
+    for (size_t i = 0; i < s.n_labels; i++) {
+        const fig_label *l = &s.labels[i];
+        if (!l->placed || !l->leader)
+            continue;
+        leaders++;
+        for (size_t o = 0; o < s.n_obstacles; o++) { /* sampled along the leader */
+            const fig_obstacle *d = &s.obstacles[o];
+            for (int k = 0; k <= 50 && d->kind == FIG_DISC && d->owner != l->owner; k++) {
+                double t = k / 50.0, x = l->from.x + t * (l->to.x - l->from.x);
+                double y = l->from.y + t * (l->to.y - l->from.y);
+                through += k < 48 && hypot(x - d->x0, y - d->y0) < d->x1 - 0.5;
+            }
+        }
+    }
+    cr_assert_eq(through, 0, "a leader runs through another's marker");
     cr_assert_eq(placed, 6);
     cr_assert_geq(leaders, 1);
+    fig_scene_free(&s);
+}
+
+/* A marker with its interval between crowded sides: the leader leaves at an angle. */
+Test(plots_labels, leaders_do_not_run_along_intervals)
+{
+    fig_scene s = { .bounds = { 0, 0, 200, 160 } };
+    for (int side = -1; side <= 1; side += 2)
+        for (int i = 0; i < 14; i++)
+            point(&s, 100 + 8 * side + 10 * (i % 3) * side, 10 + 5 * i, -1);
+    named_point(&s, 100, 40, 0, "a rather long name");
+    fig_obstacle interval = { FIG_STROKE, 100, 5, 100, 85, 5, 0 };
+    fig_scene_obstacle(&s, interval);
+    rm_error err = { 0 };
+    cr_assert_eq(fig_scene_place(&s, &err), RM_OK);
+    const fig_label *l = &s.labels[0];
+    cr_assert(l->placed && l->leader);
+    cr_assert_gt(fabs(l->from.x - 100), 3, "the leader begins at %g, %g", l->from.x, l->from.y);
     fig_scene_free(&s);
 }
 

@@ -156,8 +156,8 @@ static void check_columns(const char *text, char separator, const char *from, co
     cr_assert_gt(first, 0);
 }
 
-/* What the analysis of synthetic cells holds. Of five families with sizes the swept ones have areas;
- * laws: of the two strategies that sample. */
+/* What the analysis of synthetic cells holds. Of five families with sizes the swept ones have
+ * areas; laws: of the two strategies that sample. */
 static size_t rows_of(const rm_task_report *task, int table)
 {
     size_t n = 0;

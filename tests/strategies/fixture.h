@@ -11,9 +11,10 @@
 #include <string.h>
 #include <unistd.h>
 
-/* ---- a problem whose answer follows "</think>" ------------------------------------------------ */
+/* ---- a problem whose answer follows "</think>" ------------------------------------------- */
 
-static inline const char *answer_after_thought(const rm_problem *problem, rm_run *run, const char *text)
+static inline const char *answer_after_thought(const rm_problem *problem, rm_run *run,
+                                               const char *text)
 {
     (void)problem;
     const char *end = strstr(text, "</think>");

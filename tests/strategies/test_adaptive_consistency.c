@@ -16,8 +16,8 @@ static void close_thimble(void)
 
 TestSuite(adaptive, .init = open_thimble, .fini = close_thimble);
 
-/* 1 - I_{1/2}(v1 + 1, v2 + 1) is the probability that a fair coin shows at most v1 heads in v1 + v2 + 1
- * throws: counted from Pascal's triangle. */
+/* 1 - I_{1/2}(v1 + 1, v2 + 1) is the probability that a fair coin shows at most v1 heads in v1 + v2
+ * + 1 throws: counted from Pascal's triangle. */
 static double leads(int v1, int v2)
 {
     int n = v1 + v2 + 1;
@@ -60,6 +60,8 @@ static const struct {
     { hard, "477", "num_return_sequences=24", 1, 0.95 },
     { hard, "477", "num_return_sequences=24 threshold=0.8 parallel=4", 4, 0.8 },
     { hard, "477", "num_return_sequences=7 threshold=1", 1, 1 },
+    { hard, "477", "num_return_sequences=40 threshold=0.7", 1, 0.7 },
+    { hard, "477", "num_return_sequences=40 threshold=0.6 temperature=1.3", 1, 0.6 },
 };
 
 Test(adaptive, beta)

@@ -131,7 +131,7 @@ Test(beam_search, finds_the_optimum_when_wide_enough)
     fixture_close(&f);
 }
 
-/* ---- an embedded model -------------------------------------------------------------------------- */
+/* ---- an embedded model ------------------------------------------------------------------- */
 
 static fixture thimble;
 static char prompt[] = "(17+5)*(9-4)-36=<think>";
@@ -218,8 +218,8 @@ Test(beam_text, a_stop_string_ends_a_beam_and_is_cut_off)
     rm_run_close(trial.run);
 }
 
-/* The running score carries the repetition penalty, lp does not: it equals the engine's score of the
- * same tokens. */
+/* The running score carries the repetition penalty, lp does not: it equals the engine's score of
+ * the same tokens. */
 Test(beam_text, lp_is_the_raw_models)
 {
     static const char *const words[] = {

@@ -93,7 +93,8 @@ Test(mcts_search, an_unvisited_child_has_q_init)
 
 /* Two children of prior .5 under a root worth .5 visited once. The first descent takes the smaller
  * index. It waits, so it counts as a loss: for the second one the root's Q is .5 / 2, A is
- * 0 + c .5 / 2 = .313, B is .25 + c .5 = .875. Without a virtual loss the second would take A again. */
+ * 0 + c .5 / 2 = .313, B is .25 + c .5 = .875. Without a virtual loss the second would take A
+ * again. */
 Test(mcts_search, virtual_loss_by_hand)
 {
     const double prior[] = { 0.5, 0.5 };
@@ -148,9 +149,9 @@ Test(mcts_search, most_visited_breaks_ties_by_value_then_index)
 
 /* ---- a game of depth 5 -----------------------------------------------------------------------
  *
- * Three moves a position, one player, leaf i of 243 is worth h(i). The best leaf is known, since all
- * are. A position met for the first time is worth the mean of the leaves below it (what a rollout
- * gives on average). */
+ * Three moves a position, one player, leaf i of 243 is worth h(i). The best leaf is known, since
+ * all are. A position met for the first time is worth the mean of the leaves below it (what a
+ * rollout gives on average). */
 enum { DEPTH = 5, MOVES = 3, LEAVES = 243 };
 static int first_leaf[CAPACITY], n_leaves[CAPACITY];
 

@@ -95,7 +95,7 @@ Test(pool, choosing_on_a_shared_pool_equals_running)
     rm_run_close(shared.run);
 }
 
-/* ---- choices on hand-made candidates ---------------------------------------------------------- */
+/* ---- choices on hand-made candidates ----------------------------------------------------- */
 
 static const struct {
     const char *answer;
@@ -241,7 +241,7 @@ Test(pool, a_task_without_verifier_is_refused)
     rm_run_close(trial.run);
 }
 
-/* ---- quotas and budgets ------------------------------------------------------------------------ */
+/* ---- quotas and budgets ------------------------------------------------------------------ */
 
 /* With room for few samples at once they are drawn group by group, to the same bits. */
 Test(pool, a_small_quota_changes_no_sample)

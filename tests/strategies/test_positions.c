@@ -116,7 +116,8 @@ Test(positions, no_run_holds_more_than_its_strategy_says)
     }
 }
 
-/* The bound of samples is what they ask for: one position less, and they are drawn in two groups. */
+/* The bound of samples is what they ask for: one position less, and they are drawn in two
+ * groups. */
 Test(positions, the_bound_of_samples_is_exact)
 {
     const struct row row = { "self-consistency", "num_return_sequences=8 max_new_tokens=60", 1 };
