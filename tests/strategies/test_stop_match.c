@@ -2,7 +2,7 @@
 #include "strategies/stop_match.h"
 #include "tests/strategies/fixture.h"
 
-enum { PATTERN = 6, TEXT = 11 };
+enum { PATTERN = 7, TEXT = 11 };
 
 /* The i-th word of n letters a and b. */
 static void word(char *out, int n, unsigned i)
