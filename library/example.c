@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
 #define TRY(call) if (call) return fprintf(stderr, "example: %s\n", err.text), 1
 
 int main(int argc, char **argv)
@@ -33,8 +32,8 @@ int main(int argc, char **argv)
         printf("%3d tokens  %s\n", draw[i].result.n, text.data ? text.data : "");
         rm_text_free(&text);
     }
-    free(tokens);
     rm_run_close(run); /* with all its paths and results */
+    free(tokens);
     rm_model_close(model);
     rm_engine_close(engine);
     return 0;
