@@ -292,6 +292,10 @@ static inline vb vb_load(const uint8_t *p)
     return (vb){ _mm256_loadu_si256((const __m256i *)p),
                  _mm256_loadu_si256((const __m256i *)(p + 32)) };
 }
+static inline vb vb_keep(vb x) /* see vec_avx512.h */
+{
+    return x;
+}
 static inline void vb_store(uint8_t *p, vb x)
 {
     _mm256_storeu_si256((__m256i *)p, x.a);

@@ -227,6 +227,12 @@ static inline vb vb_load(const uint8_t *p)
 {
     return _mm512_loadu_si512(p);
 }
+/* Kept in a register: gcc would load it again for each of its uses, more loads than there are ports. */
+static inline vb vb_keep(vb a)
+{
+    __asm__("" : "+v"(a));
+    return a;
+}
 static inline void vb_store(uint8_t *p, vb a)
 {
     _mm512_storeu_si512(p, a);

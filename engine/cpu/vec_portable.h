@@ -231,6 +231,10 @@ static inline vb vb_load(const uint8_t *p)
     memcpy(r.v, p, sizeof r.v);
     return r;
 }
+static inline vb vb_keep(vb a) /* see vec_avx512.h */
+{
+    return a;
+}
 static inline void vb_store(uint8_t *p, vb a)
 {
     memcpy(p, a.v, sizeof a.v);
