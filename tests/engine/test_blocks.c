@@ -283,10 +283,10 @@ static const struct {
     rm_dtype type;
     uint64_t hash;
 } products[] = {
-    { RM_Q8_0, UINT64_C(0x0) }, { RM_Q4_0, UINT64_C(0x0) },
-    { RM_Q4_1, UINT64_C(0x0) }, { RM_Q5_0, UINT64_C(0x0) },
-    { RM_Q5_1, UINT64_C(0x0) }, { RM_Q4_K, UINT64_C(0x0) },
-    { RM_Q5_K, UINT64_C(0x0) }, { RM_Q6_K, UINT64_C(0x0) },
+    { RM_Q8_0, UINT64_C(0x5895be8466a157ef) }, { RM_Q4_0, UINT64_C(0xd422c64509c48614) },
+    { RM_Q4_1, UINT64_C(0xaa7c5b2ee81f6734) }, { RM_Q5_0, UINT64_C(0x9a43e8ad746e5482) },
+    { RM_Q5_1, UINT64_C(0xa7c79ca5aaf9959d) }, { RM_Q4_K, UINT64_C(0x7b81b9a5bb6fda63) },
+    { RM_Q5_K, UINT64_C(0x6deb0b228e4ab8ba) }, { RM_Q6_K, UINT64_C(0xf02886b1beddddda) },
 };
 
 Test(blocks, int8_products_keep_their_bits)
