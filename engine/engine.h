@@ -193,7 +193,9 @@ typedef struct rm_random_model {
     int head_dim;              /* 0: n_embd / n_heads */
     bool tied;                 /* no output matrix of its own: the embedding is used */
     double rope_theta;         /* 0: 10000 */
-    const char *weight_type;   /* "f32", "f16", "bf16" or "q8_0" */
+    const char *weight_type;   /* "f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1",
+                                  "q4_k", "q5_k", "q6_k", or "q4_k_m": the mixture files of that
+                                  name have */
     uint64_t seed;
     const char *chat_template; /* written into the file; NULL: none */
 } rm_random_model;

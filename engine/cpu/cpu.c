@@ -238,6 +238,12 @@ op *cpu_enqueue(rm_backend *b, tile_fn *tile, size_t n_tiles, const void *args)
     return o;
 }
 
+void cpu_run_tiles(rm_backend *b, tile_fn *tile, size_t n_tiles, const void *args)
+{
+    op o = { .tile = tile, .n_tiles = n_tiles, .args = args };
+    cpu_executor_run(b->executor, &o, 1);
+}
+
 void cpu_need_scratch(rm_backend *b, size_t bytes)
 {
     need_scratch(b, bytes);
@@ -316,7 +322,9 @@ static void product(rm_backend *b, rm_tensor *y, const rm_tensor *x, const rm_we
     if (rows < 1 || b->status)
         return;
     need_input(b, (rm_tensor *)x, w->input, rows);
-    need_scratch(b, w->source ? cpu_expand_scratch_bytes(w) : ROW_BLOCK * GROUP * sizeof(float));
+    need_scratch(b, w->source  ? cpu_expand_scratch_bytes(w)
+                    : w->parts ? cpu_packed_scratch_bytes()
+                               : ROW_BLOCK * GROUP * sizeof(float));
     op *o = enqueue(b, tile_product, 1);
     o->rows = rows;
     o->n_row_tiles = (rows + ROW_BLOCK - 1) / ROW_BLOCK;

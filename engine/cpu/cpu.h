@@ -3,7 +3,8 @@
  *   cpu.c         the table rm_cpu_ops: tensors, enqueueing
  *   executor.c    worker threads that run an enqueued program
  *   memory.c      memory for weights and pages
- *   weight.c      packing of matrices into panels
+ *   weight.c      weights: which layout, packed on all threads
+ *   panel.c       matrices laid into panels of f32, f16 and bf16
  *   kv.c          pages, rotary tables, the plan of attention
  *   packed.c      quantised weights packed for int8 dot products; blocks.inc has their kernels
  *   expand.c      products with quantised weights that stay as they are in the file
@@ -44,19 +45,21 @@ typedef enum panel_kind {
     PANEL_F16,       /* [K][NV 16] f16, inputs f32 */
     PANEL_BF16_WIDE, /* [K/2][NV 16][2] bf16, inputs f32 */
     PANEL_BF16,      /* [K/2][NV 16][2] bf16, inputs bf16 */
-    PANEL_Q8         /* [K/32] of { f16 scale [NV 16]; u8 [8][NV 16][4] = int8 + 128 }, inputs q8 */
+    PANEL_Q8         /* blocks of any type as packed.c lays them, inputs q8 */
 } panel_kind;
 
 /* Inputs of products are f32 rows, or one of these copies of them. */
 typedef enum input_kind { INPUT_F32, INPUT_BF16, INPUT_Q8, INPUT_KINDS } input_kind;
 
-/* 32 activations: x = scale q. `offset` is -128 times the sum of q: weights are stored with
- * 128 added (one operand of the dot-product instruction is unsigned). */
+/* 32 activations: x = scale q, |q| <= 127. The sums of each half of the q serve weights that are
+ * stored with something added (one operand of the dot-product instruction is unsigned). */
 typedef struct q8_block {
     float scale;
-    int32_t offset;
+    int16_t sum[2];
     int8_t q[32];
 } q8_block;
+
+static_assert(sizeof(q8_block) == 40, "a block of activations is 40 bytes without padding");
 
 typedef enum weight_class { WEIGHT_VECTOR, WEIGHT_TABLE, WEIGHT_PANELS } weight_class;
 
@@ -270,6 +273,8 @@ struct rm_backend {
 /* An operation of tiles 0 .. n_tiles-1 behind those enqueued; NULL once enqueueing has failed. Its
  * tiles find `args` in the operation. Training adds its own so. */
 op *cpu_enqueue(rm_backend *, tile_fn *, size_t n_tiles, const void *args);
+/* Runs tiles 0 .. n_tiles-1 now, on all threads. They find `args` in the operation, and no scratch. */
+void cpu_run_tiles(rm_backend *, tile_fn *, size_t n_tiles, const void *args);
 /* Every worker's scratch has at least this many bytes when the program runs. */
 void cpu_need_scratch(rm_backend *, size_t bytes);
 
@@ -293,14 +298,83 @@ tile_fn tile_embed, tile_norm, tile_convert, tile_product, tile_rope_store, tile
 /* Bytes of scratch the tiles of an operation need. */
 size_t cpu_attention_scratch_bytes(int n_queries, const rm_kv *);
 
-/* packed.c: bytes a lane takes of a super-block's header and of 32 values. */
-size_t cpu_packed_header(rm_dtype);
-size_t cpu_packed_block(rm_dtype);
+/* ---- packed blocks (packed.c, blocks.inc) ----------------------------------------------------- */
+
+/* Values of a super-block; bytes a lane takes of its header, of 32 values, of k values. */
+static inline size_t cpu_block_values(rm_dtype type)
+{
+    return type == RM_Q4_K || type == RM_Q5_K || type == RM_Q6_K ? 256 : 32;
+}
+
+static inline size_t cpu_packed_header(rm_dtype type)
+{
+    switch (type) {
+    case RM_Q4_1:
+    case RM_Q5_1: return 4;
+    case RM_Q4_K:
+    case RM_Q5_K: return 4 + 16;
+    case RM_Q6_K: return 2 + 16;
+    default: return 2;
+    }
+}
+
+static inline size_t cpu_packed_block(rm_dtype type)
+{
+    switch (type) {
+    case RM_Q8_0: return 32;
+    case RM_Q5_0:
+    case RM_Q5_1:
+    case RM_Q5_K: return 16 + 4;
+    case RM_Q6_K: return 16 + 8;
+    default: return 16;
+    }
+}
+
+static inline size_t cpu_packed_lane(rm_dtype type, size_t k)
+{
+    size_t values = cpu_block_values(type);
+    return k / values * (cpu_packed_header(type) + values / 32 * cpu_packed_block(type));
+}
+
+/* A piece of a group's blocks as bytes, where a tile has many rows. */
+enum { PIECE_BLOCKS = 8 }; /* one super-block of 256, 16 KiB of bytes: half a first-level cache */
+
+typedef struct unpacked_blocks {
+    float scale[PIECE_BLOCKS][2][GROUP], min[PIECE_BLOCKS][GROUP]; /* of both halves (q6_k), or one */
+    uint8_t q[PIECE_BLOCKS][8 * GROUP * 4]; /* [k / 4][lane][k % 4] */
+} unpacked_blocks;
+
+/* It lies in the worker's scratch behind the sums of the tile. */
+static inline unpacked_blocks *cpu_unpacked(float *sums)
+{
+    return (unpacked_blocks *)(void *)(sums + ROW_BLOCK * GROUP);
+}
+
+static inline size_t cpu_packed_scratch_bytes(void)
+{
+    return (size_t)ROW_BLOCK * GROUP * sizeof(float) + sizeof(unpacked_blocks);
+}
+
+/* Whether n stacked matrices, or a gated pair, can be packed as blocks. */
 bool cpu_can_pack(const rm_matrix *, int n, bool gated);
 rm_status cpu_pack_parts(rm_backend *, rm_weight *, const rm_matrix *, int n, rm_error *);
 void cpu_packed_product(const cpu_isa *, const product_args *, size_t group, int row0, int row1,
                         float *sums);
 void cpu_packed_free(rm_backend *, rm_weight *);
+
+/* panel.c: fills a group's panel from n stacked matrices (gated: the pair), by pieces of `piece`
+ * columns: an even number of whole blocks. `rows` is scratch of cpu_panel_rows_bytes(piece). */
+enum { CPU_PANEL_PIECE = 256, CPU_PANEL_PAD = 16 }; /* most columns; between two rows of scratch */
+void cpu_fill_panel(const rm_weight *, const rm_matrix *, int n, size_t group, size_t piece,
+                    uint32_t *rows, char *panel);
+/* The matrix, and its row, that a lane of a group computes; NULL beyond the last. */
+const rm_matrix *cpu_row_of_lane(const rm_weight *, const rm_matrix *, int n, size_t group,
+                                 size_t lane, size_t *row);
+
+static inline size_t cpu_panel_rows_bytes(size_t piece)
+{
+    return GROUP * (piece + CPU_PANEL_PAD) * sizeof(uint32_t);
+}
 
 /* expand.c: weights of types that are widened tile by tile. */
 bool cpu_is_expanded(const rm_matrix *, int n);

@@ -13,8 +13,8 @@
  *            q6_k               u8 [2][L][4]: bits 2 (j mod 4) of byte j / 4 are the upper two
  *            q8_0               u8 [8][L][4] instead of all that: q + 128
  *
- * Stacked matrices may be of different types (files mix them within one layer): each is a part
- * with groups of its own. A part's outputs begin where those before it end, and kernels store
+ * Stacked matrices may be of different types (files mix them within one layer): those of one type,
+ * side by side, are a part with groups of its own. A part's outputs begin where those before it end, and kernels store
  * whole vectors, so all parts but the last must have multiples of 16 outputs; other stacks, and
  * gated pairs of two types, are not packed (expand.c). */
 #include <stdlib.h>
@@ -22,60 +22,87 @@
 
 #include "engine/cpu/cpu.h"
 
-size_t cpu_packed_header(rm_dtype type)
+/* ---- one block ------------------------------------------------------------------------------- */
+
+static uint32_t word(const uint8_t *at)
 {
-    switch (type) {
-    case RM_Q4_1:
-    case RM_Q5_1: return 4;
-    case RM_Q4_K:
-    case RM_Q5_K: return 4 + 16;
-    case RM_Q6_K: return 2 + 16;
-    default: return 2;
-    }
+    uint32_t w;
+    memcpy(&w, at, sizeof w);
+    return w;
 }
 
-size_t cpu_packed_block(rm_dtype type)
+/* The 32 unsigned values of sub-block j, four in a word (the first lowest). */
+static void read_words(rm_dtype type, const uint8_t *b, int j, uint32_t w[8])
 {
+    const uint32_t nibbles = 0x0f0f0f0f, ones = 0x01010101, threes = 0x03030303;
+    const uint8_t *low = b + rm_block_bytes(type) - 16, *high = b; /* q4_0 to q5_1: nibbles are last */
+    int shift = j % 2 * 4;
     switch (type) {
-    case RM_Q8_0: return 32;
+    case RM_Q4_0:
+    case RM_Q4_1:
     case RM_Q5_0:
     case RM_Q5_1:
-    case RM_Q5_K: return 16 + 4;
-    case RM_Q6_K: return 16 + 8;
-    default: return 16;
+        for (int i = 0; i < 4; i++) {
+            w[i] = word(low + 4 * i) & nibbles;
+            w[i + 4] = word(low + 4 * i) >> 4 & nibbles;
+        }
+        if (type == RM_Q4_0 || type == RM_Q4_1)
+            break;
+        for (int i = 0; i < 8; i++) { /* the product puts bits 0 .. 3 at 0, 8, 16, 24 */
+            uint32_t fifths = word(low - 4) >> 4 * i & 15;
+            w[i] |= (fifths * 0x00204081 & ones) << 4;
+        }
+        break;
+    case RM_Q4_K:
+        low = b + offsetof(rm_q4_k_block, qs) + 32 * (j / 2);
+        for (int i = 0; i < 8; i++)
+            w[i] = word(low + 4 * i) >> shift & nibbles;
+        break;
+    case RM_Q5_K:
+        low = b + offsetof(rm_q5_k_block, qs) + 32 * (j / 2);
+        high = b + offsetof(rm_q5_k_block, qh);
+        for (int i = 0; i < 8; i++)
+            w[i] = (word(low + 4 * i) >> shift & nibbles) | (word(high + 4 * i) >> j & ones) << 4;
+        break;
+    case RM_Q6_K: /* sub-block 32 r of half j / 4 */
+        low = b + 64 * (j / 4) + 32 * (j % 2);
+        high = b + offsetof(rm_q6_k_block, qh) + 32 * (j / 4);
+        for (int i = 0; i < 8; i++)
+            w[i] = (word(low + 4 * i) >> j % 4 / 2 * 4 & nibbles) |
+                   (word(high + 4 * i) >> j % 4 * 2 & threes) << 4;
+        break;
+    default: /* q8_0 */
+        for (int i = 0; i < 8; i++)
+            w[i] = word(b + 2 + 4 * i) ^ 0x80808080;
+        break;
     }
 }
 
-static size_t lane_bytes(rm_dtype type, size_t k)
+static void put_word(uint8_t *to, size_t lanes, size_t lane, int row, uint32_t w)
 {
-    size_t values = rm_block_values(type);
-    return k / values * (cpu_packed_header(type) + values / 32 * cpu_packed_block(type));
+    memcpy(to + ((size_t)row * lanes + lane) * 4, &w, sizeof w);
 }
 
-/* ---- reading a block ----------------------------------------------------------------------- */
-
-/* The 32 unsigned values of sub-block j. */
-static void sub_block(rm_dtype type, const uint8_t *b, int j, uint8_t q[32])
+static void put_words(rm_dtype type, const uint32_t w[8], size_t lanes, size_t lane, uint8_t *to)
 {
-    for (int i = 0; i < 32; i++) {
-        int n = i % 16, high = i / 16 * 4;
-        switch (type) {
-        case RM_Q4_0: q[i] = b[2 + n] >> high & 15; break;
-        case RM_Q4_1: q[i] = b[4 + n] >> high & 15; break;
-        case RM_Q5_0: q[i] = (uint8_t)((b[6 + n] >> high & 15) | (b[2 + i / 8] >> i % 8 & 1) << 4); break;
-        case RM_Q5_1: q[i] = (uint8_t)((b[8 + n] >> high & 15) | (b[4 + i / 8] >> i % 8 & 1) << 4); break;
-        case RM_Q4_K: q[i] = b[16 + 32 * (j / 2) + i] >> j % 2 * 4 & 15; break;
-        case RM_Q5_K:
-            q[i] = (uint8_t)((b[48 + 32 * (j / 2) + i] >> j % 2 * 4 & 15) | (b[16 + i] >> j & 1) << 4);
-            break;
-        case RM_Q6_K: { /* 32 r + i of half j / 4 */
-            int half = j / 4, r = j % 4;
-            q[i] = (uint8_t)((b[64 * half + 32 * (r % 2) + i] >> r / 2 * 4 & 15) |
-                             (b[128 + 32 * half + i] >> 2 * r & 3) << 4);
-            break;
-        }
-        default: q[i] = b[2 + i] ^ 0x80; break;
-        }
+    if (type == RM_Q8_0) {
+        for (int j = 0; j < 8; j++)
+            put_word(to, lanes, lane, j, w[j]);
+        return;
+    }
+    for (int j = 0; j < 4; j++)
+        put_word(to, lanes, lane, j, (w[j] & 0x0f0f0f0f) | (w[j + 4] & 0x0f0f0f0f) << 4);
+    if (type == RM_Q6_K) {
+        uint32_t more[2] = { 0 };
+        for (int j = 0; j < 8; j++)
+            more[j / 4] |= (w[j] >> 4 & 0x03030303) << 2 * (j % 4);
+        put_word(to, lanes, lane, 4, more[0]);
+        put_word(to, lanes, lane, 5, more[1]);
+    } else if (cpu_packed_block(type) == 20) {
+        uint32_t more = 0;
+        for (int j = 0; j < 8; j++)
+            more |= (w[j] >> 4 & 0x01010101) << j;
+        put_word(to, lanes, lane, 4, more);
     }
 }
 
@@ -96,90 +123,109 @@ static void put_header(rm_dtype type, const uint8_t *b, size_t lanes, size_t lan
     }
 }
 
-static void put_bits(rm_dtype type, const uint8_t q[32], size_t lanes, size_t lane, uint8_t *to)
-{
-    for (size_t k = 0; k < 32; k++) {
-        size_t j = k / 4, i = lane * 4 + k % 4, row = lanes * 4;
-        if (type == RM_Q8_0) {
-            to[j * row + i] = q[k];
-            continue;
-        }
-        to[j % 4 * row + i] |= (uint8_t)((q[k] & 15) << (j / 4 * 4));
-        uint8_t *more = to + 4 * row;
-        if (type == RM_Q6_K)
-            more[j / 4 * row + i] |= (uint8_t)(q[k] >> 4 << (j % 4 * 2));
-        else if (cpu_packed_block(type) == 20)
-            more[i] |= (uint8_t)(q[k] >> 4 << j);
-    }
-}
+/* ---- a group --------------------------------------------------------------------------------- */
 
-/* Row `row` of m to a lane; the group was zero. */
-static void pack_lane(const rm_weight *w, const rm_matrix *m, size_t row, size_t group, size_t lane)
+/* What a part is made of. */
+typedef struct making {
+    rm_weight *w;
+    const rm_matrix *m; /* [n] stacked, or a gated pair */
+    int n;
+} making;
+
+/* Super-block by super-block, so that what is written stays in the first-level cache until all lanes
+ * have come. Lanes beyond the last output stay zero. */
+static void tile_pack_blocks(const op *o, worker *self, size_t group)
 {
+    (void)self;
+    const making *made = o->args;
+    const rm_weight *w = made->w;
     rm_dtype type = w->packed;
-    size_t lanes = (size_t)group_vectors(w, group) * LANES;
+    size_t lanes = (size_t)group_vectors(w, group) * LANES, values = cpu_block_values(type);
     uint8_t *to = (uint8_t *)w->data + group * w->group_bytes;
-    const uint8_t *b = (const uint8_t *)m->data + row * rm_dtype_bytes(type, w->k);
-    for (size_t k = 0; k < w->k; k += rm_block_values(type), b += rm_block_bytes(type)) {
-        put_header(type, b, lanes, lane, to);
-        to += cpu_packed_header(type) * lanes;
-        for (int j = 0; j < (int)rm_block_values(type) / 32; j++) {
-            uint8_t q[32];
-            sub_block(type, b, j, q);
-            put_bits(type, q, lanes, lane, to);
-            to += cpu_packed_block(type) * lanes;
-        }
+    const uint8_t *from[GROUP] = { NULL };
+    for (size_t lane = 0, row; lane < lanes; lane++) {
+        const rm_matrix *m = cpu_row_of_lane(w, made->m, made->n, group, lane, &row);
+        if (m)
+            from[lane] = (const uint8_t *)m->data + row * rm_dtype_bytes(type, w->k);
     }
+    for (size_t k = 0; k < w->k; k += values, to += cpu_packed_lane(type, values) * lanes)
+        for (size_t lane = 0; lane < lanes; lane++) {
+            if (!from[lane])
+                continue;
+            uint8_t *block = to + cpu_packed_header(type) * lanes;
+            put_header(type, from[lane], lanes, lane, to);
+            for (int j = 0; j < (int)values / 32; j++, block += cpu_packed_block(type) * lanes) {
+                uint32_t w32[8];
+                read_words(type, from[lane], j, w32);
+                put_words(type, w32, lanes, lane, block);
+            }
+            from[lane] += rm_block_bytes(type);
+        }
 }
 
 /* ---- weights ------------------------------------------------------------------------------- */
 
-bool cpu_can_pack(const rm_matrix *m, int n, bool gated)
+/* Matrices from m[0] on that are of one type: they make one part. */
+static int run_of(const rm_matrix *m, int n)
 {
-    bool any = false;
-    for (int i = 0; i < n; i++) {
-        if (m[i].type < RM_Q8_0 || (gated && m[i].type != m[0].type) ||
-            (!gated && i < n - 1 && m[i].n_out % LANES))
-            return false;
-        any |= m[i].type > RM_Q8_0;
-    }
-    return any;
+    int i = 1;
+    while (i < n && m[i].type == m[0].type)
+        i++;
+    return i;
 }
 
-/* One part: a matrix, or a gated pair. */
-static bool pack_part(rm_backend *b, rm_weight *w, const rm_matrix *m, bool gated)
+bool cpu_can_pack(const rm_matrix *m, int n, bool gated)
 {
-    size_t per_group = gated ? GROUP / 2 : GROUP, n = m->n_out;
-    *w = (rm_weight){ .class = WEIGHT_PANELS, .kind = PANEL_Q8, .input = INPUT_Q8, .gated = gated,
-                      .n = n, .k = m->n_in, .packed = m->type };
-    w->n_groups = (n + per_group - 1) / per_group;
-    size_t rest = n - (w->n_groups - 1) * per_group;
-    w->last_vectors = (int)((rest + LANES - 1) / LANES) * (gated ? 2 : 1);
-    w->group_bytes = lane_bytes(m->type, w->k) * GROUP;
-    w->bytes = (w->n_groups - 1) * w->group_bytes +
-               lane_bytes(m->type, w->k) * LANES * (size_t)w->last_vectors;
-    w->data = cpu_arena_alloc(b, w->bytes); /* zeroed */
-    for (size_t row = 0; w->data && row < n; row++) {
-        size_t group = row / per_group, lane = row % per_group;
-        pack_lane(w, m, row, group, lane);
-        if (gated)
-            pack_lane(w, m + 1, row, group, (size_t)group_vectors(w, group) / 2 * LANES + lane);
+    for (int i = 0; i < n; i++)
+        if (m[i].type < RM_Q8_0)
+            return false;
+    if (gated)
+        return m[0].type == m[1].type;
+    for (int at = 0, run; at < n; at += run) {
+        size_t n_out = 0;
+        run = run_of(m + at, n - at);
+        for (int i = 0; i < run; i++)
+            n_out += m[at + i].n_out;
+        if (at + run < n && n_out % LANES)
+            return false;
     }
+    return true;
+}
+
+/* One part: matrices of one type, or a gated pair of n_out outputs. */
+static bool pack_part(rm_backend *b, rm_weight *w, const rm_matrix *m, int n, size_t n_out, bool gated)
+{
+    size_t per_group = gated ? GROUP / 2 : GROUP;
+    *w = (rm_weight){ .class = WEIGHT_PANELS, .kind = PANEL_Q8, .input = INPUT_Q8, .gated = gated,
+                      .n = n_out, .k = m->n_in, .packed = m->type };
+    w->n_groups = (n_out + per_group - 1) / per_group;
+    size_t rest = n_out - (w->n_groups - 1) * per_group;
+    w->last_vectors = (int)((rest + LANES - 1) / LANES) * (gated ? 2 : 1);
+    w->group_bytes = cpu_packed_lane(m->type, w->k) * GROUP;
+    w->bytes = (w->n_groups - 1) * w->group_bytes +
+               cpu_packed_lane(m->type, w->k) * LANES * (size_t)w->last_vectors;
+    w->data = cpu_arena_alloc(b, w->bytes); /* zeroed */
+    if (w->data)
+        cpu_run_tiles(b, tile_pack_blocks, w->n_groups, &(making){ w, m, n });
     return w->data != NULL;
 }
 
 /* Turns `w`, which has its sizes and bias but no panels, into packed parts. */
 rm_status cpu_pack_parts(rm_backend *b, rm_weight *w, const rm_matrix *m, int n, rm_error *err)
 {
-    w->n_parts = w->gated ? 1 : n;
-    w->parts = calloc((size_t)w->n_parts, sizeof *w->parts);
+    w->parts = calloc((size_t)n, sizeof *w->parts);
     bool good = w->parts != NULL;
     w->n_groups = 0;
     w->bytes = 0;
-    for (int i = 0; i < w->n_parts && good; i++) {
-        good = pack_part(b, &w->parts[i], &m[i], w->gated);
-        w->n_groups += w->parts[i].n_groups;
-        w->bytes += w->parts[i].bytes;
+    for (int at = 0, run; at < n && good; at += run) {
+        rm_weight *part = &w->parts[w->n_parts++];
+        size_t n_out = 0;
+        run = w->gated ? n : run_of(m + at, n - at);
+        for (int i = 0; i < run && !w->gated; i++)
+            n_out += m[at + i].n_out;
+        good = pack_part(b, part, &m[at], run, w->gated ? w->n : n_out, w->gated);
+        w->n_groups += part->n_groups;
+        w->bytes += part->bytes;
     }
     return good ? RM_OK : rm_fail(err, RM_E_MEMORY, "no memory for the packed form of a matrix of "
                                   "%zu by %zu", w->n, w->k);

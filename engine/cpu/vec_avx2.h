@@ -15,6 +15,7 @@ typedef struct vf {
 typedef struct vi {
     __m256i a, b;
 } vi;
+typedef vi vb;
 
 #define VF2(f, x, y) ((vf){ f((x).a, (y).a), f((x).b, (y).b) })
 
@@ -271,24 +272,92 @@ static inline vf vf_from_i32(vi x)
     return (vf){ _mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b) };
 }
 
+/* 16 bytes as floats. */
+static inline vf vf_from_u8(const uint8_t *p)
+{
+    __m128i u = _mm_loadu_si128((const __m128i *)p);
+    return (vf){ _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(u)),
+                 _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128(u, 8))) };
+}
+static inline vf vf_from_i8(const uint8_t *p)
+{
+    __m128i u = _mm_loadu_si128((const __m128i *)p);
+    return (vf){ _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(u)),
+                 _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(u, 8))) };
+}
+
+/* 64 bytes. */
+static inline vb vb_load(const uint8_t *p)
+{
+    return (vb){ _mm256_loadu_si256((const __m256i *)p),
+                 _mm256_loadu_si256((const __m256i *)(p + 32)) };
+}
+static inline vb vb_keep(vb x) /* see vec_avx512.h */
+{
+    return x;
+}
+static inline void vb_store(uint8_t *p, vb x)
+{
+    _mm256_storeu_si256((__m256i *)p, x.a);
+    _mm256_storeu_si256((__m256i *)(p + 32), x.b);
+}
+static inline vb vb_low4(vb x)
+{
+    __m256i m = _mm256_set1_epi8(15);
+    return (vb){ _mm256_and_si256(x.a, m), _mm256_and_si256(x.b, m) };
+}
+static inline vb vb_high4(vb x)
+{
+    return vb_low4((vb){ _mm256_srli_epi16(x.a, 4), _mm256_srli_epi16(x.b, 4) });
+}
+static inline __m256i merge32(__m256i q, __m256i bits, int up, int mask)
+{
+    switch (up) {
+    case 4: bits = _mm256_slli_epi16(bits, 4); break;
+    case 3: bits = _mm256_slli_epi16(bits, 3); break;
+    case 2: bits = _mm256_slli_epi16(bits, 2); break;
+    case 1: bits = _mm256_slli_epi16(bits, 1); break;
+    case -1: bits = _mm256_srli_epi16(bits, 1); break;
+    case -2: bits = _mm256_srli_epi16(bits, 2); break;
+    case -3: bits = _mm256_srli_epi16(bits, 3); break;
+    default: break;
+    }
+    return _mm256_or_si256(q, _mm256_and_si256(bits, _mm256_set1_epi8((char)mask)));
+}
+/* q | (bits moved up by `up` & mask); |up| <= 4, and no bit of the mask is one that a move within
+ * 16 bits takes from the neighbour. */
+static inline vb vb_merge(vb q, vb bits, int up, int mask)
+{
+    return (vb){ merge32(q.a, bits.a, up, mask), merge32(q.b, bits.b, up, mask) };
+}
+
 /* vpmaddubsw saturates at 16 bits, so unsigned times signed will not do: |w - 128| times x with
  * the sign of w - 128 stays below 2 * 128 * 127 < 2^15. What the contract's sum has beside that,
  * 128 times the sum of the four x, is added back. */
-static inline __m256i dot8(__m256i acc, const uint8_t *w, __m256i x, __m256i x128)
+static inline __m256i dot8(__m256i acc, __m256i w, __m256i x, __m256i x128)
 {
-    __m256i s =
-        _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)w), _mm256_set1_epi8((char)-128));
+    __m256i s = _mm256_xor_si256(w, _mm256_set1_epi8((char)-128));
     __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(s), _mm256_sign_epi8(x, s));
     __m256i sums = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
     return _mm256_add_epi32(acc, _mm256_add_epi32(sums, x128));
 }
-static inline vi vi_dot(vi acc, const uint8_t *w, const int8_t *x)
+static inline vi vi_dot(vi acc, vb w, const int8_t *x)
 {
     int32_t word;
     memcpy(&word, x, 4);
     __m256i v = _mm256_set1_epi32(word);
     __m256i x128 = _mm256_set1_epi32(128 * (x[0] + x[1] + x[2] + x[3]));
-    return (vi){ dot8(acc.a, w, v, x128), dot8(acc.b, w + 32, v, x128) };
+    return (vi){ dot8(acc.a, w.a, v, x128), dot8(acc.b, w.b, v, x128) };
+}
+/* The same for w <= 127: 2 * 127 * 127 < 2^15. */
+static inline vi vi_dot_few(vi acc, vb w, const int8_t *x)
+{
+    int32_t word;
+    memcpy(&word, x, 4);
+    __m256i v = _mm256_set1_epi32(word), one = _mm256_set1_epi16(1);
+    __m256i a = _mm256_madd_epi16(_mm256_maddubs_epi16(w.a, v), one),
+            b = _mm256_madd_epi16(_mm256_maddubs_epi16(w.b, v), one);
+    return (vi){ _mm256_add_epi32(acc.a, a), _mm256_add_epi32(acc.b, b) };
 }
 
 #endif

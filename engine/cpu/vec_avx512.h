@@ -12,6 +12,7 @@
 
 typedef __m512 vf;
 typedef __m512i vi;
+typedef __m512i vb;
 
 static inline float sf_fma(float a, float b, float c)
 {
@@ -211,23 +212,90 @@ static inline vf vf_from_i32(vi a)
     return _mm512_cvtepi32_ps(a);
 }
 
-static inline vi vi_dot(vi acc, const uint8_t *w, const int8_t *x)
+/* 16 bytes as floats. */
+static inline vf vf_from_u8(const uint8_t *p)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p)));
+}
+static inline vf vf_from_i8(const uint8_t *p)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)));
+}
+
+/* 64 bytes. */
+static inline vb vb_load(const uint8_t *p)
+{
+    return _mm512_loadu_si512(p);
+}
+/* Kept in a register: gcc would load it again for each of its uses, more loads than there are ports. */
+static inline vb vb_keep(vb a)
+{
+    __asm__("" : "+v"(a));
+    return a;
+}
+static inline void vb_store(uint8_t *p, vb a)
+{
+    _mm512_storeu_si512(p, a);
+}
+static inline vb vb_low4(vb a)
+{
+    return _mm512_and_si512(a, _mm512_set1_epi8(15));
+}
+static inline vb vb_high4(vb a)
+{
+    return _mm512_and_si512(_mm512_srli_epi16(a, 4), _mm512_set1_epi8(15));
+}
+/* q | (bits moved up by `up` & mask); |up| <= 4, and no bit of the mask is one that a move within
+ * 16 bits takes from the neighbour. */
+static inline vb vb_merge(vb q, vb bits, int up, int mask)
+{
+    switch (up) {
+    case 4: bits = _mm512_slli_epi16(bits, 4); break;
+    case 3: bits = _mm512_slli_epi16(bits, 3); break;
+    case 2: bits = _mm512_slli_epi16(bits, 2); break;
+    case 1: bits = _mm512_slli_epi16(bits, 1); break;
+    case -1: bits = _mm512_srli_epi16(bits, 1); break;
+    case -2: bits = _mm512_srli_epi16(bits, 2); break;
+    case -3: bits = _mm512_srli_epi16(bits, 3); break;
+    default: break;
+    }
+    return _mm512_ternarylogic_epi32(q, bits, _mm512_set1_epi8((char)mask), 0xf8);
+}
+
+static inline __m512i four_inputs(const int8_t *x)
 {
     int32_t word;
     memcpy(&word, x, 4);
+    return _mm512_set1_epi32(word);
+}
+
+/* acc += sum over 4 of w x; w unsigned, x the same 4 for all lanes. In vi_dot_few w <= 127. */
 #ifdef VEC_BF16
-    return _mm512_dpbusd_epi32(acc, _mm512_loadu_si512(w), _mm512_set1_epi32(word));
+static inline vi vi_dot(vi acc, vb w, const int8_t *x)
+{
+    return _mm512_dpbusd_epi32(acc, w, four_inputs(x));
+}
+static inline vi vi_dot_few(vi acc, vb w, const int8_t *x)
+{
+    return _mm512_dpbusd_epi32(acc, w, four_inputs(x));
+}
 #else
-    /* as in vec_avx2.h; there is no 512-bit vpsignb, so x is negated under a mask */
-    __m512i s = _mm512_xor_si512(_mm512_loadu_si512(w), _mm512_set1_epi8((char)-128));
-    __m512i v = _mm512_set1_epi32(word);
+/* As in vec_avx2.h; there is no 512-bit vpsignb, so x is negated under a mask. */
+static inline vi vi_dot(vi acc, vb w, const int8_t *x)
+{
+    __m512i s = _mm512_xor_si512(w, _mm512_set1_epi8((char)-128)), v = four_inputs(x);
     v = _mm512_mask_sub_epi8(v, _mm512_movepi8_mask(s), _mm512_setzero_si512(), v);
     __m512i sums =
         _mm512_madd_epi16(_mm512_maddubs_epi16(_mm512_abs_epi8(s), v), _mm512_set1_epi16(1));
     __m512i x128 = _mm512_set1_epi32(128 * (x[0] + x[1] + x[2] + x[3]));
     return _mm512_add_epi32(acc, _mm512_add_epi32(sums, x128));
-#endif
 }
+static inline vi vi_dot_few(vi acc, vb w, const int8_t *x)
+{
+    __m512i pairs = _mm512_maddubs_epi16(w, four_inputs(x));
+    return _mm512_add_epi32(acc, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
+}
+#endif
 
 #ifdef VEC_BF16
 /* acc += w_even x_even + w_odd x_odd for pairs of bf16; x the same pair for all lanes. */

@@ -19,6 +19,9 @@ typedef struct vf {
 typedef struct vi {
     int32_t v[16];
 } vi;
+typedef struct vb {
+    uint8_t v[64];
+} vb;
 
 /* Specialising every tile for its size buys nothing here and makes sanitizer builds crawl. */
 #define INLINE static inline
@@ -207,12 +210,65 @@ static inline vf vf_from_i32(vi a)
     EACH(j, 16) r.v[j] = (float)a.v[j];
     return r;
 }
+/* 16 bytes as floats. */
+static inline vf vf_from_u8(const uint8_t *p)
+{
+    vf r;
+    EACH(j, 16) r.v[j] = (float)p[j];
+    return r;
+}
+static inline vf vf_from_i8(const uint8_t *p)
+{
+    vf r;
+    EACH(j, 16) r.v[j] = (float)(int8_t)p[j];
+    return r;
+}
+
+/* 64 bytes. */
+static inline vb vb_load(const uint8_t *p)
+{
+    vb r;
+    memcpy(r.v, p, sizeof r.v);
+    return r;
+}
+static inline vb vb_keep(vb a) /* see vec_avx512.h */
+{
+    return a;
+}
+static inline void vb_store(uint8_t *p, vb a)
+{
+    memcpy(p, a.v, sizeof a.v);
+}
+static inline vb vb_low4(vb a)
+{
+    EACH(j, 64) a.v[j] &= 15;
+    return a;
+}
+static inline vb vb_high4(vb a)
+{
+    EACH(j, 64) a.v[j] = (uint8_t)(a.v[j] >> 4);
+    return a;
+}
+/* q | (bits moved up by `up` & mask). */
+static inline vb vb_merge(vb q, vb bits, int up, int mask)
+{
+    EACH(j, 64)
+    q.v[j] = (uint8_t)(q.v[j] | ((up < 0 ? bits.v[j] >> -up : bits.v[j] << up) & mask));
+    return q;
+}
+
 /* acc += sum over 4 of (unsigned w) * (signed x): w [16][4], x the same 4 for all lanes. */
-static inline vi vi_dot(vi acc, const uint8_t *w, const int8_t *x)
+static inline vi vi_dot(vi acc, vb w, const int8_t *x)
 {
     EACH(j, 16)
-    acc.v[j] += w[4 * j] * x[0] + w[4 * j + 1] * x[1] + w[4 * j + 2] * x[2] + w[4 * j + 3] * x[3];
+    acc.v[j] += w.v[4 * j] * x[0] + w.v[4 * j + 1] * x[1] + w.v[4 * j + 2] * x[2] +
+                w.v[4 * j + 3] * x[3];
     return acc;
+}
+/* The same; the other variants need w <= 127. */
+static inline vi vi_dot_few(vi acc, vb w, const int8_t *x)
+{
+    return vi_dot(acc, w, x);
 }
 
 #endif

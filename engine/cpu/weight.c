@@ -1,7 +1,8 @@
 /* weight.c - matrices packed into panels at load (layouts: cpu.h).
  *
  * Packed copies cost memory beside the mapped file, whose pages the operating system may drop,
- * and buy every variant one contiguous stream with outputs in the lanes. */
+ * and buy every variant one contiguous stream with outputs in the lanes. They are made a group at a
+ * time, by all worker threads. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,61 +27,6 @@ static rm_status check_matrix(const rm_matrix *m, rm_compute compute, rm_error *
 
 /* ---- packing ------------------------------------------------------------------------------- */
 
-typedef struct packing {
-    const cpu_isa *isa;
-    rm_weight *w;
-    float *row; /* scratch [k padded] */
-} packing;
-
-/* On failure the weight is freed. */
-static rm_status packing_open(packing *p, rm_backend *b, rm_weight *w, rm_error *err)
-{
-    *p = (packing){ b->isa, w, cpu_aligned_zeroed(round_up(w->k, LANES) * sizeof(float)) };
-    if (p->row)
-        return RM_OK;
-    cpu_weight_free(b, w);
-    return rm_fail(err, RM_E_MEMORY, "no memory to pack a matrix");
-}
-
-/* Puts row `row` of `m` into lane `lane` (0 .. 63) of a group. */
-static void pack_row(packing *p, const rm_matrix *m, size_t row, size_t group, size_t lane)
-{
-    rm_weight *w = p->w;
-    size_t lanes = (size_t)group_vectors(w, group) * LANES, K = w->k;
-    char *panel = (char *)w->data + group * w->group_bytes;
-    switch (w->kind) {
-    case PANEL_F16: {
-        const char *from = (const char *)m->data + row * rm_dtype_bytes(m->type, K);
-        for (size_t k = 0; k < K; k++)
-            memcpy(panel + 2 * (k * lanes + lane), from + 2 * k, 2);
-        break;
-    }
-    case PANEL_F32:
-        p->isa->embed(m, row, p->row);
-        for (size_t k = 0; k < K; k++)
-            ((float *)(void *)panel)[k * lanes + lane] = p->row[k];
-        break;
-    case PANEL_BF16:
-    case PANEL_BF16_WIDE:
-        p->isa->embed(m, row, p->row);
-        for (size_t k = 0; k < K; k++)
-            ((uint16_t *)(void *)panel)[(k / 2 * lanes + lane) * 2 + k % 2] =
-                rm_f32_to_bf16(p->row[k]);
-        break;
-    case PANEL_Q8: {
-        const uint8_t *from = (const uint8_t *)m->data + row * rm_dtype_bytes(m->type, K);
-        uint8_t *block = (uint8_t *)panel;
-        for (size_t k = 0; k < K / 32; k++, from += 34, block += lanes * 34) {
-            memcpy(block + 2 * lane, from, 2);
-            uint8_t *q = block + 2 * lanes;
-            for (size_t j = 0; j < 32; j++)
-                q[(j / 4 * lanes + lane) * 4 + j % 4] = (uint8_t)(from[2 + j] ^ 0x80);
-        }
-        break;
-    }
-    }
-}
-
 static panel_kind choose_kind(rm_dtype type, rm_compute compute)
 {
     switch (compute) {
@@ -100,44 +46,37 @@ static size_t lane_bytes(panel_kind kind, size_t k)
         return 4 * k;
     case PANEL_F16:
         return 2 * k;
-    case PANEL_Q8:
-        return k / 32 * 34;
     default:
         return 4 * ((k + 1) / 2);
     }
 }
 
-/* A weight of n outputs with room for its panels, unless they are made when they are needed
- * (expand.c); `per_group` outputs make a full group. */
-static rm_status allocate(rm_backend *b, size_t n, size_t k, bool gated, panel_kind kind, bool bias,
-                          bool expanded, rm_weight **out, rm_error *err)
+/* What a weight is made of. */
+typedef struct making {
+    rm_weight *w;
+    const rm_matrix *m; /* [n] stacked, or a gated pair */
+    int n;
+} making;
+
+enum { PACK_PIECE = 64 }; /* columns: 64 rows of them stay in the first-level cache */
+
+static void tile_pack(const op *o, worker *self, size_t group)
 {
-    size_t per_group = gated ? GROUP / 2 : GROUP;
-    rm_weight *w = calloc(1, sizeof *w);
-    if (!w)
-        return rm_fail(err, RM_E_MEMORY, "no memory for a weight");
-    w->class = WEIGHT_PANELS;
-    w->kind = kind;
-    w->input = kind == PANEL_Q8 ? INPUT_Q8 : kind == PANEL_BF16 ? INPUT_BF16 : INPUT_F32;
-    w->gated = gated;
-    w->n = n;
-    w->k = k;
-    w->n_groups = (n + per_group - 1) / per_group;
-    size_t rest = n - (w->n_groups - 1) * per_group;
-    w->last_vectors = (int)((rest + LANES - 1) / LANES) * (gated ? 2 : 1);
-    w->group_bytes = lane_bytes(kind, k) * GROUP;
-    w->bytes =
-        (w->n_groups - 1) * w->group_bytes + lane_bytes(kind, k) * LANES * (size_t)w->last_vectors;
-    if (!expanded)
-        w->data = cpu_arena_alloc(b, w->bytes);
-    if (bias)
-        w->bias = cpu_aligned_zeroed(w->n_groups * GROUP * sizeof(float));
-    if ((!expanded && !w->data) || (bias && !w->bias)) {
-        cpu_weight_free(b, w);
+    (void)self;
+    const making *made = o->args;
+    uint32_t rows[GROUP * (PACK_PIECE + CPU_PANEL_PAD)];
+    cpu_fill_panel(made->w, made->m, made->n, group, PACK_PIECE, rows,
+                   (char *)made->w->data + group * made->w->group_bytes);
+}
+
+/* Panels of one of the types that are no blocks. */
+static rm_status pack_panels(rm_backend *b, rm_weight *w, const rm_matrix *m, int n, rm_error *err)
+{
+    w->data = cpu_arena_alloc(b, w->bytes);
+    if (!w->data)
         return rm_fail(err, RM_E_MEMORY, "no memory for the packed form of a matrix of %zu by %zu",
-                       n, k);
-    }
-    *out = w;
+                       w->n, w->k);
+    cpu_run_tiles(b, tile_pack, w->n_groups, &(making){ w, m, n });
     return RM_OK;
 }
 
@@ -149,12 +88,42 @@ static void copy_biases(rm_weight *w, const rm_matrix *m, const float *const *bi
             memcpy(w->bias + at, bias[i], m[i].n_out * sizeof *w->bias);
 }
 
-/* On failure the weight is freed. */
-static rm_status expand(rm_backend *b, rm_weight *w, const rm_matrix *m, int n, rm_weight **out,
-                        rm_error *err)
+/* A weight of n_out outputs from n stacked matrices or a gated pair, whose sizes are checked. */
+static rm_status make(rm_backend *b, const rm_matrix *m, int n, size_t n_out, bool gated,
+                      const float *const *bias, rm_compute compute, rm_weight **out, rm_error *err)
 {
-    rm_status st = w->input == INPUT_Q8 ? cpu_pack_parts(b, w, m, n, err)
-                                        : cpu_expand_new(w, m, n, err);
+    rm_dtype type = m[0].type;
+    bool any_bias = false, expanded = cpu_is_expanded(m, n);
+    for (int i = 0; i < n; i++) {
+        if (m[i].type != type)
+            type = RM_F32; /* mixed types meet in the widest */
+        any_bias |= bias && bias[i];
+    }
+    rm_weight *w = calloc(1, sizeof *w);
+    if (!w)
+        return rm_fail(err, RM_E_MEMORY, "no memory for a weight");
+    size_t per_group = gated ? GROUP / 2 : GROUP;
+    w->class = WEIGHT_PANELS;
+    w->kind = choose_kind(type, compute);
+    w->input = w->kind == PANEL_Q8 ? INPUT_Q8 : w->kind == PANEL_BF16 ? INPUT_BF16 : INPUT_F32;
+    w->gated = gated;
+    w->n = n_out;
+    w->k = m[0].n_in;
+    w->n_groups = (n_out + per_group - 1) / per_group;
+    size_t rest = n_out - (w->n_groups - 1) * per_group;
+    w->last_vectors = (int)((rest + LANES - 1) / LANES) * (gated ? 2 : 1);
+    w->group_bytes = lane_bytes(w->kind, w->k) * GROUP;
+    w->bytes = (w->n_groups - 1) * w->group_bytes +
+               lane_bytes(w->kind, w->k) * LANES * (size_t)w->last_vectors;
+    rm_status st = RM_OK;
+    if (any_bias && !(w->bias = cpu_aligned_zeroed(w->n_groups * GROUP * sizeof(float))))
+        st = rm_fail(err, RM_E_MEMORY, "no memory for a bias of %zu values", n_out);
+    if (!st && any_bias)
+        copy_biases(w, m, bias, n);
+    if (!st)
+        st = w->kind == PANEL_Q8 ? cpu_pack_parts(b, w, m, n, err)
+             : expanded          ? cpu_expand_new(w, m, n, err)
+                                 : pack_panels(b, w, m, n, err);
     if (st)
         cpu_weight_free(b, w);
     else
@@ -166,9 +135,7 @@ rm_status cpu_weight_new(rm_backend *b, const rm_matrix *m, const float *const *
                          rm_compute compute, rm_weight **out, rm_error *err)
 {
     size_t n_out = 0;
-    rm_dtype type = m[0].type;
-    bool any_bias = false, expanded = cpu_is_expanded(m, n);
-    if (expanded && compute == RM_COMPUTE_Q8 && !cpu_can_pack(m, n, false))
+    if (compute == RM_COMPUTE_Q8 && cpu_is_expanded(m, n) && !cpu_can_pack(m, n, false))
         compute = RM_COMPUTE_F32;
     for (int i = 0; i < n; i++) {
         rm_status st = check_matrix(&m[i], compute, err);
@@ -179,30 +146,8 @@ rm_status cpu_weight_new(rm_backend *b, const rm_matrix *m, const float *const *
                            "stacked matrices have %zu and %zu columns; equal numbers were expected",
                            m[0].n_in, m[i].n_in);
         n_out += m[i].n_out;
-        if (m[i].type != type)
-            type = RM_F32; /* mixed types meet in the widest */
-        any_bias |= bias && bias[i];
     }
-    rm_weight *w = NULL;
-    rm_status st =
-        allocate(b, n_out, m[0].n_in, false, choose_kind(type, compute), any_bias, expanded, &w, err);
-    if (!st && expanded) {
-        copy_biases(w, m, bias, n);
-        return expand(b, w, m, n, out, err);
-    }
-    packing p;
-    if (!st)
-        st = packing_open(&p, b, w, err);
-    if (st)
-        return st;
-    size_t at = 0;
-    for (int i = 0; i < n; i++)
-        for (size_t row = 0; row < m[i].n_out; row++, at++)
-            pack_row(&p, &m[i], row, at / GROUP, at % GROUP);
-    copy_biases(w, m, bias, n);
-    free(p.row);
-    *out = w;
-    return RM_OK;
+    return make(b, m, n, n_out, false, bias, compute, out, err);
 }
 
 rm_status cpu_weight_new_gated(rm_backend *b, const rm_matrix *gate, const rm_matrix *up,
@@ -217,30 +162,10 @@ rm_status cpu_weight_new_gated(rm_backend *b, const rm_matrix *gate, const rm_ma
         return rm_fail(err, RM_E_FORMAT,
                        "gate is %zu by %zu, up is %zu by %zu; equal shapes were expected",
                        gate->n_out, gate->n_in, up->n_out, up->n_in);
-    rm_dtype type = gate->type == up->type ? gate->type : RM_F32;
     const rm_matrix both[] = { *gate, *up };
-    bool expanded = cpu_is_expanded(both, 2);
-    if (expanded && compute == RM_COMPUTE_Q8 && !cpu_can_pack(both, 2, true))
+    if (compute == RM_COMPUTE_Q8 && !cpu_can_pack(both, 2, true))
         compute = RM_COMPUTE_F32;
-    rm_weight *w = NULL;
-    st = allocate(b, gate->n_out, gate->n_in, true, choose_kind(type, compute), false, expanded, &w,
-                  err);
-    if (!st && expanded)
-        return expand(b, w, both, 2, out, err);
-    packing p;
-    if (!st)
-        st = packing_open(&p, b, w, err);
-    if (st)
-        return st;
-    for (size_t row = 0; row < w->n; row++) {
-        size_t group = row / (GROUP / 2), lane = row % (GROUP / 2);
-        size_t half = (size_t)group_vectors(w, group) / 2 * LANES;
-        pack_row(&p, gate, row, group, lane);
-        pack_row(&p, up, row, group, half + lane);
-    }
-    free(p.row);
-    *out = w;
-    return RM_OK;
+    return make(b, both, 2, gate->n_out, true, NULL, compute, out, err);
 }
 
 rm_status cpu_table_new(rm_backend *b, const rm_matrix *m, rm_weight **out, rm_error *err)

@@ -7,10 +7,19 @@
  *
  * which has standard deviation 1 / sqrt(n_in), so that activations keep their size from layer to
  * layer; norms are 1. A Philox block gives eight values: key the seed, counter (block, tensor).
+ * Types of a few bits (blocks.h) take their bits as they come, 16 bytes of a Philox block at a time,
+ * under scales and minima that are the same in every block: what the values are uniform on is then a
+ * grid of 16, 32 or 64 points with that mean and deviation (types without a minimum: half a step
+ * below 0).
+ *
+ * "q4_k_m" is the mixture that files of that name have: q6_k for the output, and for attn_v and
+ * ffn_down in the first and last eighth of the layers and every third between; q4_k otherwise. Where a
+ * row is no multiple of 256, q5_0 stands for q4_k and q8_0 for q6_k, as llama.cpp's quantiser does.
  *
  * The vocabulary is byte-level: 0 <bos>, 1 <eos>, then bytes (printable ASCII first, newline,
  * tab, then the others), and from 258 on piece k is piece 2 + (k - 258) / 256 followed by byte
  * piece 2 + (k - 258) % 256, with a merge that makes it: numbers in base 256, all distinct. */
+#include "engine/blocks.h"
 #include "engine/dtype.h"
 #include "engine/engine.h"
 #include "engine/model/gguf_write.h"
@@ -29,6 +38,7 @@
 typedef struct shape {
     rm_random_model m;   /* defaults filled in */
     rm_dtype type;
+    bool mixed;          /* q4_k_m */
 } shape;
 
 static rm_status check_range(const char *what, int value, int low, int high, rm_error *err)
@@ -42,13 +52,17 @@ static rm_status check_range(const char *what, int value, int low, int high, rm_
 static rm_status check_type(shape *s, rm_error *err)
 {
     const char *name = s->m.weight_type ? s->m.weight_type : "";
-    for (int t = 0; t <= RM_Q8_0; t++)
+    s->mixed = strcmp(name, "q4_k_m") == 0;
+    s->type = RM_Q4_K;
+    if (s->mixed)
+        return RM_OK;
+    for (int t = 0; t < RM_DTYPE_COUNT; t++)
         if (strcmp(name, rm_dtype_name((rm_dtype)t)) == 0) {
             s->type = (rm_dtype)t;
             return RM_OK;
         }
     return rm_fail(err, RM_E_ARGUMENT, "random model: weight type \"%.40s\", expected f32, f16, "
-                   "bf16 or q8_0", name);
+                   "bf16, q8_0, q4_0, q4_1, q5_0, q5_1, q4_k, q5_k, q6_k or q4_k_m", name);
 }
 
 static rm_status check_shape(const rm_random_model *model, shape *s, rm_error *err)
@@ -81,9 +95,10 @@ static rm_status check_shape(const rm_random_model *model, shape *s, rm_error *e
     if (!(m->rope_theta >= 1 && m->rope_theta <= 1e15))
         return rm_fail(err, RM_E_ARGUMENT, "random model: rope_theta is %g, expected 1 to 1e15",
                        m->rope_theta);
-    if (s->type == RM_Q8_0 && (m->n_embd % 32 || m->n_ff % 32 || m->n_heads * m->head_dim % 32))
-        return rm_fail(err, RM_E_ARGUMENT, "random model: q8_0 needs n_embd, n_ff and n_heads * "
-                       "head_dim to be multiples of 32");
+    int unit = s->mixed ? 32 : (int)rm_block_values(s->type);
+    if (m->n_embd % unit || m->n_ff % unit || m->n_heads * m->head_dim % unit)
+        return rm_fail(err, RM_E_ARGUMENT, "random model: %s needs n_embd, n_ff and n_heads * "
+                       "head_dim to be multiples of %d", m->weight_type, unit);
     return RM_OK;
 }
 
@@ -209,10 +224,64 @@ static void random_values(filler *f, size_t first, size_t n, float scale)
     }
 }
 
+static void put_f16(unsigned char *to, double x)
+{
+    uint16_t h = rm_f32_to_f16((float)x);
+    memcpy(to, &h, sizeof h);
+}
+
+/* Overwrites the scales of a block of random bits: a step between neighbours of `step`, and a minimum
+ * that puts the middle at 0. The 6-bit scales and minima of q4_k and q5_k are all 32. */
+static void put_scales(rm_dtype type, double step, unsigned char *b)
+{
+    switch (type) {
+    case RM_Q4_0:
+    case RM_Q5_0: put_f16(b, step); break;
+    case RM_Q4_1: put_f16(b, step), put_f16(b + 2, -7.5 * step); break;
+    case RM_Q5_1: put_f16(b, step), put_f16(b + 2, -15.5 * step); break;
+    case RM_Q4_K:
+    case RM_Q5_K:
+        put_f16(b, step / 32), put_f16(b + 2, (type == RM_Q4_K ? 7.5 : 15.5) * step / 32);
+        memset(b + offsetof(rm_q4_k_block, scales), 32 | 2 << 6, 8);
+        memset(b + offsetof(rm_q4_k_block, scales) + 8, 0, 4);
+        break;
+    default: /* q6_k */
+        put_f16(b + offsetof(rm_q6_k_block, d), step / 64);
+        memset(b + offsetof(rm_q6_k_block, scales), 64, 16);
+        break;
+    }
+}
+
+/* A matrix of a type of a few bits. A grid of L points a step apart has variance (L^2 - 1) / 12. */
+static void write_blocks(filler *f, rm_dtype type, size_t n, size_t n_in)
+{
+    uint32_t key[2] = { (uint32_t)f->seed, (uint32_t)(f->seed >> 32) };
+    size_t bytes = rm_dtype_bytes(type, n), block = rm_block_bytes(type), per = PORTION / block * block;
+    double levels = type == RM_Q6_K ? 64 : type == RM_Q5_0 || type == RM_Q5_1 || type == RM_Q5_K ? 32 : 16,
+           step = sqrt(12 / (levels * levels - 1) / (double)n_in);
+    uint64_t counted = 0;
+    for (size_t at = 0, m; at < bytes; at += m) {
+        m = bytes - at < per ? bytes - at : per;
+        for (size_t i = 0; i < m; i += 16, counted++) { /* packed has room for 15 more */
+            uint32_t counter[4] = { (uint32_t)counted, (uint32_t)(counted >> 32), f->tensor, 0 }, bits[4];
+            rm_philox(counter, key, bits);
+            memcpy(f->packed + i, bits, sizeof bits);
+        }
+        for (size_t i = 0; i < m; i += block)
+            put_scales(type, step, f->packed + i);
+        rm_gguf_write(f->writer, f->packed, m);
+    }
+    f->tensor++;
+}
+
 /* The next tensor in file order: a norm (n_out 0) of ones, or a random matrix. */
 static void write_tensor(filler *f, rm_dtype type, size_t n_out, size_t n_in)
 {
     size_t n = n_in * (n_out ? n_out : 1);
+    if (type > RM_Q8_0) {
+        write_blocks(f, type, n, n_in);
+        return;
+    }
     float scale = (float)(sqrt(3.0 / (double)n_in) / 65536);
     for (size_t i = 0; i < n; i += PORTION) {
         size_t m = n - i < PORTION ? n - i : PORTION;
@@ -227,6 +296,32 @@ static void write_tensor(filler *f, rm_dtype type, size_t n_out, size_t n_in)
     f->tensor++;
 }
 
+/* The type of a matrix: `more` bits for those that the mixture gives more. */
+static rm_dtype type_of(const shape *s, bool more, size_t n_in)
+{
+    if (!s->mixed)
+        return s->type;
+    if (n_in % 256)
+        return more ? RM_Q8_0 : RM_Q5_0;
+    return more ? RM_Q6_K : RM_Q4_K;
+}
+
+/* Whether the mixture gives attn_v and ffn_down of layer i more bits. */
+static bool generous(int i, int n_layers)
+{
+    int eighth = n_layers / 8;
+    return i < eighth || i >= 7 * n_layers / 8 || (i - eighth) % 3 == 2;
+}
+
+static void one_tensor(filler *f, bool describe, const char *name, rm_dtype type, size_t n_out,
+                       size_t n_in)
+{
+    if (describe)
+        rm_gguf_put_tensor(f->writer, name, n_out ? type : RM_F32, n_out, n_in);
+    else
+        write_tensor(f, n_out ? type : RM_F32, n_out, n_in);
+}
+
 /* Calls put or write for every tensor in one order; n_out 0: a vector, always f32. */
 static void each_tensor(const shape *s, filler *f, bool describe)
 {
@@ -234,30 +329,24 @@ static void each_tensor(const shape *s, filler *f, bool describe)
     size_t d = (size_t)m->n_embd, ff = (size_t)m->n_ff, v = (size_t)m->n_vocab;
     size_t q = (size_t)m->n_heads * (size_t)m->head_dim;
     size_t kv = (size_t)m->n_kv_heads * (size_t)m->head_dim;
-    const struct { const char *name; size_t n_out, n_in; } layer[] = {
-        { "attn_norm", 0, d }, { "attn_q", q, d }, { "attn_k", kv, d }, { "attn_v", kv, d },
-        { "attn_output", d, q }, { "ffn_norm", 0, d }, { "ffn_gate", ff, d }, { "ffn_up", ff, d },
-        { "ffn_down", d, ff },
-    }, ends[] = { { "token_embd", v, d }, { "output_norm", 0, d }, { "output", v, d } };
+    const struct { const char *name; size_t n_out, n_in; bool more; } layer[] = {
+        { "attn_norm", 0, d, false }, { "attn_q", q, d, false }, { "attn_k", kv, d, false },
+        { "attn_v", kv, d, true }, { "attn_output", d, q, false }, { "ffn_norm", 0, d, false },
+        { "ffn_gate", ff, d, false }, { "ffn_up", ff, d, false }, { "ffn_down", d, ff, true },
+    }, ends[] = { { "token_embd", v, d, m->tied }, { "output_norm", 0, d, false },
+                  { "output", v, d, true } };
     size_t n_layer = sizeof layer / sizeof layer[0];
+    char name[64];
     for (int e = 0; e < (m->tied ? 2 : 3); e++) {
-        rm_dtype type = ends[e].n_out ? s->type : RM_F32;
-        char name[64];
         snprintf(name, sizeof name, "%s.weight", ends[e].name);
-        if (describe)
-            rm_gguf_put_tensor(f->writer, name, type, ends[e].n_out, ends[e].n_in);
-        else
-            write_tensor(f, type, ends[e].n_out, ends[e].n_in);
+        one_tensor(f, describe, name, type_of(s, ends[e].more, ends[e].n_in), ends[e].n_out,
+                   ends[e].n_in);
     }
     for (size_t i = 0; i < (size_t)m->n_layers * n_layer; i++) {
         size_t t = i % n_layer;
-        rm_dtype type = layer[t].n_out ? s->type : RM_F32;
-        char name[64];
+        bool more = layer[t].more && generous((int)(i / n_layer), m->n_layers);
         snprintf(name, sizeof name, "blk.%zu.%s.weight", i / n_layer, layer[t].name);
-        if (describe)
-            rm_gguf_put_tensor(f->writer, name, type, layer[t].n_out, layer[t].n_in);
-        else
-            write_tensor(f, type, layer[t].n_out, layer[t].n_in);
+        one_tensor(f, describe, name, type_of(s, more, layer[t].n_in), layer[t].n_out, layer[t].n_in);
     }
 }
 

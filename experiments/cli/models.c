@@ -183,7 +183,8 @@ static rm_status describe(const cli_args *args, const char *file, rm_error *err)
 
 static rm_status write_random(const cli_args *args, const char *file, rm_error *err)
 {
-    static const char *const types[] = { "f32", "f16", "bf16", "q8_0", NULL };
+    static const char *const types[] = { "f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1",
+                                         "q4_k", "q5_k", "q6_k", "q4_k_m", NULL };
     struct stat there;
     int type = 0;
     rm_random_model m = { .n_layers = 6, .n_embd = 256, .n_heads = 8, .n_ff = 704, .n_vocab = 512,
@@ -330,7 +331,8 @@ static const cli_option options[] = {
     { "ff", 0, "N", "  feed-forward width, 704" },
     { "vocab", 0, "N", "  512" },
     { "ctx", 0, "N", "  context, 2048" },
-    { "type", 0, "TYPE", "  f32, f16, bf16 or q8_0" },
+    { "type", 0, "TYPE", "  f32, f16, bf16, q8_0, q4_0, q4_1, q5_0, q5_1, q4_k, q5_k, "
+                        "q6_k or the mixture q4_k_m" },
     { "tied", 0, NULL, "  the output matrix is the embedding" },
     { "seed", 0, "S", "  0" },
     { "chat-template", 0, "FILE", "  a chat template to put into it" },

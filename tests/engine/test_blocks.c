@@ -197,6 +197,7 @@ Test(blocks, gated_products_too)
 static void check_packed(const rm_matrix *m, int n, bool gated, const float *bias)
 {
     enum { ROWS = 49 };
+    static const size_t row_counts[] = { 1, 2, 3, 4, 5, 8, ROWS }; /* every way tiles are cut */
     size_t K = m[0].n_in, out = 0, at = 0;
     for (int i = 0; i < n; i++)
         out += m[i].n_out;
@@ -236,7 +237,9 @@ static void check_packed(const rm_matrix *m, int n, bool gated, const float *bia
                                1e-4 * (1 + sizes[r * out + o]) * (1 + sizes[r * out + width + o]));
         }
     for (const char *const *isa = ops->isa_names; *isa; isa++)
-        for (size_t R = 1; R <= ROWS && ops->isa_available(*isa); R += 16) {
+        for (size_t i = 0; i < sizeof row_counts / sizeof *row_counts && ops->isa_available(*isa);
+             i++) {
+            size_t R = row_counts[i];
             multiply(*isa, 1 + (int)R % 3, m, n, gated, RM_COMPUTE_Q8, bias ? biases : NULL, x, R,
                      y);
             cr_expect(memcmp(first, y, R * width * sizeof *y) == 0, "%s, %s, %zu rows", *isa,
@@ -267,6 +270,48 @@ Test(blocks, int8_products)
             free((void *)(uintptr_t)m[k].data);
     }
     free(bias);
+}
+
+/* Rows that are no multiple of the 256 values unpacked at once, groups of one to four vectors. */
+Test(blocks, int8_products_of_all_sizes)
+{
+    static const rm_dtype types[] = { RM_Q8_0, RM_Q4_0, RM_Q5_1 };
+    static const size_t n_out[] = { 3, 30, 47, 60, 116 };
+    for (size_t t = 0; t < sizeof types / sizeof *types; t++)
+        for (size_t i = 0; i < sizeof n_out / sizeof *n_out; i++) {
+            rm_matrix m = { types[t], quantised(types[t], n_out[i], 352, 100 * t + i), n_out[i], 352 };
+            check_packed(&m, 1, false, NULL);
+            free((void *)(uintptr_t)m.data);
+        }
+}
+
+/* Products under compute type q8 today and earlier: FNV-1a of the outputs of the portable variant
+ * (the others are held to it above). They come from no other program; see tests/README.md. */
+static const struct {
+    rm_dtype type;
+    uint64_t hash;
+} products[] = {
+    { RM_Q8_0, UINT64_C(0x5895be8466a157ef) }, { RM_Q4_0, UINT64_C(0xd422c64509c48614) },
+    { RM_Q4_1, UINT64_C(0xaa7c5b2ee81f6734) }, { RM_Q5_0, UINT64_C(0x9a43e8ad746e5482) },
+    { RM_Q5_1, UINT64_C(0xa7c79ca5aaf9959d) }, { RM_Q4_K, UINT64_C(0x7b81b9a5bb6fda63) },
+    { RM_Q5_K, UINT64_C(0x6deb0b228e4ab8ba) }, { RM_Q6_K, UINT64_C(0xf02886b1beddddda) },
+};
+
+Test(blocks, int8_products_keep_their_bits)
+{
+    enum { OUT = 70, K = 512, ROWS = 5 };
+    float *x = values(3, ROWS * K), y[ROWS * OUT];
+    for (size_t i = 0; i < sizeof products / sizeof *products; i++) {
+        rm_matrix m = { products[i].type, quantised(products[i].type, OUT, K, i), OUT, K };
+        multiply("portable", 2, &m, 1, false, RM_COMPUTE_Q8, NULL, x, ROWS, y);
+        uint64_t hash = UINT64_C(0xcbf29ce484222325);
+        for (size_t k = 0; k < sizeof y; k++)
+            hash = (hash ^ ((const uint8_t *)y)[k]) * UINT64_C(0x100000001b3);
+        cr_expect_eq(hash, products[i].hash, "%s: 0x%016llx", rm_dtype_name(products[i].type),
+                     (unsigned long long)hash);
+        free((void *)(uintptr_t)m.data);
+    }
+    free(x);
 }
 
 /* A stack that cannot be packed (a part in the middle of 9 outputs) is computed in f32. */

@@ -461,19 +461,19 @@ Test(weights, embedded_model)
     cr_expect_eq(b.live, 0);
 }
 
-static void expect_random(const char *type, bool tied, int n_vocab)
+static void expect_random(const char *type, const char *most, int width, bool tied, int n_vocab)
 {
     char path[64];
     rm_backend b = { 0 };
     rm_weights *w;
     rm_error err = { { 0 } };
-    rm_random_model m = { .n_layers = 2, .n_embd = 64, .n_heads = 4, .n_kv_heads = 2, .n_ff = 96,
-                          .n_vocab = n_vocab, .n_ctx = 128, .tied = tied, .weight_type = type,
+    rm_random_model m = { .n_layers = 2, .n_embd = width, .n_heads = width / 16, .n_kv_heads = 2,
+                          .n_ff = 3 * width / 2, .n_vocab = n_vocab, .n_ctx = 128, .tied = tied, .weight_type = type,
                           .seed = 5 };
     temporary_path(path);
     cr_assert_eq(rm_model_write_random(&m, path, &err), RM_OK, "%s", err.text);
     cr_assert_eq(rm_weights_open(&notes, &b, path, NULL, &w, &err), RM_OK, "%s", err.text);
-    cr_expect_str_eq(w->info.weight_type, type);
+    cr_expect_str_eq(w->info.weight_type, most);
     cr_expect(w->info.n_vocab == n_vocab && w->info.tied == tied && w->info.n_kv_heads == 2 &&
               w->info.head_dim == 16 && w->info.bos == 0 && w->info.eos == 1 && w->info.add_bos);
     rm_weights_close(&notes, &b, w);
@@ -482,10 +482,14 @@ static void expect_random(const char *type, bool tied, int n_vocab)
 
 Test(random_model, loads_in_every_type)
 {
-    expect_random("f32", true, 512);
-    expect_random("f16", false, 300);
-    expect_random("bf16", true, 70000); /* three-byte pieces */
-    expect_random("q8_0", false, 97);   /* not even all bytes */
+    expect_random("f32", "f32", 64, true, 512);
+    expect_random("f16", "f16", 64, false, 300);
+    expect_random("bf16", "bf16", 64, true, 70000); /* three-byte pieces */
+    expect_random("q8_0", "q8_0", 64, false, 97);   /* not even all bytes */
+    expect_random("q4_0", "q4_0", 64, false, 300);
+    expect_random("q6_k", "q6_k", 512, true, 300);
+    expect_random("q4_k_m", "q4_k", 512, false, 300);
+    expect_random("q4_k_m", "q5_0", 64, false, 300); /* rows that are no multiple of 256 */
 }
 
 /* Mean 0 and standard deviation 1/sqrt(n_in), each within five standard errors; the same seed
@@ -572,7 +576,9 @@ Test(random_model, impossible_shapes_are_refused)
     REFUSED(m.n_layers = 0, "n_layers is 0");
     REFUSED(m.n_heads = 5, "no multiple of n_heads 5");
     REFUSED(m.n_kv_heads = 3, "a multiple of n_kv_heads 3");
-    REFUSED(m.weight_type = "q4_0", "weight type \"q4_0\"");
+    REFUSED(m.weight_type = "q3_k", "weight type \"q3_k\"");
+    REFUSED(m.weight_type = "q4_k", "multiples of 256");
+    REFUSED((m.weight_type = "q4_k_m", m.n_ff = 65), "multiples of 32");
     REFUSED(m.weight_type = NULL, "weight type \"\"");
     REFUSED((m.weight_type = "q8_0", m.n_ff = 65), "multiples of 32");
     REFUSED(m.n_vocab = 1, "n_vocab is 1");
