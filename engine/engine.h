@@ -100,7 +100,7 @@ typedef struct rm_model_info {
     const char *weight_type;   /* type of most weights: "f32", "f16", "bf16", "q8_0", "q4_k", ... */
     const char *weight_types;  /* all types by their share of bytes: "q4_k 81%, q6_k 19%" */
     const char *compute, *kv;
-    const char *tokenizer;     /* "bpe" or "sentencepiece" */
+    const char *tokenizer;     /* "bpe", "sentencepiece" or "unigram" */
     int n_layers, n_embd, n_heads, n_kv_heads, head_dim, n_ff, n_vocab, n_ctx;
     int window;            /* positions that attention sees, the row's own included; 0: all */
     double rope_theta, norm_eps;

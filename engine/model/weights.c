@@ -470,7 +470,7 @@ static void describe(loader *l)
     describe_types(l);
     info->file = l->source->file;
     info->arch = h->arch;
-    info->tokenizer = t.sentencepiece ? "sentencepiece" : "bpe";
+    info->tokenizer = t.kind;
     info->n_layers = h->n_layers;
     info->n_embd = h->n_embd;
     info->n_heads = h->n_heads;
