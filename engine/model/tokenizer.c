@@ -359,7 +359,7 @@ static rm_status make_priorities(rm_tokenizer *t, const float *score, rm_error *
 
 /* ---- unigram ------------------------------------------------------------------------------- */
 
-static rm_status make_unigram(rm_tokenizer *t, const double *score, rm_error *err)
+static rm_status make_unigram(rm_tokenizer *t, const double *score, bool single, rm_error *err)
 {
     rm_unigram_piece *pieces = malloc((size_t)t->n_vocab * sizeof *pieces);
     size_t n = 0;
@@ -379,7 +379,7 @@ static rm_status make_unigram(rm_tokenizer *t, const double *score, rm_error *er
         }
     }
     if (!st)
-        st = rm_unigram_new(pieces, n, lowest, &t->unigram, err);
+        st = rm_unigram_new(pieces, n, lowest, single, &t->unigram, err);
     free(pieces);
     return st;
 }
@@ -499,7 +499,7 @@ rm_status rm_tokenizer_new(const rm_tokenizer_source *source, rm_tokenizer **out
         (st = index_names(t, source, err)))
         goto done;
     if (source->unigram) {
-        st = make_unigram(t, source->log_probability, err);
+        st = make_unigram(t, source->log_probability, source->single_precision, err);
     } else if (t->sentencepiece) {
         find_leading_blanks(t);
         st = source->score ? make_priorities(t, source->score, err) : index_merges(t, source, err);

@@ -29,6 +29,7 @@ typedef struct rm_tokenizer_source {
     const size_t *text_bytes;
     const float *score;            /* [n_vocab] sentencepiece, or NULL: merges instead */
     const double *log_probability; /* [n_vocab] unigram */
+    bool single_precision;         /* unigram: sums of them are floats */
     const int32_t *type;           /* [n_vocab] or NULL: all normal */
     const uint8_t *matching;       /* [n_vocab] how names are found (names.h), or NULL: as written */
     const char *const *merge;      /* [n_merges] "left right" */

@@ -2,8 +2,8 @@
  *
  *     best(0) = 0       best(j) = max over pieces text[i, j) of best(i) + score
  *
- * computed from left to right, in double, pieces at one position from short to long; the first of
- * equals stays. That is the order in which the tokenizers package compares, so ties fall as there.
+ * computed from left to right, pieces at one position from short to long; the first of equals
+ * stays. That is the order in which SentencePiece and the tokenizers package compare.
  * Where no piece is the single character at i, the character itself may stand, for 10 less than the
  * worst piece.
  *
@@ -27,6 +27,7 @@ struct rm_unigram {
     node *nodes;                /* nodes[0] is the root */
     size_t n_nodes;
     double unknown;
+    bool single;
 };
 
 /* How the best cutting of text[0 .. i) ends. */
@@ -77,8 +78,8 @@ static void make_children(rm_unigram *u, size_t i, const rm_unigram_piece *p, ra
     }
 }
 
-rm_status rm_unigram_new(rm_unigram_piece *pieces, size_t n, double lowest, rm_unigram **out,
-                         rm_error *err)
+rm_status rm_unigram_new(rm_unigram_piece *pieces, size_t n, double lowest, bool single,
+                         rm_unigram **out, rm_error *err)
 {
     size_t total = 1;
     for (size_t i = 0; i < n; i++)
@@ -94,7 +95,8 @@ rm_status rm_unigram_new(rm_unigram_piece *pieces, size_t n, double lowest, rm_u
     }
     if (n)
         qsort(pieces, n, sizeof *pieces, compare_pieces);
-    u->unknown = lowest - PENALTY;
+    u->unknown = single ? (double)((float)lowest - (float)PENALTY) : lowest - PENALTY;
+    u->single = single;
     u->nodes[0] = (node){ .token = -1 };
     u->n_nodes = 1;
     ranges[0] = (range){ 0, n, 0 };
@@ -130,8 +132,11 @@ static const node *child(const rm_unigram *u, const node *of, uint8_t byte)
     return low < of->n_children && first[low].byte == byte ? first + low : NULL;
 }
 
-static void offer(struct rm_ending *end, double score, size_t start, int32_t token)
+static void offer(const rm_unigram *u, struct rm_ending *end, double score, size_t start,
+                  int32_t token)
 {
+    if (u->single)
+        score = (double)(float)score;
     if (!end->reached || score > end->score)
         *end = (struct rm_ending){ score, (uint32_t)start, token, true };
 }
@@ -149,11 +154,11 @@ static void run_forward(const rm_unigram *u, const char *text, size_t n, struct 
         const node *p = u->nodes;
         for (size_t i = at; i < n && (p = child(u, p, (uint8_t)text[i])); i++)
             if (p->token >= 0) {
-                offer(&best[i + 1], best[at].score + p->score, at, p->token);
+                offer(u, &best[i + 1], best[at].score + p->score, at, p->token);
                 single |= i + 1 - at == length;
             }
         if (!single)
-            offer(&best[at + length], best[at].score + u->unknown, at, -1);
+            offer(u, &best[at + length], best[at].score + u->unknown, at, -1);
     }
 }
 

@@ -30,8 +30,10 @@ typedef struct rm_unigram_piece {
 
 /* `lowest`: the least score of the vocabulary; a character that no piece begins with and ends
  * costs 10 more than that (SentencePiece's penalty). Of two pieces with one text the first holds.
- * The pieces are sorted in place. */
-rm_status rm_unigram_new(rm_unigram_piece *, size_t n, double lowest, rm_unigram **, rm_error *);
+ * The pieces are sorted in place. `single`: sums are rounded to single precision, as SentencePiece
+ * has them, else double as in the tokenizers package: cuttings of equal score differ. */
+rm_status rm_unigram_new(rm_unigram_piece *, size_t n, double lowest, bool single, rm_unigram **,
+                         rm_error *);
 void rm_unigram_free(rm_unigram *);
 
 /* Cuts valid UTF-8 of less than 2^31 bytes; false if memory ran out. */

@@ -608,9 +608,10 @@ static void check_json(const char *kind, bool marks, bool returns)
     rm_tokenizer *t;
     rm_error err = { { 0 } };
     int n_texts = 0;
-    snprintf(path, sizeof path, GOLDENS "tokenizer_%s", kind);
+    bool gguf = strcmp(kind, "gguf") == 0;
+    snprintf(path, sizeof path, GOLDENS "tokenizer_%s%s", kind, gguf ? "/t5.gguf" : "");
     cr_assert_eq(rm_tokenizer_open(path, &t, &err), RM_OK, "%s", err.text);
-    strcat(path, "/ids.txt");
+    snprintf(path, sizeof path, GOLDENS "tokenizer_%s/ids.txt", kind);
     cr_assert_eq(rm_file_read(path, 1 << 20, &ids, &n, &err), RM_OK, "%s", err.text);
     cr_assert_eq(rm_file_read(GOLDENS "tokenizer_texts.txt", 1 << 20, &texts, &n, &err), RM_OK);
     char *line = ids, *text = texts;
@@ -622,7 +623,7 @@ static void check_json(const char *kind, bool marks, bool returns)
         *end = *newline = '\0';
         unescape(text);
         bool other = marks && strstr(text, "\xe2\x96\x81");
-        cr_assert_eq(rm_tokenizer_encode(t, text, strlen(text), true, &tokens, &n_tokens, &err), RM_OK,
+        cr_assert_eq(rm_tokenizer_encode(t, text, strlen(text), !gguf, &tokens, &n_tokens, &err), RM_OK,
                      "%s: %s", kind, err.text);
         for (char *at = line, *next; !other; at = next, i++) {
             long id = strtol(at, &next, 10);
@@ -657,6 +658,7 @@ Test(json, flags_llama2) { check_json("flags_llama2", false, false); }
 Test(json, unigram_t5) { check_json("unigram_t5", false, false); }
 Test(json, unigram_words) { check_json("unigram_words", false, false); }
 Test(json, unigram_bytes) { check_json("unigram_bytes", false, false); }
+Test(json, unigram_gguf) { check_json("gguf", false, false); }
 Test(json, unigram_whole) { check_json("unigram_whole", false, false); }
 
 /* Where the vocabulary asks for NFC, text and its composed form are the same tokens; invalid bytes

@@ -2,16 +2,18 @@
 """Small vocabularies of the kinds that tokenizer.json files describe, and what the tokenizers
 package makes of some texts.
 
-    python make_tokenizers.py [FOLDER]           (tokenizers, sentencepiece; FOLDER: this one)
+    python make_tokenizers.py [FOLDER]     (tokenizers, sentencepiece, protobuf, gguf; FOLDER: this one)
 
 For each kind a folder tokenizer_<kind> with tokenizer.json and the file ids.txt: a line of ids for
-each of the texts, which are the lines of tokenizer_texts.txt (\\n and \\t written so).
+each of the texts, which are the lines of tokenizer_texts.txt (\\n and \\t written so). In tokenizer_gguf a
+unigram model that SentencePiece trained, as GGUF, and the ids of SentencePiece itself.
 """
 import io
 import json
 import os
 import sys
 
+import gguf
 import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
 from tokenizers import (AddedToken, Regex, Tokenizer, decoders, models, normalizers,
@@ -79,8 +81,8 @@ def flagged(t, special="<S>"):
     return t
 
 
-def charsmap():
-    """A small table of replacements, compiled by SentencePiece."""
+def trained(**options):
+    """A model by SentencePiece with a small table of replacements."""
     rules = {"\ufb01": "fi", "\u212b": "\u00c5", "e\u0301": "\u00e9", "\u3000": " ", "\u00bd": "1/2", "\u200b": "",
              "\uff21": "A", "\uff22": "B", "\uff23": "C", "\uff11": "1", "z": "Z", "\u00e4": "ae"}
     table = os.path.join("/tmp", "ramify-rules.tsv")
@@ -90,11 +92,36 @@ def charsmap():
     out = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(CORPUS), model_writer=out, vocab_size=400, character_coverage=0.98,
-        normalization_rule_tsv=table, minloglevel=2, hard_vocab_limit=False)
+        normalization_rule_tsv=table, minloglevel=2, hard_vocab_limit=False, **options)
     os.remove(table)
     proto = sentencepiece_model_pb2.ModelProto()
     proto.ParseFromString(out.getvalue())
-    return proto.normalizer_spec.precompiled_charsmap
+    return proto
+
+
+def charsmap():
+    return trained().normalizer_spec.precompiled_charsmap
+
+
+def write_gguf(folder):
+    proto = trained()
+    os.makedirs(folder, exist_ok=True)
+    w = gguf.GGUFWriter(os.path.join(folder, "t5.gguf"), "llama")
+    w.add_tokenizer_model("t5")
+    w.add_token_list([p.piece for p in proto.pieces])
+    w.add_token_scores([p.score for p in proto.pieces])
+    w.add_token_types([p.type for p in proto.pieces])
+    w.add_unk_token_id(proto.trainer_spec.unk_id)
+    w.add_precompiled_charsmap(proto.normalizer_spec.precompiled_charsmap)
+    w.add_remove_extra_whitespaces(proto.normalizer_spec.remove_extra_whitespaces)
+    w.add_add_space_prefix(proto.normalizer_spec.add_dummy_prefix)
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.close()
+    own = sentencepiece.SentencePieceProcessor(model_proto=proto.SerializeToString())
+    with open(os.path.join(folder, "ids.txt"), "w") as f:
+        for text in TEXTS:
+            f.write(" ".join(map(str, own.encode(unescape(text)))) + "\n")
 
 
 def unigram(normalizer, pre_tokenizer, bytes=False, prefix="\u2581"):
@@ -179,9 +206,14 @@ def later_kinds():
     })
 
 
+def unescape(text):
+    return text.replace("\\n", "\n").replace("\\t", "\t").replace("\\r", "\r")
+
+
 def main(folder):
     with open(os.path.join(folder, "tokenizer_texts.txt"), "w", newline="") as f:
         f.write("".join(t + "\n" for t in TEXTS))
+    write_gguf(os.path.join(folder, "tokenizer_gguf"))
     later_kinds()
     for kind, t in KINDS.items():
         out = os.path.join(folder, "tokenizer_" + kind)
@@ -189,8 +221,7 @@ def main(folder):
         t.save(os.path.join(out, "tokenizer.json"), pretty=False)
         with open(os.path.join(out, "ids.txt"), "w") as f:
             for text in TEXTS:
-                text = text.replace("\\n", "\n").replace("\\t", "\t").replace("\\r", "\r")
-                ids = t.encode(text).ids
+                ids = t.encode(unescape(text)).ids
                 # a token put behind a text is not ours to put there
                 f.write(" ".join(map(str, ids[:-1] if kind.startswith("unigram") else ids)) + "\n")
 
