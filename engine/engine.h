@@ -90,6 +90,9 @@ typedef struct rm_model_options {
     const char *compute;   /* NULL: as the weights are stored (f32 for f32 and f16); or "f32",
                               "bf16", "q8" */
     const char *kv;        /* NULL: "f32", or "bf16" where compute is bf16 */
+    int n_ctx;             /* 0: as the file states it; else so many positions, up to which paths may
+                              grow. Where rotary scaling depends on the context (dynamic, longrope)
+                              this is the one, and dynamic may be given more than the file states */
 } rm_model_options;
 
 typedef struct rm_model_info {

@@ -15,6 +15,8 @@
  *   output_norm.weight                      [D]
  *   output.weight                           [V, D]; absent: token_embd.weight serves
  *   rope_freqs.weight                       [rope_dims / 2] divisors of the frequencies; optional
+ *   rope_factors_short.weight, rope_factors_long.weight   the same for contexts up to the original one
+ *                                           and beyond; both or none
  *
  * In GGUF files of llama the rows of q and k lie in an order in which the rotary pairs are
  * neighbours (2i, 2i + 1); in those of qwen and in Hugging Face's files a pair is half a head
@@ -237,37 +239,63 @@ static rm_status load_ends(loader *l)
                               l->err);
 }
 
+/* Divisors of frequencies from a tensor; *factors NULL: it is absent. */
+static rm_status read_divisors(loader *l, const char *name, bool required, float **factors)
+{
+    size_t n = (size_t)l->hyper.rope_dims / 2;
+    rm_status st = read_vector(l, name, n, required, factors);
+    for (size_t i = 0; !st && *factors && i < n; i++)
+        if (!((*factors)[i] > 0) || isinf((*factors)[i]))
+            st = rm_fail(l->err, RM_E_FORMAT, "%s: %s holds %g at %zu, expected finite numbers above "
+                         "0", l->source->file, name, (double)(*factors)[i], i);
+    return st;
+}
+
+/* Divisors that the file holds, one set or two of which the context chooses. */
+static rm_status stored_divisors(loader *l, float **factors)
+{
+    static const char both[2][28] = { "rope_factors_short.weight", "rope_factors_long.weight" };
+    const rm_hyper *h = &l->hyper;
+    bool two = h->rope_scaling.kind == RM_ROPE_LONG || rm_source_find(l->source, both[0]) ||
+               rm_source_find(l->source, both[1]);
+    if (!two)
+        return read_divisors(l, "rope_freqs.weight", false, factors);
+    int which = h->n_ctx > h->rope_scaling.original_context;
+    float *other = NULL;
+    rm_status st = read_divisors(l, both[!which], true, &other);
+    free(other);
+    return st ? st : read_divisors(l, both[which], true, factors);
+}
+
 /* Divisors that the file holds, or that its parameters mean; not both. */
 static rm_status load_rope(loader *l)
 {
     const rm_hyper *h = &l->hyper;
     const rm_rope_scaling *scaling = &h->rope_scaling;
     size_t n = (size_t)h->rope_dims / 2;
-    float *factors;
-    double magnitude = 1;
-    rm_status st = read_vector(l, "rope_freqs.weight", n, false, &factors);
-    if (st)
-        return st;
+    float *factors = NULL;
+    double magnitude = 1, theta = h->rope_theta;
+    rm_status st = stored_divisors(l, &factors);
     bool computed = scaling->kind == RM_ROPE_LLAMA3 || scaling->kind == RM_ROPE_YARN;
     l->w->priv->rope_factors = factors;
-    for (size_t i = 0; factors && i < n; i++)
-        if (!(factors[i] > 0) || isinf(factors[i]))
-            return rm_fail(l->err, RM_E_FORMAT, "%s: rope_freqs.weight holds %g at %zu, expected "
-                           "finite numbers above 0", l->source->file, (double)factors[i], i);
+    if (st)
+        return st;
     if (factors && computed)
-        return rm_fail(l->err, RM_E_UNSUPPORTED, "%s: rope_freqs.weight and parameters for other "
-                       "rotary divisors; one of the two was expected", l->source->file);
+        return rm_fail(l->err, RM_E_UNSUPPORTED, "%s: stored rotary divisors and parameters for others; "
+                       "one of the two was expected", l->source->file);
     if (computed) {
         l->w->priv->rope_factors = factors = malloc(n * sizeof *factors);
         if (!factors)
             return rm_fail(l->err, RM_E_MEMORY, "%s: no memory", l->source->file);
-        if ((st = rm_rope_divisors(scaling, h->rope_dims, h->rope_theta, l->source->file, factors,
-                                   &magnitude, l->err)))
-            return st;
     }
+    if ((st = rm_rope_divisors(scaling, h->rope_dims, theta, l->source->file, factors, &magnitude,
+                               l->err)))
+        return st;
+    if (scaling->kind == RM_ROPE_DYNAMIC)
+        theta = rm_rope_dynamic_theta(scaling, h->rope_dims, theta, h->n_ctx);
     double scale = scaling->kind == RM_ROPE_LINEAR ? 1 / scaling->factor : 1;
     l->w->rope = (rm_rope){ .n_dims = h->rope_dims, .interleaved = h->rope_interleaved,
-                            .theta = h->rope_theta, .scale = scale, .factors = factors,
+                            .theta = theta, .scale = scale, .factors = factors,
                             .magnitude = magnitude };
     return RM_OK;
 }
@@ -339,6 +367,17 @@ static rm_status choose_kv(loader *l, const char *name)
         return rm_fail(l->err, RM_E_ARGUMENT, "key/value type \"%.40s\", expected f32 or bf16", name);
     w->kv_type = bf16 ? RM_BF16 : RM_F32;
     w->info.kv = bf16 ? "bf16" : "f32";
+    return RM_OK;
+}
+
+static rm_status choose_context(loader *l, int wanted)
+{
+    rm_hyper *h = &l->hyper;
+    if (wanted < 0 || wanted > h->n_ctx_most)
+        return rm_fail(l->err, RM_E_ARGUMENT, "%s: a context of %d positions, expected 1 to %d",
+                       l->source->file, wanted, h->n_ctx_most);
+    if (wanted)
+        h->n_ctx = wanted;
     return RM_OK;
 }
 
@@ -416,6 +455,8 @@ static void hash_file(loader *l)
              (uint64_t)h.high64, (uint64_t)h.low64);
     l->w->info.id = rm_mix(rm_mix(h.high64, h.low64),
                            (uint64_t)l->w->compute << 8 | (uint64_t)l->w->kv_type);
+    if (l->hyper.n_ctx != l->source->hyper.n_ctx) /* rotary scaling may depend on it */
+        l->w->info.id = rm_mix(l->w->info.id, (uint64_t)l->hyper.n_ctx);
 }
 
 static size_t held_bytes(const loader *l)
@@ -553,7 +594,7 @@ static rm_status load(loader *l, const char *file, const rm_model_options *optio
         return rm_fail(l->err, RM_E_MEMORY, "%s: no memory", file);
     if ((st = rm_source_tokenizer(l->source, &w->tokenizer, l->err)) ||
         (st = choose_compute(l, options->compute)) || (st = choose_kv(l, options->kv)) ||
-        (st = copy_texts(l)))
+        (st = choose_context(l, options->n_ctx)) || (st = copy_texts(l)))
         return st;
     describe(l);
     if ((st = check_vocabulary(l)) || (st = copy_stop_tokens(l)) ||

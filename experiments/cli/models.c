@@ -318,6 +318,7 @@ static const cli_option options[] = {
     { "no-special", 0, NULL, "special tokens written out in TEXT are text, and BOS is not added" },
     { "tokenizer-speed", 0, "FILE", "tokenize the text in FILE and print the MB/s" },
     { "compute", 0, "TYPE", "describe it as computed in f32, bf16 or q8" },
+    { "context", 0, "N", "describe it with room for N positions" },
     { "isa", 0, "NAME", "instruction-set variant: avx512-bf16, avx512, avx2, portable" },
     { "json", 0, NULL, "for machines" },
     { "random", 0, NULL, "write a model with random weights to FILE, for measuring speed:" },
