@@ -122,6 +122,8 @@ typedef struct rm_model_info {
     int32_t value_good, value_bad; /* -1: none. A model that judges texts: after one,
                                   p(good) / (p(good) + p(bad)) says how probably it ends right */
     bool add_bos;
+    const char *sep_token, *pad_token, *unk_token; /* texts of special tokens by their roles, for chat
+                                  templates; NULL: none; live with the model */
     const char *chat_template; /* a Jinja2 program as the file has it, or NULL; lives with the model */
     const char *sampling;      /* what the model's makers sample with, "temperature 0.6, top_p 0.95",
                                   or NULL; said here, never applied */
@@ -133,7 +135,8 @@ RM_API rm_status rm_model_open(rm_engine *, const char *file, const rm_model_opt
 RM_API void rm_model_close(rm_model *);
 RM_API const rm_model_info *rm_model_describe(const rm_model *);
 
-/* The tokens that end a text: eos and what the file adds to it (eot, eom). */
+/* The tokens that end a text: eos, what the file adds to it (eot, eom), and special tokens whose name
+ * is one that the common chat formats end a turn with (<|im_end|>, <|eot_id|>). */
 RM_API const int32_t *rm_model_stop_tokens(const rm_model *, int *n);
 
 /* Text to tokens. With `special`, special tokens written out in the text (<think>) become their

@@ -604,6 +604,23 @@ static rm_status read_generation(rm_source *s, rm_error *err)
     return add_stops(s, rm_json_root(f->generation), "eos_token_id of generation_config.json", err);
 }
 
+/* tokenizer_config.json's words for special tokens: a string, or an object with "content". */
+static void read_roles(rm_source *s, const cJSON *words)
+{
+    static const char *const keys[RM_N_ROLES] = { "sep_token", "pad_token", "unk_token" };
+    static const char *const characters[RM_N_ROLES] = { "S", "P", "U" }; /* tokenizer_json.c */
+    bool single = find(words, "char_ords") != NULL;
+    for (int i = 0; i < RM_N_ROLES; i++) {
+        const char *text = text_of(words, keys[i]);
+        if (!text)
+            text = text_of(find(words, keys[i]), "content");
+        if (!text && single)
+            text = characters[i];
+        if (text)
+            s->roles[i] = (rm_gguf_string){ text, strlen(text) };
+    }
+}
+
 /* chat_template.jinja; else the string in tokenizer_config.json, or the one called "default" of a
  * list of { name, template }. */
 static rm_status read_template(rm_source *s, rm_error *err)
@@ -613,16 +630,17 @@ static rm_status read_template(rm_source *s, rm_error *err)
     rm_status st = read_part(s, "chat_template.jinja", false, &f->template_text, &n, err);
     if (st)
         return st;
-    if (f->template_text) {
+    if (f->template_text)
         s->chat_template = (rm_gguf_string){ f->template_text, n };
-        return RM_OK;
-    }
     if (!f->tokenizer.config)
         return RM_OK;
     st = rm_json_parse(f->tokenizer.config, f->tokenizer.n_config, "tokenizer_config.json", 1,
                        RM_JSON_NO_POSITIONS, &f->tokenizer_config, err);
     if (st)
         return rm_fail_within(err, st, "%s", s->file);
+    read_roles(s, rm_json_root(f->tokenizer_config));
+    if (f->template_text)
+        return RM_OK;
     const cJSON *item = find(rm_json_root(f->tokenizer_config), "chat_template"), *each;
     const char *text = cJSON_IsString(item) ? item->valuestring : NULL;
     const cJSON *list = cJSON_IsArray(item) ? item : NULL;

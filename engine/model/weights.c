@@ -52,7 +52,7 @@
 
 struct rm_weights_private {
     rm_source *source;
-    char *name, *chat_template;
+    char *name, *chat_template, *roles[RM_N_ROLES];
     rm_text types;
     float *rope_factors;
     bool *used;           /* [n_tensors] */
@@ -410,6 +410,16 @@ static rm_status copy_texts(loader *l)
         priv->chat_template = strndup(template.bytes, template.n);
     if (!priv->name || (text && !priv->chat_template))
         return rm_fail(l->err, RM_E_MEMORY, "%s: no memory for its name", file);
+    const char **info[RM_N_ROLES] = { &l->w->info.sep_token, &l->w->info.pad_token,
+                                      &l->w->info.unk_token };
+    for (int i = 0; i < RM_N_ROLES; i++) {
+        rm_gguf_string role = source->roles[i];
+        if (!role.n || memchr(role.bytes, 0, role.n))
+            continue;
+        *info[i] = priv->roles[i] = strndup(role.bytes, role.n);
+        if (!priv->roles[i])
+            return rm_fail(l->err, RM_E_MEMORY, "%s: no memory for its name", file);
+    }
     l->w->info.name = priv->name;
     l->w->info.chat_template = priv->chat_template;
     l->w->info.sampling = source->defaults.bytes; /* NUL-terminated; lives with the source */
@@ -537,15 +547,39 @@ static void describe(loader *l)
         info->n_params += l->source->tensors[i].n_values;
 }
 
+/* What the common chat formats end a turn with. Files often name one token as the end of a text
+ * (<|endoftext|>, which a chat model never writes) and say of the end of a turn nothing: a special
+ * token of such a name ends the text, too. */
+static bool ends_turn(const char *text, size_t n)
+{
+    static const char *const names[] = { "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end|>",
+                                         "<end_of_turn>", "<|end_of_turn|>", "<|endoftext|>" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strlen(names[i]) == n && memcmp(names[i], text, n) == 0)
+            return true;
+    return false;
+}
+
 static rm_status copy_stop_tokens(loader *l)
 {
     rm_weights *w = l->w;
-    size_t n = (size_t)l->source->n_stop_tokens;
-    w->stop_tokens = malloc((n + 1) * sizeof *w->stop_tokens);
+    int n = l->source->n_stop_tokens;
+    w->stop_tokens = malloc(2 * RM_MAX_STOP_TOKENS * sizeof *w->stop_tokens);
     if (!w->stop_tokens)
         return rm_fail(l->err, RM_E_MEMORY, "%s: no memory", l->source->file);
-    memcpy(w->stop_tokens, l->source->stop_tokens, n * sizeof *w->stop_tokens);
-    w->n_stop_tokens = (int)n;
+    memcpy(w->stop_tokens, l->source->stop_tokens, (size_t)n * sizeof *w->stop_tokens);
+    for (int32_t id = 0; id < w->info.n_vocab && n < 2 * RM_MAX_STOP_TOKENS; id++) {
+        size_t length;
+        bool special, known = false;
+        const char *text = rm_tokenizer_bytes(w->tokenizer, id, &length, &special);
+        if (!special || !ends_turn(text, length))
+            continue;
+        for (int i = 0; i < n; i++)
+            known |= w->stop_tokens[i] == id;
+        if (!known)
+            w->stop_tokens[n++] = id;
+    }
+    w->n_stop_tokens = n;
     return RM_OK;
 }
 
@@ -657,6 +691,8 @@ void rm_weights_close(const rm_ops *ops, rm_backend *backend, rm_weights *w)
     rm_source_close(w->priv->source);
     free(w->priv->name);
     free(w->priv->chat_template);
+    for (int i = 0; i < RM_N_ROLES; i++)
+        free(w->priv->roles[i]);
     rm_text_free(&w->priv->types);
     free(w->priv->rope_factors);
     free(w->priv->used);
