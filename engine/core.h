@@ -77,6 +77,7 @@ struct rm_engine {
     bool in_job;                 /* a coroutine is running */
     rm_engine_times times;
     uint64_t suspensions, recomputed_positions, restorations;
+    uint64_t walks;              /* over token trees, to stamp nodes with */
 };
 
 /* Opens an engine on a given table of operations, as rm_engine_open does on the one it picks;
