@@ -142,24 +142,24 @@ RM_API const int32_t *rm_model_stop_tokens(const rm_model *, int *n);
 /* Text to tokens. With `special`, special tokens written out in the text (<think>) become their
  * ids, and BOS is put in front where the model's file says so; without, the text is only text.
  * Bytes that are not valid UTF-8 are encoded byte by byte through the tokenizer's byte tokens;
- * a text that needs a byte or character the vocabulary lacks is RM_E_ARGUMENT (the sentence names
- * it). *tokens is malloc'd. */
+ * a text that needs a byte or character the vocabulary lacks becomes the unknown token where the
+ * file says so, and else is RM_E_ARGUMENT (the sentence names it). A token that the file puts
+ * behind a text (EOS) is not put there: texts are to be gone on with. *tokens is malloc'd. */
 RM_API rm_status rm_tokenize(const rm_model *, const char *text, size_t n_bytes, bool special,
                              int32_t **tokens, int *n_tokens, rm_error *);
 
 /* A rendered chat prompt to tokens. Special tokens written out become their ids, except where
  * plain[i] ([n_bytes], or NULL: nowhere) says that byte i is mere text; no BOS is put in front:
- * chat templates write it themselves. With `plain` the text is taken as it is written, also where
- * the vocabulary asks for Unicode's form NFC: composing would move the bytes that `plain` counts.
- * Errors and *tokens as above. */
+ * chat templates write it themselves. Errors and *tokens as above. */
 RM_API rm_status rm_tokenize_rendered(const rm_model *, const char *text, const char *plain,
                                       size_t n_bytes, int32_t **tokens, int *n_tokens, rm_error *);
 
 /* Appends the text of tokens to `text`. Special tokens are written out if `special`, else
  * dropped. Every byte sequence round-trips: rm_detokenize(rm_tokenize(s)) == s for valid UTF-8,
  * apart from the leading space that SentencePiece adds and this removes again (where a tokenizer.json
- * says Metaspace it joins a space that was there), and from Unicode's form NFC where the vocabulary
- * asks for it. */
+ * says Metaspace it joins a space that was there), from what a vocabulary's normalizer rewrites
+ * (Unicode's form NFC, case, runs of blanks), from blanks that an added token swallows (lstrip,
+ * rstrip), and from unknown characters. */
 RM_API void rm_detokenize(const rm_model *, const int32_t *tokens, int n_tokens, bool special,
                           rm_text *text);
 
