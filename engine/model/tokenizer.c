@@ -6,8 +6,8 @@
  * file are strings of stand-ins; running text is what they stand for. A normal piece with any
  * other character in it is text as it is.
  *
- * SentencePiece (Kudo & Richardson 2018), as BPE or as a unigram model (unigram.h), writes a space as U+2581 inside pieces, and has a piece
- * <0xNN> for each byte, used where no piece fits.
+ * SentencePiece (Kudo & Richardson 2018), as BPE or as a unigram model (unigram.h), writes a space
+ * as U+2581 inside pieces, and may have a piece <0xNN> for each byte, used where no piece fits.
  *
  * Which tokens text can turn into: normal ones and user-defined ones always; control and unknown
  * ones only by their name where the caller allows it; unused ones never. */

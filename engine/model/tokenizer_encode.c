@@ -8,8 +8,9 @@
  *      BPE; in SentencePiece, whose rule has no such step, in front of each word if no piece of
  *      the vocabulary could reach across (else the stretch stays whole). Spaces become U+2581.
  *      A unigram model has its blanks from a step of its own, Metaspace (encode_unigram).
- *   3. Unigram: the most probable cutting (unigram.h). Else a piece starts as single bytes (BPE) or characters (SentencePiece). The best pair of
- *      neighbours merges, again and again: lowest rank, or highest score; the leftmost of equals.
+ *   3. Unigram: the most probable cutting (unigram.h). Else a piece starts as single bytes (BPE) or
+ *      characters (SentencePiece). The best pair of neighbours merges, again and again: lowest
+ *      rank, or highest score; the leftmost of equals.
  *
  * The merge loop keeps the symbols in a linked list and the candidate pairs in a binary heap on
  * (priority, position): n symbols need O(n log n), so a megabyte without a space is no harder

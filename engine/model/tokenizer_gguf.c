@@ -182,7 +182,8 @@ static rm_status read_flags(const rm_gguf *g, rm_tokenizer_source *s, rm_error *
         (st = read_id(g, "tokenizer.ggml.unknown_token_id", s->n_vocab, &s->unknown, err)))
         return st;
     s->add_space_prefix = true;
-    s->add_bos = s->bos >= 0 && !s->unigram && (s->sentencepiece || rm_pretokenizer_named_adds_bos(s->pre));
+    s->add_bos = s->bos >= 0 && !s->unigram &&
+                 (s->sentencepiece || rm_pretokenizer_named_adds_bos(s->pre));
     if ((st = rm_gguf_flag(g, "tokenizer.ggml.add_bos_token", &s->add_bos, err)))
         return st;
     return rm_gguf_flag(g, "tokenizer.ggml.add_space_prefix", &s->add_space_prefix, err);

@@ -176,7 +176,8 @@ static rm_status read_scored(builder *b)
                        "their scores", b->folder);
     cJSON_ArrayForEach(item, b->vocab)
     {
-        const cJSON *piece = cJSON_IsArray(item) ? item->child : NULL, *score = piece ? piece->next : NULL;
+        const cJSON *piece = cJSON_IsArray(item) ? item->child : NULL,
+                    *score = piece ? piece->next : NULL;
         if (!cJSON_IsString(piece) || !cJSON_IsNumber(score) || score->next)
             return rm_fail(b->err, RM_E_FORMAT, "%s: entry %" PRIu64 " of the vocabulary should be a "
                            "piece and its score", b->folder, id);
@@ -375,7 +376,8 @@ static rm_status read_characters(builder *b)
         char *text = texts + (id - N_FIRST) * MAX_BYTES;
         if (st)
             return st;
-        if (!rm_json_whole(item, &c) || c == 0 || !utf8proc_codepoint_valid((utf8proc_int32_t)c) || c > 0x10ffff)
+        if (!rm_json_whole(item, &c) || c == 0 || c > 0x10ffff ||
+            !utf8proc_codepoint_valid((utf8proc_int32_t)c))
             return rm_fail(b->err, RM_E_FORMAT, "%s: entry %zu of char_ords should be the number of a "
                            "character", b->folder, id - N_FIRST);
         utf8proc_encode_char((utf8proc_int32_t)c, (utf8proc_uint8_t *)text);

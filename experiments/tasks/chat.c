@@ -1,8 +1,9 @@
 /* chat.c - tasks whose prompts go through the models' chat templates.
  *
  * The user's message is what the task renders without a chat (examples and question); the system's
- * is `system`. Examples that are turns stand as messages and replies before it. Each model's template is found and parsed once. The clock stands still at `date`,
- * or is not there at all: a prompt must not depend on the day it is made. */
+ * is `system`. Examples that are turns stand as messages and replies before it. Each model's
+ * template is found and parsed once. The clock stands still at `date`, or is not there at all: a
+ * prompt must not depend on the day it is made. */
 #include "experiments/tasks/kinds.h"
 
 #include <stdlib.h>
