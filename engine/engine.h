@@ -207,7 +207,8 @@ typedef struct rm_run_options {
     size_t kv_quota_bytes;    /* most this run may hold; 0: no quota. Counted in positions of its own
                               tree, as if alone, kv_held_bytes each, and checked when a request
                               is made, for the most it could add: pending tokens, and all but the
-                              last of those it may append. More than the quota is RM_E_LIMIT.
+                              last of those it may append; under a sliding window only what some
+                              path's next row looks at is held. More than the quota is RM_E_LIMIT.
                               A quota above the engine's limit is refused when the run is opened
                               (RM_E_LIMIT); without one, needing more than that limit is
                               RM_E_MEMORY, which ends the problem: no result may depend on it */
