@@ -10,14 +10,18 @@
  *   flops     rows * flops_per_token + distributions * flops_output
  *             + sum over rows of positions looked at * flops_per_position
  *
- * Under a sliding window a row looks at the window only; the cache is counted as if all of it were
- * read, as it is held.
+ * Under a sliding window a row looks at the window only. What is read, and what is held, are then
+ * the distinct positions that some window of the round covers: a path that does not evaluate holds
+ * what its next row will look at.
  *
  * A round counts as a dependent forward pass if any row is evaluated in it. So the account is the
  * same whether a prompt is evaluated first and forked, or sampled from at once. Nothing here
  * knows about batches, pages, prefixes or suspension. */
 #include "engine/account.h"
 
+#include "engine/tree.h"
+
+#include <limits.h>
 #include <math.h>
 
 /* Samples that a service drew: what can be said of some of them is how many tokens they have. */
@@ -75,20 +79,27 @@ rm_status rm_account_prompt(rm_run *run, const rm_path *path, rm_error *err)
     return RM_OK;
 }
 
+uint64_t rm_usage_held(const rm_run *run, int usage)
+{
+    const rm_usage *u = &run->usage[usage];
+    return u->model->weights->info.window > 0 ? rm_tree_seen(run, usage, false) : u->held;
+}
+
 void rm_account_round(rm_run *run)
 {
     bool any = false;
     uint64_t held = 0;
     for (int i = 0; i < run->n_usages; i++) {
         rm_usage *usage = &run->usage[i];
+        bool window = usage->model->weights->info.window > 0;
         if (usage->body) {
             usage->body_rounds++;
-            usage->kv_positions += usage->active;
+            usage->kv_positions += window ? rm_tree_seen(run, i, true) : usage->active;
             any = true;
         }
         usage->output_rounds += usage->output;
         usage->body = usage->output = false;
-        held += usage->held;
+        held += rm_usage_held(run, i);
     }
     run->rounds += any;
     if (held > run->peak_positions)
@@ -135,6 +146,42 @@ rm_cost rm_run_cost(const rm_run *run)
     return cost;
 }
 
+/* The same under a sliding window, round by round. In round t the samples still running look from
+ * position prompt + t - window on; the others hold what their next row would. */
+static rm_cost windowed_samples(rm_cost cost, rm_usage *usage, int n_prompt, const int *n_generated,
+                                int n, int window)
+{
+    int longest = 0, shortest = INT_MAX, drawn = 0;
+    uint64_t prompt = (uint64_t)n_prompt, peak = prompt;
+    for (int i = 0; i < n; i++) {
+        longest = n_generated[i] > longest ? n_generated[i] : longest;
+        shortest = n_generated[i] > 0 && n_generated[i] < shortest ? n_generated[i] : shortest;
+        drawn += n_generated[i] > 0;
+    }
+    usage->kv_positions = prompt;
+    for (int t = 1; t < longest; t++) {
+        uint64_t read = 0, held = 0;
+        for (int i = 0; i < n; i++) {
+            int g = n_generated[i];
+            if (g > t)
+                read += (uint64_t)(t < window ? t : window);
+            else if (g > 0)
+                held += (uint64_t)(g - 1 < window - 1 ? g - 1 : window - 1);
+        }
+        int behind = t - window, all_behind = (t < shortest ? t : shortest) - window;
+        uint64_t seen = behind <= -n_prompt ? prompt : behind < 0 ? (uint64_t)-behind : 0;
+        uint64_t kept = all_behind <= -n_prompt ? prompt : all_behind < 0 ? (uint64_t)-all_behind : 0;
+        usage->kv_positions += seen + read;
+        if (kept + read + held > peak)
+            peak = kept + read + held;
+    }
+    cost.rounds = (uint64_t)longest;
+    cost.shared_tokens = ((uint64_t)drawn - 1) * prompt;
+    cost.kv_peak_positions = peak;
+    add_usage(&cost, usage);
+    return cost;
+}
+
 rm_cost rm_cost_of_samples(const rm_model *model, int n_prompt, const int *n_generated, int n)
 {
     rm_usage usage = { .model = (rm_model *)model };
@@ -173,6 +220,8 @@ rm_cost rm_cost_of_samples(const rm_model *model, int n_prompt, const int *n_gen
             uint64_t rows = (uint64_t)n_generated[i] - 1;
             usage.kv_positions += rows * (rows + 1) / 2;
         }
+    if (window > 0)
+        return windowed_samples(cost, &usage, n_prompt, n_generated, n, window);
     cost.rounds = (uint64_t)longest;
     cost.shared_tokens = ((uint64_t)drawn - 1) * prompt;
     cost.kv_peak_positions = prompt + own;

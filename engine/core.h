@@ -81,6 +81,7 @@ struct rm_engine {
     rm_engine_times times;
     double deciding_s;           /* what replayed models took themselves: no run's time */
     uint64_t suspensions, recomputed_positions, restorations;
+    uint64_t walks;              /* over token trees, to stamp nodes with */
 };
 
 /* Opens an engine on a given table of operations, as rm_engine_open does on the one it picks;

@@ -94,6 +94,9 @@ typedef struct rm_model_options {
                               decides, that one goes through the same rows of the same trees, and
                               FLOPs, bytes and times are its (replay.c). The engine's KV limit holds
                               for both caches together; quotas and rm_kv_stats count the first's */
+    int n_ctx;             /* 0: as the file states it; else so many positions, up to which paths may
+                              grow. Where rotary scaling depends on the context (dynamic, longrope)
+                              this is the one, and dynamic may be given more than the file states */
 } rm_model_options;
 
 typedef struct rm_model_info {
@@ -105,7 +108,7 @@ typedef struct rm_model_info {
     const char *weight_type;   /* type of most weights: "f32", "f16", "bf16", "q8_0", "q4_k", ... */
     const char *weight_types;  /* all types by their share of bytes: "q4_k 81%, q6_k 19%" */
     const char *compute, *kv;
-    const char *tokenizer;     /* "bpe" or "sentencepiece" */
+    const char *tokenizer;     /* "bpe", "sentencepiece" or "unigram" */
     int n_layers, n_embd, n_heads, n_kv_heads, head_dim, n_ff, n_vocab, n_ctx;
     int window;            /* positions that attention sees, the row's own included; 0: all */
     double rope_theta, norm_eps;
@@ -124,6 +127,8 @@ typedef struct rm_model_info {
     int32_t value_good, value_bad; /* -1: none. A model that judges texts: after one,
                                   p(good) / (p(good) + p(bad)) says how probably it ends right */
     bool add_bos;
+    const char *sep_token, *pad_token, *unk_token; /* texts of special tokens by their roles,
+                                  for chat templates; NULL: none; live with the model */
     const char *chat_template; /* a Jinja2 program as the file has it, or NULL; lives with the
                                   model */
     const char *sampling;      /* what the model's makers sample with, "temperature 0.6, top_p
@@ -138,30 +143,31 @@ RM_API void rm_model_close(rm_model *);
 RM_API const rm_model_info *rm_model_describe(const rm_model *);
 RM_API const rm_model_info *rm_model_replayed_on(const rm_model *); /* NULL: it is not replayed */
 
-/* The tokens that end a text: eos and what the file adds to it (eot, eom). */
+/* The tokens that end a text: eos, what the file adds to it (eot, eom), and special tokens whose name
+ * is one that the common chat formats end a turn with (<|im_end|>, <|eot_id|>). */
 RM_API const int32_t *rm_model_stop_tokens(const rm_model *, int *n);
 
 /* Text to tokens. With `special`, special tokens written out in the text (<think>) become their
  * ids, and BOS is put in front where the model's file says so; without, the text is only text.
  * Bytes that are not valid UTF-8 are encoded byte by byte through the tokenizer's byte tokens;
- * a text that needs a byte or character the vocabulary lacks is RM_E_ARGUMENT (the sentence names
- * it). *tokens is malloc'd. */
+ * a text that needs a byte or character the vocabulary lacks becomes the unknown token where the
+ * file says so, and else is RM_E_ARGUMENT (the sentence names it). A token that the file puts
+ * behind a text (EOS) is not put there: texts are to be gone on with. *tokens is malloc'd. */
 RM_API rm_status rm_tokenize(const rm_model *, const char *text, size_t n_bytes, bool special,
                              int32_t **tokens, int *n_tokens, rm_error *);
 
 /* A rendered chat prompt to tokens. Special tokens written out become their ids, except where
  * plain[i] ([n_bytes], or NULL: nowhere) says that byte i is mere text; no BOS is put in front:
- * chat templates write it themselves. With `plain` the text is taken as it is written, also where
- * the vocabulary asks for Unicode's form NFC: composing would move the bytes that `plain` counts.
- * Errors and *tokens as above. */
+ * chat templates write it themselves. Errors and *tokens as above. */
 RM_API rm_status rm_tokenize_rendered(const rm_model *, const char *text, const char *plain,
                                       size_t n_bytes, int32_t **tokens, int *n_tokens, rm_error *);
 
 /* Appends the text of tokens to `text`. Special tokens are written out if `special`, else
  * dropped. Every byte sequence round-trips: rm_detokenize(rm_tokenize(s)) == s for valid UTF-8,
- * apart from the leading space that SentencePiece adds and this removes again (where a
- * tokenizer.json says Metaspace it joins a space that was there), and from Unicode's form NFC where
- * the vocabulary asks for it. */
+ * apart from the leading space that SentencePiece adds and this removes again (where a tokenizer.json
+ * says Metaspace it joins a space that was there), from what a vocabulary's normalizer rewrites
+ * (Unicode's form NFC, case, runs of blanks), from blanks that an added token swallows (lstrip,
+ * rstrip), and from unknown characters. */
 RM_API void rm_detokenize(const rm_model *, const int32_t *tokens, int n_tokens, bool special,
                           rm_text *text);
 
@@ -210,10 +216,10 @@ typedef struct rm_run_options {
     uint64_t problem;         /* hash that names the problem */
     uint64_t stream;          /* 0, or the cell's hash where cells must not share draws */
     size_t kv_quota_bytes;    /* most this run may hold; 0: no quota. Counted in positions of its
-                                 own
-                              tree, as if alone, kv_held_bytes each, and checked when a request
+                              own tree, as if alone, kv_held_bytes each, and checked when a request
                               is made, for the most it could add: pending tokens, and all but the
-                              last of those it may append. More than the quota is RM_E_LIMIT.
+                              last of those it may append; under a sliding window only what some
+                              path's next row looks at is held. More than the quota is RM_E_LIMIT.
                               A quota above the engine's limit is refused when the run is opened
                               (RM_E_LIMIT); without one, needing more than that limit is
                               RM_E_MEMORY, which ends the problem: no result may depend on it */

@@ -226,12 +226,17 @@ static rm_status check_request(rm_run *run, rm_request *request, rm_task *task, 
     return RM_OK;
 }
 
-/* Most positions a task adds to the cache: all but the last token that it appends. */
+/* Most positions a task adds to what is held at once: all but the last token that it appends, of
+ * those drawn one a round no more than a window of them. */
 static uint64_t most_positions(const rm_task *task, const rm_path *path)
 {
     rm_want want = task->request->want;
+    int window = path->model->weights->info.window;
     bool appends = (want == RM_WANT_SPAN || want == RM_WANT_SCORE) && task->capacity;
-    return (uint64_t)(rm_path_pending(path) + (appends ? task->capacity - 1 : 0));
+    int drawn = appends ? task->capacity - 1 : 0;
+    if (window && want == RM_WANT_SPAN && drawn > window)
+        drawn = window;
+    return (uint64_t)(rm_path_pending(path) + drawn);
 }
 
 /* A quota is the problem's own, and its strategy may work within it. What the engine has is not:
@@ -576,6 +581,7 @@ static void count_round(rm_run *run, const rm_task *task)
     for (int m = 0; m < task->n_members; m++) {
         rm_path *path = task->member[m];
         rm_usage *usage = &run->usage[path->usage];
+        path->round_from = path->evaluated;
         if (rm_task_rows(task, path) > 0) {
             usage->body = true;
             rm_path_activate(path);
@@ -725,9 +731,12 @@ void rm_eval_end_round(rm_run *run)
     rm_account_round(run);
     run->round_open = false;
     for (int i = 0; i < run->n_tasks; i++)
-        if (run->tasks[i].finished)
-            for (int m = 0; m < run->tasks[i].n_members; m++)
-                rm_path_deactivate(run->tasks[i].member[m]);
+        for (int m = 0; m < run->tasks[i].n_members; m++) {
+            rm_path *path = run->tasks[i].member[m];
+            if (run->tasks[i].finished)
+                rm_path_deactivate(path);
+            rm_path_release_behind(path, path->evaluated);
+        }
     if (!run->n_unfinished)
         finish_eval(run);
 }
@@ -766,9 +775,10 @@ void rm_eval_abandon(rm_run *run, rm_status status, const rm_error *error)
     }
     for (int i = 0; i < run->n_usages; i++)
         run->usage[i].body = run->usage[i].output = false;
-    /* A tip lost to a suspension is rebuilt as everything else of a suspended run is. */
+    /* A tip lost to a suspension, and pages that lay behind a window, are rebuilt as everything else
+     * of a suspended run is. */
     for (const rm_path *path = run->first_path; path && !run->suspended; path = path->next)
-        if (path->tip && path->tip->slot < 0)
+        if ((path->tip && path->tip->slot < 0) || !rm_path_can_see(path, path->evaluated))
             rm_run_suspend(run);
     run->status = status;
     run->error = *error;

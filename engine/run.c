@@ -158,7 +158,7 @@ uint64_t rm_run_held_bytes(const rm_run *run)
 {
     uint64_t bytes = 0;
     for (int i = 0; i < run->n_usages; i++)
-        bytes += run->usage[i].held * run->usage[i].model->weights->info.kv_held_bytes;
+        bytes += rm_usage_held(run, i) * run->usage[i].model->weights->info.kv_held_bytes;
     return bytes;
 }
 

@@ -21,7 +21,7 @@ typedef struct rm_usage {
     uint64_t rows, outputs, looked; /* rows evaluated; distributions; sum over rows of positions */
     uint64_t body_rounds, output_rounds; /* rounds that read the weights; the output matrix */
     uint64_t kv_positions;          /* sum over rounds of distinct positions looked at */
-    uint64_t held;                  /* positions in the tree now */
+    uint64_t held;                  /* positions in the tree now; see rm_usage_held */
     uint64_t active;                /* positions looked at by the paths that are evaluating */
     bool body, output;              /* in the round in progress */
 } rm_usage;
@@ -111,6 +111,10 @@ void rm_run_free(rm_run *);
 
 /* Index of the model's usage; -1 with a sentence when a run uses too many models. */
 int rm_run_usage(rm_run *, rm_model *, rm_error *);
+
+/* Positions of one model in the run's tree that it has to hold: all of them, or under a sliding window
+ * those that some path's next row looks at. */
+uint64_t rm_usage_held(const rm_run *, int usage);
 
 uint64_t rm_run_held_bytes(const rm_run *);  /* of the positions in its tree, as quotas count */
 

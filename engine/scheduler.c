@@ -82,23 +82,28 @@ static rm_status restore_path(rm_run *run, rm_path *path, uint64_t stamp, rm_err
     const rm_node *node = path->node;
     while (node && node->restored != stamp)
         node = node->parent;
-    if (node) {
+    if (node)
         from = rm_node_end(node) < most ? rm_node_end(node) : most;
+    if (node && rm_path_can_see(node->rebuilt, from)) {
         rm_path_share_pages(path, node->rebuilt, from);
-    } else if (path->node && (from = prefix_positions(run, path)) > 0) {
+    } else {
+        from = path->node ? prefix_positions(run, path) : 0;
         from = from < most ? from : most;
-        share_prefix(run, path, from);
+        if (from > 0)
+            share_prefix(run, path, from);
     }
-    int n = end - from;
-    rm_status status = RM_OK;
-    if (n > 0)
-        status = reserve_pages(model, (size_t)rm_path_pages_needed(path, from, n), err);
-    if (!status && tip)
-        status = rm_tip_fill(path->tip, model, err);
-    if (!status && n > 0) {
-        rm_path_take_pages(path, from, n);
-        status = rm_path_evaluate_again(path, from, n, tip ? path->tip->slot : -1, err);
-        run->engine->recomputed_positions += (uint64_t)n;
+    /* under a sliding window piece by piece, so that no more is held than the window and a piece */
+    int n = end - from, piece = model->weights->info.window ? run->engine->pass->max_rows : n;
+    rm_status status = tip ? rm_tip_fill(path->tip, model, err) : RM_OK;
+    for (int rows; n > 0 && !status; n -= rows, from += rows) {
+        rows = n < piece ? n : piece;
+        status = reserve_pages(model, (size_t)rm_path_pages_needed(path, from, rows), err);
+        if (status)
+            break;
+        rm_path_take_pages(path, from, rows);
+        status = rm_path_evaluate_again(path, from, rows, tip && rows == n ? path->tip->slot : -1, err);
+        run->engine->recomputed_positions += (uint64_t)rows;
+        rm_path_release_behind(path, from + rows);
     }
     for (rm_node *done = path->node; done && done->restored != stamp; done = done->parent) {
         done->restored = stamp;

@@ -84,7 +84,7 @@ void rm_path_retract(rm_path *path, int length, int evaluated, int64_t text_byte
     }
     rm_pool *pool = &path->model->pool;
     int keep = (evaluated + pool->page_positions - 1) / pool->page_positions;
-    while (path->n_pages > keep)
+    while (path->n_pages > keep && path->n_pages > path->n_gone)
         rm_pool_release(pool, path->pages[--path->n_pages]);
     path->evaluated = evaluated;
     path->length = length;
@@ -132,6 +132,31 @@ void rm_path_deactivate(rm_path *path)
             break;
         path->run->usage[node->usage].active -= (uint64_t)node->length;
     }
+}
+
+uint64_t rm_tree_seen(const rm_run *run, int usage, bool evaluating)
+{
+    uint64_t stamp = ++run->engine->walks, seen = 0;
+    int window = run->usage[usage].model->weights->info.window;
+    for (const rm_path *path = run->first_path; path; path = path->next) {
+        int begin = (path->active ? path->round_from : path->evaluated) - window + 1;
+        if (path->usage != usage || (evaluating && !path->active))
+            continue;
+        for (rm_node *node = path->node; node && rm_node_end(node) > begin; node = node->parent) {
+            int low = node->start > begin ? node->start : begin;
+            if (node->walk != stamp) {
+                node->walk = stamp;
+                node->walked_from = rm_node_end(node);
+            }
+            if (low < 0)
+                low = 0;
+            if (low < node->walked_from) {
+                seen += (uint64_t)(node->walked_from - low);
+                node->walked_from = low;
+            }
+        }
+    }
+    return seen;
 }
 
 /* ---- tips ---------------------------------------------------------------------------------- */
@@ -260,13 +285,37 @@ void rm_path_take_pages(rm_path *path, int from, int more)
         path->pages[path->n_pages++] = rm_pool_take(pool);
 }
 
+/* Pages wholly before the chunk in which a row at `next` begins to look. Whole chunks, because
+ * attention reads a chunk at a time. */
+static int pages_behind(const rm_path *path, int next)
+{
+    int window = path->model->weights->info.window, page = path->model->pool.page_positions;
+    if (!window || path->run->internal || next < window)
+        return 0;
+    return (next - window + 1) / RM_CHUNK * (RM_CHUNK / page);
+}
+
+void rm_path_release_behind(rm_path *path, int next)
+{
+    int behind = pages_behind(path, next);
+    while (path->n_gone < behind && path->n_gone < path->n_pages)
+        rm_pool_release(&path->model->pool, path->pages[path->n_gone++]);
+}
+
+bool rm_path_can_see(const rm_path *path, int next)
+{
+    return path->n_gone <= pages_behind(path, next);
+}
+
 void rm_path_share_pages(rm_path *path, const rm_path *from, int n)
 {
     rm_pool *pool = &path->model->pool;
     int pages = (n + pool->page_positions - 1) / pool->page_positions;
     assert(!path->n_pages && pages <= from->n_pages && pages <= path->page_capacity);
+    path->n_gone = from->n_gone < pages ? from->n_gone : pages;
     for (int i = 0; i < pages; i++) {
-        rm_pool_share(pool, from->pages[i]);
+        if (i >= path->n_gone)
+            rm_pool_share(pool, from->pages[i]);
         path->pages[i] = from->pages[i];
     }
     path->n_pages = pages;
@@ -274,8 +323,9 @@ void rm_path_share_pages(rm_path *path, const rm_path *from, int n)
 
 void rm_path_release_pages(rm_path *path)
 {
-    while (path->n_pages)
+    while (path->n_pages > path->n_gone)
         rm_pool_release(&path->model->pool, path->pages[--path->n_pages]);
+    path->n_pages = path->n_gone = 0;
 }
 
 /* ---- paths --------------------------------------------------------------------------------- */

@@ -23,6 +23,8 @@ typedef struct rm_node {
     struct rm_node *parent;   /* holds a reference on it; next free one in the run's free list */
     int references;           /* paths and children */
     int start, length;
+    uint64_t walk;            /* stamp of the walk that has counted [walked_from, its end) */
+    int walked_from;
     int active;               /* paths and active children that are evaluating in this round */
     int prefix_positions;     /* of these, in pages of a prefix */
     int usage;                /* index into the run's usage: the model */
@@ -48,8 +50,10 @@ struct rm_path {
     uint64_t version;         /* of the model when the prompt was given */
     int32_t *tokens;          /* [capacity] */
     int length, capacity, n_prompt, evaluated;
+    int round_from;           /* evaluated when the round in progress began */
     int32_t *pages;           /* [page_capacity]; empty while the run is suspended */
     int n_pages, page_capacity;
+    int n_gone;               /* of n_pages, from the front: given back, since no later row looks there */
     rm_node *node;            /* NULL before anything was evaluated */
     rm_tip *tip;
     int64_t text_bytes;       /* of the tokens after the prompt */
@@ -105,7 +109,16 @@ void rm_path_claim(rm_path *);
 void rm_path_activate(rm_path *);
 void rm_path_deactivate(rm_path *);
 
-/* Shares the pages of the first n positions of `from`; the path must have none. */
+/* Under a sliding window: gives back the pages before those that a row at position `next` or a later
+ * one looks at. Their places in `pages` keep the old numbers, which nobody reads. A prefix keeps
+ * all of its pages, for runs that leave it early. */
+void rm_path_release_behind(rm_path *, int next);
+
+/* Has the path the pages that a row at position `next` looks at? */
+bool rm_path_can_see(const rm_path *, int next);
+
+/* Shares the pages of the first n positions of `from`, as far as it has them; the path must have
+ * none, and `from` must be able to see from n on. */
 void rm_path_share_pages(rm_path *, const rm_path *from, int n);
 void rm_path_release_pages(rm_path *);
 
@@ -115,5 +128,10 @@ rm_tip *rm_tip_new(rm_run *, rm_model *, rm_error *);
 rm_status rm_tip_fill(rm_tip *, rm_model *, rm_error *); /* a slot for one without */
 void rm_tip_empty(rm_tip *, rm_model *);                 /* gives the slot back */
 void rm_tip_drop(rm_run *, rm_model *, rm_tip *);
+
+/* Distinct positions of the run's tree under one model of a sliding window that its paths look at:
+ * those evaluating, from the first row of the round on, others with their next row; or only those
+ * of the evaluating ones. */
+uint64_t rm_tree_seen(const rm_run *, int usage, bool evaluating);
 
 #endif

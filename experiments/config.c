@@ -121,7 +121,7 @@ static const rm_key analysis_keys[] = {
 
 typedef struct model_spec {
     char *file;
-    int compute, kv;
+    int compute, kv, context;
 } model_spec;
 
 static const char *const compute_names[] = { "stored", "f32", "bf16", "q8", NULL };
@@ -130,6 +130,7 @@ static const rm_key model_keys[] = {
     { "file", RM_KEY_STRING, offsetof(model_spec, file), 0, 0, NULL, "" },
     { "compute", RM_KEY_CHOICE, offsetof(model_spec, compute), 0, 0, compute_names, "" },
     { "kv", RM_KEY_CHOICE, offsetof(model_spec, kv), 0, 0, kv_names, "" },
+    { "context", RM_KEY_INT, offsetof(model_spec, context), 1, 1 << 24, NULL, "" },
     { 0 },
 };
 
@@ -181,7 +182,8 @@ static rm_status add_model(rm_config *config, const rm_json *json, const cJSON *
     config->models[config->n_models++] = (rm_config_model){
         .name = copy, .file = spec.file, .remote = remote, .line = line,
         .options = { .compute = spec.compute ? compute_names[spec.compute] : NULL,
-                     .kv = spec.kv ? kv_names[spec.kv] : NULL },
+                     .kv = spec.kv ? kv_names[spec.kv] : NULL,
+                     .n_ctx = spec.context },
     };
     return RM_OK;
 }
@@ -438,6 +440,8 @@ static uint64_t hash_config(const rm_config *config)
         h = hash_text(h, config->models[i].name);
         h = hash_text(h, config->models[i].options.compute);
         h = hash_text(h, config->models[i].options.kv);
+        if (config->models[i].options.n_ctx)
+            h = rm_mix(h, (uint64_t)config->models[i].options.n_ctx);
         if (config->models[i].remote) /* which model it is, is checked when it is opened */
             h = rm_mix(h, rm_mix((uint64_t)config->models[i].remote->choices,
                                  (uint64_t)config->models[i].remote->logprobs));

@@ -326,6 +326,8 @@ static rm_status describe_json(const rm_config *config, const rm_model_info *con
         rm_json_string(&w, "file", config->models[i].file);
         rm_json_string(&w, "compute", config->models[i].options.compute);
         rm_json_string(&w, "kv", config->models[i].options.kv);
+        if (config->models[i].options.n_ctx)
+            rm_json_int(&w, "context", config->models[i].options.n_ctx);
         rm_json_end(&w);
     }
     rm_json_end(&w);

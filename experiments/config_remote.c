@@ -66,11 +66,11 @@ rm_status rm_remote_settle(const rm_json *json, const cJSON *item, const char *p
                                   "%s: \"%s\" is for a model behind "
                                   "a server, whose address \"remote\" says", path, names[i]);
     } else if (file || cJSON_GetObjectItemCaseSensitive(item, "compute") ||
-               cJSON_GetObjectItemCaseSensitive(item, "kv")) {
-        st = rm_json_fail(err, RM_E_ARGUMENT, json, item,
-                          "%s: \"remote\" is a model behind a server; "
-                          "\"file\", \"compute\" and \"kv\" are for one that is computed here",
-                          path);
+               cJSON_GetObjectItemCaseSensitive(item, "kv") ||
+               cJSON_GetObjectItemCaseSensitive(item, "context")) {
+        st = rm_json_fail(err, RM_E_ARGUMENT, json, item, "%s: \"remote\" is a model behind a server; "
+                          "\"file\", \"compute\", \"kv\" and \"context\" are for one that is "
+                          "computed here", path);
     } else {
         rm_remote_options options = options_of(spec);
         if ((st = rm_remote_check(&options, &inner)))

@@ -49,6 +49,8 @@ static const rm_key common_keys[] = {
     { "prompt", RM_KEY_STRING, FORMAT(prompt), 0, 0, NULL,
       "template of the prompt; {question} and other fields are filled in" },
     { "system", RM_KEY_STRING, FORMAT(system), 0, 0, NULL, "text in front of everything" },
+    { "reply_prefix", RM_KEY_STRING, FORMAT(reply_prefix), 0, 0, NULL,
+      "how the answer begins: put behind the prompt, to be gone on with" },
     { "chat", RM_KEY_CHOICE, FORMAT(chat), 0, 0, chat_names,
       "markup of a chat model: none, chatml, llama3, mistral; model: its own template" },
     { "chat_template", RM_KEY_STRING, FORMAT(chat_template), 0, 0, NULL,
@@ -58,7 +60,7 @@ static const rm_key common_keys[] = {
     { "date", RM_KEY_STRING, FORMAT(date), 0, 0, NULL,
       "the day that the chat template is told, 2026-01-31 (none: it has no clock)" },
     { "few_shot", RM_KEY_ANY, FORMAT(few_shot), 0, 0, NULL,
-      "object: examples or file, question, answer, template, separator, n, seed" },
+      "object: examples or file, question, answer, as, template, separator, n, seed" },
     { "stop", RM_KEY_STRINGS, FORMAT(stop), 0, 0, NULL,
       "strings that end an answer; a recorded text is cut there too" },
     { "step_ends", RM_KEY_STRINGS, FORMAT(step_ends), 0, 0, NULL,
@@ -645,6 +647,11 @@ static rm_status read_task(rm_task *task, const rm_json *json, const cJSON *obje
     if (task->format.few_shot
         && (st = rm_examples_read(task, json, task->format.few_shot, path, err)))
         return st;
+    if (task->examples.turns && !task->chats)
+        return rm_json_fail(err, RM_E_ARGUMENT, json, task->format.few_shot, "%s.few_shot: examples as "
+                            "turns go with \"chat\": \"model\"", path);
+    if ((st = rm_examples_show(task, &inner)))
+        return rm_json_fail(err, st, json, task->format.few_shot, "%s: %s", path, inner.text);
     for (int i = 0; i < task->examples.n; i++) {
         rm_text canonical = { 0 };
         bool added;

@@ -37,6 +37,7 @@ struct rm_folder {
     size_t n_names;
     rm_tokenizer_files tokenizer;
     rm_text defaults;          /* what generation_config.json says of sampling */
+    float *rope_factors[2];    /* short, long */
 };
 
 /* ---- names --------------------------------------------------------------------------------- */
@@ -279,9 +280,55 @@ static rm_status read_yarn(const config *c, const cJSON *rope, rm_rope_scaling *
         return st;
     s->exact_range = !truncate;
     if (m > 0 && m_all > 0 && !(s->magnitude > 0))
-        return rm_json_fail(c->err, RM_E_UNSUPPORTED, c->json, find(rope, "mscale"), "\"mscale\" "
-                            "is set: this engine takes yarn's factor from \"attention_factor\" or "
-                            "from the scaling itself");
+        s->magnitude = rm_rope_yarn_magnitude(s->factor, m, m_all);
+    return RM_OK;
+}
+
+/* A list of n divisors as a tensor, as GGUF has it. */
+static rm_status add_factors(const config *c, const cJSON *rope, const char *key, int which)
+{
+    static const char *const names[] = { "rope_factors_short.weight", "rope_factors_long.weight" };
+    const cJSON *list = find(rope, key), *item;
+    size_t n = (size_t)c->s->hyper.head_dim / 2, i = 0;
+    if (!cJSON_IsArray(list) || (size_t)cJSON_GetArraySize(list) != n)
+        return rm_json_fail(c->err, RM_E_FORMAT, c->json, list ? list : rope, "\"%s\" should be a list "
+                            "of %zu numbers, half the size of a head", key, n);
+    float *values = c->s->priv->folder->rope_factors[which] = malloc(n * sizeof *values);
+    if (!values)
+        return rm_fail(c->err, RM_E_MEMORY, "%s: no memory to read it", c->s->file);
+    cJSON_ArrayForEach(item, list)
+    {
+        if (!cJSON_IsNumber(item) || !(item->valuedouble > 0) || item->valuedouble > 1e6)
+            return rm_json_fail(c->err, RM_E_FORMAT, c->json, item, "\"%s\" should hold numbers above 0",
+                                key);
+        values[i++] = (float)item->valuedouble;
+    }
+    rm_gguf_tensor t = { .name = { names[which], strlen(names[which]) }, .n_dims = 1,
+                         .dims = { n, 1, 1, 1 }, .type_name = "f32", .readable = true, .type = RM_F32,
+                         .n_values = n, .n_bytes = n * sizeof *values, .data = values };
+    return rm_source_add_tensor(c->s, &t, c->err);
+}
+
+static rm_status read_longrope(const config *c, const cJSON *rope, rm_rope_scaling *s)
+{
+    rm_status st = read_real(c, rope, "attention_factor", &s->magnitude);
+    s->kind = RM_ROPE_LONG;
+    if (!st && !(s->magnitude > 0))
+        s->magnitude = rm_rope_long_magnitude(s->factor, s->original_context);
+    if (!st)
+        st = add_factors(c, rope, "short_factor", 0);
+    return st ? st : add_factors(c, rope, "long_factor", 1);
+}
+
+/* The context that the file states is the one before stretching. */
+static rm_status read_dynamic(const config *c, rm_rope_scaling *s)
+{
+    rm_hyper *h = &c->s->hyper;
+    s->kind = RM_ROPE_DYNAMIC;
+    s->original_context = h->n_ctx;
+    double most = s->factor * h->n_ctx;
+    if (most > h->n_ctx)
+        h->n_ctx_most = most < 1 << 24 ? (int)most : 1 << 24;
     return RM_OK;
 }
 
@@ -298,11 +345,13 @@ static rm_status read_rope(const config *c)
                             rope->string);
     h->rope_dims = h->head_dim;
     h->rope_theta = 10000;
-    s->factor = 1;
+    s->factor = 0;
     s->original_context = h->n_ctx;
+    h->n_ctx_most = h->n_ctx;
     if ((st = read_real(c, c->root, "rope_theta", &h->rope_theta)) ||
         (st = read_real(c, rope, "rope_theta", &h->rope_theta)) ||
         (st = read_real(c, rope, "factor", &s->factor)) ||
+        (st = read_real(c, c->root, "original_max_position_embeddings", &s->original_context)) ||
         (st = read_real(c, rope, "original_max_position_embeddings", &s->original_context)) ||
         (st = read_real(c, rope, "low_freq_factor", &s->low_freq)) ||
         (st = read_real(c, rope, "high_freq_factor", &s->high_freq)))
@@ -316,6 +365,9 @@ static rm_status read_rope(const config *c)
         type = text_of(rope, "type");
     if (!type || strcmp(type, "default") == 0)
         return RM_OK;
+    /* files whose context is the stretched one may leave the factor to it */
+    if (!find(rope, "factor") && s->original_context >= 1)
+        s->factor = h->n_ctx / s->original_context;
     if (!(s->factor > 0))
         return rm_json_fail(c->err, RM_E_FORMAT, c->json, rope, "\"factor\" should be above 0");
     if (strcmp(type, "linear") == 0)
@@ -324,9 +376,13 @@ static rm_status read_rope(const config *c)
         s->kind = RM_ROPE_LLAMA3;
     else if (strcmp(type, "yarn") == 0)
         return read_yarn(c, rope, s);
+    else if (strcmp(type, "longrope") == 0 || strcmp(type, "su") == 0)
+        return read_longrope(c, rope, s);
+    else if (strcmp(type, "dynamic") == 0)
+        return read_dynamic(c, s);
     else
         return rm_json_fail(c->err, RM_E_UNSUPPORTED, c->json, rope, "rope_type is \"%s\", "
-                            "supported are default, linear, llama3 and yarn",
+                            "supported are default, linear, dynamic, llama3, yarn and longrope",
                             rm_quoted(&(rm_quote){ 0 }, type, strlen(type)));
     return RM_OK;
 }
@@ -548,6 +604,23 @@ static rm_status read_generation(rm_source *s, rm_error *err)
     return add_stops(s, rm_json_root(f->generation), "eos_token_id of generation_config.json", err);
 }
 
+/* tokenizer_config.json's words for special tokens: a string, or an object with "content". */
+static void read_roles(rm_source *s, const cJSON *words)
+{
+    static const char *const keys[RM_N_ROLES] = { "sep_token", "pad_token", "unk_token" };
+    static const char *const characters[RM_N_ROLES] = { "S", "P", "U" }; /* tokenizer_json.c */
+    bool single = find(words, "char_ords") != NULL;
+    for (int i = 0; i < RM_N_ROLES; i++) {
+        const char *text = text_of(words, keys[i]);
+        if (!text)
+            text = text_of(find(words, keys[i]), "content");
+        if (!text && single)
+            text = characters[i];
+        if (text)
+            s->roles[i] = (rm_gguf_string){ text, strlen(text) };
+    }
+}
+
 /* chat_template.jinja; else the string in tokenizer_config.json, or the one called "default" of a
  * list of { name, template }. */
 static rm_status read_template(rm_source *s, rm_error *err)
@@ -557,16 +630,17 @@ static rm_status read_template(rm_source *s, rm_error *err)
     rm_status st = read_part(s, "chat_template.jinja", false, &f->template_text, &n, err);
     if (st)
         return st;
-    if (f->template_text) {
+    if (f->template_text)
         s->chat_template = (rm_gguf_string){ f->template_text, n };
-        return RM_OK;
-    }
     if (!f->tokenizer.config)
         return RM_OK;
     st = rm_json_parse(f->tokenizer.config, f->tokenizer.n_config, "tokenizer_config.json", 1,
                        RM_JSON_NO_POSITIONS, &f->tokenizer_config, err);
     if (st)
         return rm_fail_within(err, st, "%s", s->file);
+    read_roles(s, rm_json_root(f->tokenizer_config));
+    if (f->template_text)
+        return RM_OK;
     const cJSON *item = find(rm_json_root(f->tokenizer_config), "chat_template"), *each;
     const char *text = cJSON_IsString(item) ? item->valuestring : NULL;
     const cJSON *list = cJSON_IsArray(item) ? item : NULL;
@@ -646,6 +720,8 @@ void rm_folder_close(struct rm_folder *f)
     free(f->names);
     rm_tokenizer_files_free(&f->tokenizer);
     rm_text_free(&f->defaults);
+    free(f->rope_factors[0]);
+    free(f->rope_factors[1]);
     free(f);
 }
 

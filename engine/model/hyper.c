@@ -9,14 +9,16 @@
  *   .attention.sliding_window                      0: none
  *   .rope.dimension_count                          key_length
  *   .rope.freq_base                                10000
- *   .rope.scaling.type                             "none", "linear" or "yarn"
+ *   .rope.scaling.type                             "none", "linear", "yarn" or "longrope"
  *   .rope.scaling.factor                           linear, yarn
  *   .rope.scale_linear                             the same factor in older files
- *   .rope.scaling.original_context_length          yarn
- *   .rope.scaling.attn_factor                      yarn: multiplies the 0.1 ln s + 1 of rope.c
+ *   .rope.scaling.original_context_length          yarn, longrope
+ *   .rope.scaling.attn_factor                      of cosines and sines; with yarn it multiplies the
+ *                                                  0.1 ln s + 1 of rope.c
  *   .rope.scaling.yarn_beta_fast, _beta_slow       32, 1
  *
- * llama3's scaling comes as a tensor of finished divisors, rope_freqs.weight (weights.c).
+ * llama3's scaling comes as a tensor of finished divisors, rope_freqs.weight, longrope's as two of
+ * them (weights.c).
  *
  * A key that would change what the model computes, and that this engine does not know how to
  * honour, refuses the file: a wrong number would be worse than none. */
@@ -141,7 +143,7 @@ static rm_status refuse_unknown_maths(reader *r)
 
 static rm_status read_yarn(reader *r, rm_rope_scaling *s)
 {
-    double attention = 1, ext = 1;
+    double attention = s->magnitude > 0 ? s->magnitude : 1, ext = 1;
     int original = 0;
     rm_status st;
     s->kind = RM_ROPE_YARN;
@@ -151,7 +153,6 @@ static rm_status read_yarn(reader *r, rm_rope_scaling *s)
                          &original)) ||
         (st = read_factor(r, "rope.scaling.yarn_beta_fast", 1e6, &s->beta_fast)) ||
         (st = read_factor(r, "rope.scaling.yarn_beta_slow", 1e6, &s->beta_slow)) ||
-        (st = read_factor(r, "rope.scaling.attn_factor", 1e6, &attention)) ||
         (st = read_factor(r, "rope.scaling.yarn_attn_factor", 1e6, &attention)) ||
         (st = read_factor(r, "rope.scaling.yarn_ext_factor", 1e6, &ext)))
         return st;
@@ -162,8 +163,18 @@ static rm_status read_yarn(reader *r, rm_rope_scaling *s)
     if (s->factor <= 0)
         return rm_fail(r->err, RM_E_FORMAT, "%s: %s is missing, which yarn needs",
                        rm_gguf_file(r->g), key_of(r, "rope.scaling.factor"));
-    s->magnitude = attention * (s->factor > 1 ? 0.1 * rm_log(s->factor) + 1 : 1);
+    s->magnitude = attention * rm_rope_yarn_magnitude(s->factor, 1, 0);
     return RM_OK;
+}
+
+/* Factors may be there without the type, as in files of Phi's kind: weights.c sees them. */
+static rm_status read_original(reader *r, rm_rope_scaling *s)
+{
+    int original = r->h->n_ctx;
+    rm_status st = read_count(r, "rope.scaling.original_context_length", 1, 1 << 24, original,
+                              &original);
+    s->original_context = original;
+    return st;
 }
 
 static rm_status read_rope_scaling(reader *r)
@@ -173,15 +184,24 @@ static rm_status read_rope_scaling(reader *r)
     rm_status st;
     if ((st = rm_gguf_text(r->g, key_of(r, "rope.scaling.type"), &type, r->err)) ||
         (st = read_factor(r, "rope.scale_linear", 1e6, &s->factor)) ||
-        (st = read_factor(r, "rope.scaling.factor", 1e6, &s->factor)))
+        (st = read_factor(r, "rope.scaling.factor", 1e6, &s->factor)) ||
+        (st = read_factor(r, "rope.scaling.attn_factor", 1e6, &s->magnitude)) ||
+        (st = read_original(r, s)))
         return st;
     bool none = type.n == 4 && memcmp(type.bytes, "none", 4) == 0;
     bool linear = type.n == 6 && memcmp(type.bytes, "linear", 6) == 0;
     if (type.n == 4 && memcmp(type.bytes, "yarn", 4) == 0)
         return read_yarn(r, s);
+    if (type.n == 8 && memcmp(type.bytes, "longrope", 8) == 0) {
+        s->kind = RM_ROPE_LONG;
+        if (s->factor != 0 && s->factor != 1)
+            return rm_fail(r->err, RM_E_UNSUPPORTED, "%s: %s is %g beside longrope, whose factors are "
+                           "tensors", rm_gguf_file(r->g), key_of(r, "rope.scaling.factor"), s->factor);
+        return RM_OK;
+    }
     if (!none && !linear)
         return rm_fail(r->err, RM_E_UNSUPPORTED, "%s: %s is \"%s\", supported are none, linear, "
-                       "yarn, and stored factors (rope_freqs.weight)", rm_gguf_file(r->g),
+                       "yarn, longrope, and stored factors (rope_freqs.weight)", rm_gguf_file(r->g),
                        key_of(r, "rope.scaling.type"),
                        rm_quoted(&(rm_quote){ 0 }, type.bytes, type.n));
     /* a factor without a type is linear (as the older key is); 0 means none */
@@ -256,6 +276,7 @@ rm_status rm_hyper_read(const rm_gguf *g, rm_hyper *h, rm_error *err)
         (st = rm_gguf_integer(g, key_of(&r, "vocab_size"), 1, INT32_MAX, &h->n_vocab, err)) ||
         (st = refuse_unknown_maths(&r)))
         return st;
+    h->n_ctx_most = h->n_ctx;
     st = rm_gguf_real(g, key_of(&r, "attention.layer_norm_rms_epsilon"), 1e-30, 1, &h->norm_eps,
                       err);
     if (!st && h->norm_eps == 0)

@@ -15,6 +15,7 @@ typedef struct rm_hyper {
     bool rope_interleaved;         /* rotary pairs are neighbours; else half a head apart */
     double rope_theta;
     rm_rope_scaling rope_scaling;
+    int n_ctx_most;                /* up to which the rotary scaling can be stretched; >= n_ctx */
     double norm_eps;
     int64_t n_vocab;               /* as the file states it; 0 if it does not */
 } rm_hyper;

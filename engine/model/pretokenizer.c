@@ -31,6 +31,11 @@
 #define GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^" WS "\\p{L}\\p{N}]+|" BLANKS
 #define LLAMA3(digits) "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" digits \
     "| ?[^" WS "\\p{L}\\p{N}]+[\\r\\n]*|[" WS "]*[\\r\\n]+|" BLANKS
+/* Mistral's models since Nemo: words end where a small letter is followed by a capital. */
+#define UPPER "\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}"
+#define LOWER "\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}"
+#define TEKKEN "[^\\r\\n\\p{L}\\p{N}]?[" UPPER "]*[" LOWER "]+|[^\\r\\n\\p{L}\\p{N}]?[" UPPER "]+[" LOWER "]*" \
+    "|\\p{N}| ?[^" WS "\\p{L}\\p{N}]+[\\r\\n/]*|[" WS "]*[\\r\\n]+|" BLANKS
 #define FALCON_SIGNS "[\\p{P}\\$\\+<=>\\^~\\|`]+"
 #define THREE_DIGITS "[0-9][0-9][0-9]"
 /* Chinese characters; U+0800 to U+4E00; Hangul: as DeepSeek's files group them. */
@@ -68,6 +73,7 @@ static const struct spec {
     { "default ", 0, { FALCON_SIGNS, GPT2, "\\p{N}+", THREE_DIGITS } },
     { "llama-bpe llama3 llama-v3 falcon3 falcon-h1 pixtral midm-2.0 lfm2 ",
       WHOLE_PIECES | ADDS_BOS, { LLAMA3("\\p{N}{1,3}") } },
+    { "tekken ", WHOLE_PIECES | ADDS_BOS, { TEKKEN } },
     { "dbrx smaug-bpe ", 0, { LLAMA3("\\p{N}{1,3}") } },
     { "qwen2 stablelm2 deepseek-r1-qwen megrez hunyuan ", 0, { LLAMA3("\\p{N}") } },
     { "starcoder refact command-r smollm codeshell exaone minerva-7b ", 0, { "\\p{N}", GPT2 } },

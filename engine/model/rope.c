@@ -1,4 +1,4 @@
-/* rope.c - llama3 and yarn as divisors of the rotary frequencies.
+/* rope.c - how rotary frequencies are stretched.
  *
  * Pair i of n_dims / 2 turns by w_i = theta^(-2i / n_dims) a position, so within the original
  * context T it makes r_i = T w_i / 2 pi turns.
@@ -12,7 +12,21 @@
  * yarn (Peng et al. 2023, arXiv:2309.00071): the same with a ramp that is linear in the number of
  * the pair and not in its turns, from the pair that makes beta_fast turns to the one that makes
  * beta_slow, both rounded outwards as the released code does; and attention is sharpened by
- * multiplying cosines and sines by 0.1 ln s + 1. */
+ * multiplying cosines and sines by 0.1 ln s + 1; or by (0.1 m ln s + 1) / (0.1 m_all ln s + 1), where
+ * a file has both weights.
+ *
+ * dynamic (NTK-aware scaling, as transformers defines it): in a context of n > T positions the base
+ * grows,
+ *
+ *     theta' = theta (s n / T - (s - 1))^(d / (d - 2)),    d = n_dims
+ *
+ * long (LongRoPE, Ding et al. 2024, arXiv:2402.13753): the file lists a divisor for each pair, once
+ * for contexts up to T and once for longer ones, and cosines and sines are multiplied by
+ * sqrt(1 + ln s / ln T).
+ *
+ * transformers lets both depend on the length of the text so far, so that the keys it has cached
+ * are those of another base than the next query's. Here the context that a model is opened with
+ * decides, once (as vLLM and llama.cpp have it): a position's key depends on nothing behind it. */
 #include "engine/model/rope.h"
 
 #include "engine/num.h"
@@ -65,6 +79,11 @@ rm_status rm_rope_divisors(const rm_rope_scaling *s, int n_dims, double theta, c
                            float *divisors, double *magnitude, rm_error *err)
 {
     *magnitude = 1;
+    if (s->magnitude < 0 || s->magnitude > 1e6)
+        return rm_fail(err, RM_E_FORMAT, "%s: the factor of rotary cosines and sines is %g; a number "
+                       "above 0 was expected", name, s->magnitude);
+    if (s->magnitude > 0)
+        *magnitude = s->magnitude;
     if (s->kind != RM_ROPE_LLAMA3 && s->kind != RM_ROPE_YARN)
         return RM_OK;
     if (!positive(s->factor) || !positive(s->original_context) || !(theta > 1))
@@ -82,10 +101,27 @@ rm_status rm_rope_divisors(const rm_rope_scaling *s, int n_dims, double theta, c
     if (!positive(s->beta_slow) || !positive(s->beta_fast) || s->beta_slow >= s->beta_fast)
         return rm_fail(err, RM_E_FORMAT, "%s: yarn's beta_fast is %g and beta_slow %g; the first "
                        "must be above the second, both above 0", name, s->beta_fast, s->beta_slow);
-    if (s->magnitude < 0 || s->magnitude > 1e6)
-        return rm_fail(err, RM_E_FORMAT, "%s: yarn's attention factor is %g; a number above 0 was "
-                       "expected", name, s->magnitude);
     yarn(s, n_dims, theta, divisors);
-    *magnitude = s->magnitude > 0 ? s->magnitude : s->factor > 1 ? 0.1 * rm_log(s->factor) + 1 : 1;
+    if (!(s->magnitude > 0))
+        *magnitude = rm_rope_yarn_magnitude(s->factor, 1, 0);
     return RM_OK;
+}
+
+double rm_rope_dynamic_theta(const rm_rope_scaling *s, int n_dims, double theta, int n)
+{
+    if (n <= s->original_context || n_dims <= 2)
+        return theta;
+    double grown = s->factor * n / s->original_context - (s->factor - 1);
+    return theta * rm_pow(grown, n_dims / (n_dims - 2.0));
+}
+
+double rm_rope_long_magnitude(double factor, double original_context)
+{
+    return factor > 1 && original_context > 1 ? sqrt(1 + rm_log(factor) / rm_log(original_context)) : 1;
+}
+
+double rm_rope_yarn_magnitude(double factor, double m, double m_all)
+{
+    double log = factor > 1 ? rm_log(factor) : 0;
+    return (0.1 * m * log + 1) / (0.1 * m_all * log + 1);
 }

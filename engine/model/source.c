@@ -193,6 +193,27 @@ static rm_status read_stop_tokens(rm_source *s, const rm_gguf *g, rm_error *err)
     return st;
 }
 
+static void read_roles(rm_source *s, const rm_gguf *g)
+{
+    static const char *const keys[RM_N_ROLES] = { "tokenizer.ggml.seperator_token_id", /* so written */
+                                                  "tokenizer.ggml.padding_token_id",
+                                                  "tokenizer.ggml.unknown_token_id" };
+    const rm_gguf_entry *tokens = NULL;
+    int64_t id[RM_N_ROLES] = { -1, -1, -1 };
+    if (rm_gguf_array(g, "tokenizer.ggml.tokens", RM_GGUF_STRING, &tokens, NULL) || !tokens)
+        return; /* the tokenizer's reader says what is wrong */
+    for (int i = 0; i < RM_N_ROLES; i++)
+        if (rm_gguf_integer(g, keys[i], -1, UINT32_MAX, &id[i], NULL))
+            id[i] = -1;
+    const unsigned char *cursor = tokens->data;
+    for (uint64_t t = 0; t < tokens->n; t++) {
+        rm_gguf_string text = rm_gguf_next_string(&cursor);
+        for (int i = 0; i < RM_N_ROLES; i++)
+            if (id[i] >= 0 && (uint64_t)id[i] == t)
+                s->roles[i] = text;
+    }
+}
+
 /* Both or none. */
 static rm_status read_value_tokens(rm_source *s, const rm_gguf *g, rm_error *err)
 {
@@ -239,6 +260,7 @@ static rm_status open_gguf(rm_source *s, rm_error *err)
         (st = read_stop_tokens(s, g, err)) || (st = read_value_tokens(s, g, err)))
         return st;
     s->tied = !rm_source_find(s, "output.weight");
+    read_roles(s, g);
     return RM_OK;
 }
 

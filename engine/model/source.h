@@ -11,6 +11,9 @@
 
 enum { RM_MAX_STOP_TOKENS = 16 };
 
+/* Special tokens beside BOS and EOS that a chat template may write by their role. */
+enum { RM_ROLE_SEPARATOR, RM_ROLE_PADDING, RM_ROLE_UNKNOWN, RM_N_ROLES };
+
 /* A file's bytes, mapped or read. */
 typedef struct rm_source_part {
     const void *bytes;
@@ -32,6 +35,7 @@ typedef struct rm_source {
     int n_stop_tokens;
     int32_t value_tokens[2];   /* by which a reward model judges: good, bad; -1: none */
     rm_gguf_string chat_template; /* no bytes: none */
+    rm_gguf_string roles[RM_N_ROLES]; /* their texts; no bytes: none */
     rm_gguf_string defaults;   /* how its makers sample, in one line; no bytes: not said */
     struct rm_source_private *priv;
 } rm_source;

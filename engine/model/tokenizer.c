@@ -6,8 +6,8 @@
  * file are strings of stand-ins; running text is what they stand for. A normal piece with any
  * other character in it is text as it is.
  *
- * SentencePiece (Kudo & Richardson 2018) writes a space as U+2581 inside pieces, and has a piece
- * <0xNN> for each byte, used where no piece fits.
+ * SentencePiece (Kudo & Richardson 2018), as BPE or as a unigram model (unigram.h), writes a space
+ * as U+2581 inside pieces, and may have a piece <0xNN> for each byte, used where no piece fits.
  *
  * Which tokens text can turn into: normal ones and user-defined ones always; control and unknown
  * ones only by their name where the caller allows it; unused ones never. */
@@ -357,39 +357,34 @@ static rm_status make_priorities(rm_tokenizer *t, const float *score, rm_error *
     return RM_OK;
 }
 
-/* ---- names of special tokens --------------------------------------------------------------- */
+/* ---- unigram ------------------------------------------------------------------------------- */
 
-static int32_t trie_child(const rm_tokenizer *t, int32_t node, uint8_t byte)
+static rm_status make_unigram(rm_tokenizer *t, const double *score, bool single, rm_error *err)
 {
-    if (node == 0)
-        return t->trie_root[byte];
-    int32_t child = t->trie[node].child;
-    while (child >= 0 && t->trie[child].byte != byte)
-        child = t->trie[child].sibling;
-    return child;
-}
-
-static void trie_add(rm_tokenizer *t, int32_t token, const char *text, size_t n)
-{
-    int32_t node = 0;
-    for (size_t i = 0; i < n; i++) {
-        uint8_t byte = (uint8_t)text[i];
-        int32_t child = trie_child(t, node, byte);
-        if (child < 0) {
-            child = t->n_trie++;
-            t->trie[child] = (rm_trie_node){ -1, t->trie[node].child, -1, byte };
-            if (node == 0) {
-                t->trie[child].sibling = -1;
-                t->trie_root[byte] = child;
-            } else {
-                t->trie[node].child = child;
-            }
+    rm_unigram_piece *pieces = malloc((size_t)t->n_vocab * sizeof *pieces);
+    size_t n = 0;
+    double lowest = 0;
+    rm_status st = RM_OK;
+    if (!pieces)
+        return rm_fail(err, RM_E_MEMORY, "no memory for %d scores", t->n_vocab);
+    for (int i = 0; i < t->n_vocab && !st; i++) {
+        if (!(fabs(score[i]) < 1e30))
+            st = rm_fail(err, RM_E_FORMAT, "the score of token %d is no finite number", i);
+        if (score[i] < lowest)
+            lowest = score[i];
+        if (t->type[i] == RM_TOKEN_NORMAL && t->text.at[i + 1] > t->text.at[i]) {
+            pieces[n] = (rm_unigram_piece){ .token = i, .score = score[i] };
+            pieces[n].text = string_at(&t->text, i, &pieces[n].n);
+            n++;
         }
-        node = child;
     }
-    if (t->trie[node].token < 0)
-        t->trie[node].token = token;
+    if (!st)
+        st = rm_unigram_new(pieces, n, lowest, single, &t->unigram, err);
+    free(pieces);
+    return st;
 }
+
+/* ---- names of special tokens --------------------------------------------------------------- */
 
 static bool has_name(const rm_tokenizer *t, int32_t token)
 {
@@ -397,31 +392,42 @@ static bool has_name(const rm_tokenizer *t, int32_t token)
            t->type[token] == RM_TOKEN_UNKNOWN;
 }
 
-static rm_status index_names(rm_tokenizer *t, rm_error *err)
+/* A name that is looked for in the normalised text is looked for as that text would have it. */
+static rm_status index_name(rm_tokenizer *t, int32_t token, rm_error *err)
 {
-    size_t total = 1, n;
-    for (int i = 0; i < t->n_vocab; i++)
+    bool normalized = t->matching && (t->matching[token] & RM_NAME_NORMALIZED);
+    rm_text room = { 0 };
+    size_t n;
+    const char *text = string_at(&t->text, token, &n);
+    if (n > MAX_NAME_BYTES)
+        return rm_fail(err, RM_E_FORMAT, "special token %" PRId32 " has a name of %zu bytes, expected at "
+                       "most %d", token, n, MAX_NAME_BYTES);
+    rm_status st = RM_OK;
+    if (normalized && t->normalizer)
+        st = rm_normalizer_apply(t->normalizer, &text, &n, &room, err);
+    if (!st)
+        st = rm_names_add(&t->names[normalized], token, text, n, err);
+    rm_text_free(&room);
+    return st;
+}
+
+static rm_status index_names(rm_tokenizer *t, const rm_tokenizer_source *source, rm_error *err)
+{
+    size_t n = (size_t)t->n_vocab;
+    rm_status st = RM_OK;
+    t->always = malloc(n * sizeof *t->always);
+    if (source->matching)
+        t->matching = malloc(n);
+    if (!t->always || (source->matching && !t->matching))
+        return rm_fail(err, RM_E_MEMORY, "no memory for a vocabulary of %d tokens", t->n_vocab);
+    if (t->matching)
+        memcpy(t->matching, source->matching, n);
+    for (int i = 0; i < t->n_vocab && !st; i++) {
+        t->always[i] = t->type[i] == RM_TOKEN_USER;
         if (has_name(t, i))
-            total += t->text.at[i + 1] - t->text.at[i];
-    if (total > INT32_MAX)
-        return rm_fail(err, RM_E_FORMAT, "special tokens with names of %zu bytes together", total);
-    t->trie = malloc(total * sizeof *t->trie);
-    if (!t->trie)
-        return rm_fail(err, RM_E_MEMORY, "no memory for special tokens of %zu bytes", total);
-    t->trie[0] = (rm_trie_node){ -1, -1, -1, 0 };
-    t->n_trie = 1;
-    for (int b = 0; b < 256; b++)
-        t->trie_root[b] = -1;
-    for (int i = 0; i < t->n_vocab; i++)
-        if (has_name(t, i)) {
-            const char *text = string_at(&t->text, i, &n);
-            if (n > MAX_NAME_BYTES)
-                return rm_fail(err, RM_E_FORMAT, "special token %d has a name of %zu bytes, "
-                               "expected at most %d", i, n, MAX_NAME_BYTES);
-            if (n)
-                trie_add(t, i, text, n);
-        }
-    return RM_OK;
+            st = index_name(t, i, err);
+    }
+    return st;
 }
 
 /* ---- building ------------------------------------------------------------------------------ */
@@ -439,16 +445,43 @@ static rm_status check_source(const rm_tokenizer_source *s, rm_error *err)
     if (s->n_vocab < 1 || s->n_vocab > MAX_VOCAB)
         return rm_fail(err, RM_E_FORMAT, "a vocabulary of %d tokens, expected 1 to %d", s->n_vocab,
                        MAX_VOCAB);
-    if (s->sentencepiece && !s->score && !s->n_merges)
+    if (s->unigram && !s->log_probability)
+        return rm_fail(err, RM_E_FORMAT, "a unigram vocabulary without scores");
+    if (s->sentencepiece && !s->unigram && !s->score && !s->n_merges)
         return rm_fail(err, RM_E_FORMAT, "a SentencePiece vocabulary without scores or merges");
     rm_status st = check_id("bos", s->bos, s->n_vocab, err);
     if (!st)
         st = check_id("eos", s->eos, s->n_vocab, err);
     if (!st)
         st = check_id("unknown", s->unknown, s->n_vocab, err);
+    if (!st && s->emit_unknown && s->unknown < 0)
+        st = rm_fail(err, RM_E_FORMAT, "text may need an unknown token, but none is named");
     if (!st && s->add_bos && s->bos < 0)
         st = rm_fail(err, RM_E_FORMAT, "a bos token is to be added, but none is named");
     return st;
+}
+
+static void copy_settings(rm_tokenizer *t, const rm_tokenizer_source *source)
+{
+    t->sentencepiece = source->sentencepiece;
+    t->add_bos = source->add_bos;
+    t->add_space_prefix = source->sentencepiece && source->add_space_prefix;
+    t->prefix_once = source->prefix_once;
+    t->prefix_joins = source->prefix_joins;
+    t->blanks_apart = source->blanks_apart;
+    t->marked = source->marked;
+    t->strip_space = t->add_space_prefix || source->strip_space;
+    t->space_first = source->space_first;
+    t->whole_pieces = source->whole_pieces;
+    t->emit_unknown = source->emit_unknown;
+    t->fuse_unknown = source->fuse_unknown;
+    t->spaced = source->spaced;
+    t->words = source->words;
+    t->prefix = source->prefix;
+    t->n_vocab = source->n_vocab;
+    t->bos = source->bos;
+    t->eos = source->eos;
+    t->unknown = source->unknown;
 }
 
 rm_status rm_tokenizer_new(const rm_tokenizer_source *source, rm_tokenizer **out, rm_error *err)
@@ -459,29 +492,27 @@ rm_status rm_tokenizer_new(const rm_tokenizer_source *source, rm_tokenizer **out
     rm_tokenizer *t = calloc(1, sizeof *t);
     if (!t)
         return rm_fail(err, RM_E_MEMORY, "no memory for a tokenizer");
-    t->sentencepiece = source->sentencepiece;
-    t->add_bos = source->add_bos;
-    t->add_space_prefix = source->sentencepiece && source->add_space_prefix;
-    t->prefix_once = source->prefix_once;
-    t->prefix_joins = source->prefix_joins;
-    t->nfc = source->nfc;
-    t->n_vocab = source->n_vocab;
-    t->bos = source->bos;
-    t->eos = source->eos;
-    t->unknown = source->unknown;
+    copy_settings(t, source);
+    t->normalizer = source->normalizer;
     if ((st = copy_texts(t, source, err)) || (st = copy_types(t, source, err)) ||
-        (st = make_bytes(t, err)) || (st = index_pieces(t, err)) || (st = index_names(t, err)))
+        (st = make_bytes(t, err)) || (st = index_pieces(t, err)) ||
+        (st = index_names(t, source, err)))
         goto done;
-    if (t->sentencepiece) {
+    if (source->unigram) {
+        st = make_unigram(t, source->log_probability, source->single_precision, err);
+    } else if (t->sentencepiece) {
         find_leading_blanks(t);
         st = source->score ? make_priorities(t, source->score, err) : index_merges(t, source, err);
     } else if (!(st = index_merges(t, source, err)))
         st = rm_pretokenizer_new(source->pre ? source->pre : "default", &t->pre, err);
+    t->whole_pieces |= t->pre && rm_pretokenizer_whole_pieces(t->pre);
 done:
-    if (st)
+    if (st) {
+        t->normalizer = NULL; /* still the caller's */
         rm_tokenizer_free(t);
-    else
+    } else {
         *out = t;
+    }
     return st;
 }
 
@@ -497,7 +528,12 @@ void rm_tokenizer_free(rm_tokenizer *t)
     free(t->priority);
     free(t->pieces);
     free(t->merges);
-    free(t->trie);
+    rm_names_free(&t->names[0]);
+    rm_names_free(&t->names[1]);
+    free(t->matching);
+    free(t->always);
+    rm_normalizer_free(t->normalizer);
+    rm_unigram_free(t->unigram);
     rm_pretokenizer_free(t->pre);
     free(t);
 }
@@ -506,8 +542,8 @@ void rm_tokenizer_free(rm_tokenizer *t)
 
 rm_tokenizer_info rm_tokenizer_describe(const rm_tokenizer *t)
 {
-    return (rm_tokenizer_info){ t->sentencepiece, t->add_bos, t->n_vocab, t->bos, t->eos,
-                                t->unknown };
+    return (rm_tokenizer_info){ t->unigram ? "unigram" : t->sentencepiece ? "sentencepiece" : "bpe",
+                                t->add_bos, t->n_vocab, t->bos, t->eos, t->unknown };
 }
 
 static bool is_special(const rm_tokenizer *t, int32_t token)
@@ -532,7 +568,7 @@ const char *rm_tokenizer_bytes(const rm_tokenizer *t, int32_t token, size_t *n, 
 void rm_tokenizer_decode(const rm_tokenizer *t, const int32_t *tokens, int n_tokens, bool special,
                          rm_text *text)
 {
-    bool strip = t->add_space_prefix;
+    bool strip = t->strip_space;
     for (int i = 0; i < n_tokens; i++) {
         size_t n;
         bool hidden;
@@ -544,7 +580,7 @@ void rm_tokenizer_decode(const rm_tokenizer *t, const int32_t *tokens, int n_tok
         }
         if (special || !hidden)
             rm_text_add(text, bytes, n);
-        strip = t->add_space_prefix && named && !t->prefix_once;
+        strip = t->strip_space && named && !t->prefix_once;
     }
 }
 

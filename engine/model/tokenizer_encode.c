@@ -1,15 +1,16 @@
 /* tokenizer_encode.c - text to tokens.
  *
- *   0. Where the vocabulary asks for it (Qwen's own files do), text is brought into Unicode's form
- *      NFC. This alone does not come back: decoding gives the composed form.
- *      A text with a mask of plain bytes stays as it is, since the mask counts its bytes.
  *   1. Names of special tokens are found first, leftmost and then longest, and cut the text into
- *      stretches of plain text.
+ *      stretches of plain text. Where the vocabulary asks for it, each of these is normalised
+ *      (NFC in Qwen's own files; more in others), which decoding does not undo; and names that
+ *      are to be found in normalised text cut it again.
  *   2. A stretch is cut into pieces that do not merge across their ends: by the pre-tokenizer in
  *      BPE; in SentencePiece, whose rule has no such step, in front of each word if no piece of
  *      the vocabulary could reach across (else the stretch stays whole). Spaces become U+2581.
- *   3. A piece starts as single bytes (BPE) or characters (SentencePiece). The best pair of
- *      neighbours merges, again and again: lowest rank, or highest score; the leftmost of equals.
+ *      A unigram model has its blanks from a step of its own, Metaspace (encode_unigram).
+ *   3. Unigram: the most probable cutting (unigram.h). Else a piece starts as single bytes (BPE) or
+ *      characters (SentencePiece). The best pair of neighbours merges, again and again: lowest
+ *      rank, or highest score; the leftmost of equals.
  *
  * The merge loop keeps the symbols in a linked list and the candidate pairs in a binary heap on
  * (priority, position): n symbols need O(n log n), so a megabyte without a space is no harder
@@ -18,6 +19,9 @@
  *
  * A piece that a longer text has had before is not merged again: a small table remembers where
  * its tokens lie in the output.
+ *
+ * A character that no token stands for, and whose bytes have none, is the unknown token where the
+ * file says so (emit_unknown); elsewhere it is an error.
  *
  * Bytes that are not valid UTF-8 take part in nothing and become their byte tokens. In
  * SentencePiece so does a U+2581 written out in the text, which decoding could not tell from a
@@ -30,7 +34,6 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <utf8proc.h>
 
 #define MAX_TEXT_BYTES (INT32_MAX / 4) /* U+2581 is three times as long as a space */
 
@@ -51,14 +54,16 @@ typedef struct candidate {
 #define REMEMBER_FROM 1024     /* bytes of text from which on the table pays */
 
 typedef struct remembered {
-    const char *text;      /* in the caller's text; NULL: an empty slot */
+    char text[REMEMBERED_BYTES];
+    uint32_t n_bytes;      /* 0: an empty slot */
+    uint32_t n_tokens;
     size_t first;          /* index of its first token in the output */
-    uint32_t n_bytes, n_tokens;
 } remembered;
 
 typedef struct encoder {
     const rm_tokenizer *t;
     rm_error *err;
+    bool special;          /* names of special tokens are looked for */
     rm_splitter *splitter;
     symbol *symbols;
     size_t n_symbols, symbols_capacity;
@@ -66,8 +71,11 @@ typedef struct encoder {
     size_t n_heap, heap_capacity;
     rm_text blanks;        /* sentencepiece: the piece with U+2581 for spaces */
     remembered *memory;    /* [REMEMBERED], or NULL */
+    rm_text spaced;        /* BPE with a space in front; unigram with blanks as U+2581 */
+    rm_cutting cutting;    /* unigram */
     int32_t *tokens;
     size_t n_tokens, tokens_capacity;
+    size_t fused;          /* tokens before this one are none that an unknown one joins */
 } encoder;
 
 static rm_status no_memory(encoder *e)
@@ -107,7 +115,7 @@ static remembered *recall(encoder *e, const char *text, size_t n, bool *known)
     if (!e->memory || n > REMEMBERED_BYTES || n < 2)
         return NULL;
     remembered *r = &e->memory[rm_hash_bytes(text, n) % REMEMBERED];
-    if (!r->text || r->n_bytes != n || memcmp(r->text, text, n) != 0)
+    if (r->n_bytes != n || memcmp(r->text, text, n) != 0)
         return r;
     for (uint32_t i = 0; i < r->n_tokens; i++)
         if (!emit(e, e->tokens[r->first + i]))
@@ -118,8 +126,11 @@ static remembered *recall(encoder *e, const char *text, size_t n, bool *known)
 
 static void remember(const encoder *e, remembered *r, const char *text, size_t n, size_t first)
 {
-    if (r)
-        *r = (remembered){ text, first, (uint32_t)n, (uint32_t)(e->n_tokens - first) };
+    if (!r)
+        return;
+    *r = (remembered){ .n_bytes = (uint32_t)n, .n_tokens = (uint32_t)(e->n_tokens - first),
+                       .first = first };
+    memcpy(r->text, text, n);
 }
 
 static bool symbol_add(encoder *e, int32_t start, int32_t length, int32_t token)
@@ -245,16 +256,23 @@ static rm_status lacks(encoder *e, const char *text, size_t n)
                    "no token for", byte);
 }
 
-/* Bytes as byte tokens, one each; `n_around` bytes from `text` on may be shown in the sentence. */
+/* Bytes as byte tokens, one each; all of them as the unknown token if one has none and the file
+ * says so. `n_around` bytes from `text` on may be shown in the sentence. */
 static rm_status emit_bytes(encoder *e, const char *text, size_t n, size_t n_around)
 {
+    const rm_tokenizer *t = e->t;
     for (size_t i = 0; i < n; i++) {
-        int32_t token = e->t->byte_token[(unsigned char)text[i]];
-        if (token < 0)
+        if (t->byte_token[(unsigned char)text[i]] >= 0)
+            continue;
+        if (!t->emit_unknown)
             return lacks(e, text + i, n_around - i);
-        if (!emit(e, token))
-            return no_memory(e);
+        bool fused = t->fuse_unknown && e->n_tokens > e->fused &&
+                     e->tokens[e->n_tokens - 1] == t->unknown;
+        return fused || emit(e, t->unknown) ? RM_OK : no_memory(e);
     }
+    for (size_t i = 0; i < n; i++)
+        if (!emit(e, t->byte_token[(unsigned char)text[i]]))
+            return no_memory(e);
     return RM_OK;
 }
 
@@ -287,7 +305,7 @@ static rm_status encode_valid(encoder *e, const char *text, size_t n)
     const size_t *ends;
     size_t n_ends, start = 0;
     rm_status st = rm_splitter_cut(e->splitter, text, n, &ends, &n_ends, e->err);
-    bool whole = rm_pretokenizer_whole_pieces(e->t->pre);
+    bool whole = e->t->whole_pieces;
     for (size_t i = 0; i < n_ends && !st; start = ends[i++]) {
         const char *piece = text + start;
         size_t length = ends[i] - start, first = e->n_tokens;
@@ -308,6 +326,15 @@ static rm_status encode_valid(encoder *e, const char *text, size_t n)
 static rm_status encode_bpe(encoder *e, const char *text, size_t n)
 {
     rm_status st = RM_OK;
+    if (e->t->space_first && n && text[0] != ' ') {
+        e->spaced.length = 0;
+        rm_text_puts(&e->spaced, " ");
+        rm_text_add(&e->spaced, text, n);
+        if (e->spaced.failed)
+            return no_memory(e);
+        text = e->spaced.data;
+        n++;
+    }
     for (size_t at = 0; at < n && !st;) {
         size_t valid = rm_utf8_valid_prefix(text + at, n - at);
         if (valid)
@@ -349,7 +376,7 @@ static bool make_symbols(encoder *e, const char *text, size_t n, bool prefix)
             good = symbol_add(e, at, 3, -1);
         } else {
             rm_text_add(&e->blanks, text + i, length);
-            if (length == 3 && memcmp(text + i, RM_BLANK, 3) == 0)
+            if (length == 3 && !e->t->marked && memcmp(text + i, RM_BLANK, 3) == 0)
                 good = symbol_add(e, at, 1, -1) && symbol_add(e, at + 1, 1, -1) &&
                        symbol_add(e, at + 2, 1, -1);
             else
@@ -372,6 +399,7 @@ static rm_status encode_word(encoder *e, const char *text, size_t n, bool prefix
     if (!merge_all(e, blanks))
         return no_memory(e);
     rm_status st = RM_OK;
+    e->fused = e->n_tokens;
     for (int32_t i = 0; i >= 0 && !st; i = e->symbols[i].next) {
         const symbol *s = &e->symbols[i];
         if (s->token >= 0) {
@@ -391,9 +419,10 @@ static rm_status encode_sentencepiece(encoder *e, const char *text, size_t n, bo
 {
     rm_status st = RM_OK;
     prefix &= !(e->t->prefix_joins && n && text[0] == ' ');
+    bool apart = e->t->blanks_apart, lead = e->t->blanks_lead;
     for (size_t start = 0, end; start < n && !st; start = end) {
         for (end = start + 1; end < n; end++)
-            if (e->t->blanks_lead && text[end] == ' ' && text[end - 1] != ' ')
+            if (text[end] == ' ' && (apart || (lead && text[end - 1] != ' ')))
                 break;
         size_t first = e->n_tokens;
         bool known = false, led = prefix && start == 0; /* a word with a space of ours in front */
@@ -406,89 +435,170 @@ static rm_status encode_sentencepiece(encoder *e, const char *text, size_t n, bo
     return st;
 }
 
-/* ---- names and stretches ------------------------------------------------------------------- */
+/* ---- unigram ------------------------------------------------------------------------------- */
 
-/* The longest name that text begins with, or -1: a user-defined piece, or, with `special`, any of
- * whose bytes none is `plain` (NULL: none is). */
-static int32_t match_name(const rm_tokenizer *t, const char *text, const char *plain, size_t n,
-                          bool special, size_t *length)
+static rm_status encode_cutting(encoder *e, const char *text, size_t n)
 {
-    int32_t found = -1, node = t->trie_root[(unsigned char)text[0]];
-    for (size_t i = 0; node >= 0; ) {
-        int32_t token = t->trie[node].token;
-        special = special && !(plain && plain[i]);
-        i++;
-        if (token >= 0 && (special || t->type[token] == RM_TOKEN_USER)) {
-            found = token;
-            *length = i;
-        }
-        if (i == n)
-            break;
-        int32_t child = t->trie[node].child;
-        while (child >= 0 && t->trie[child].byte != (unsigned char)text[i])
-            child = t->trie[child].sibling;
-        node = child;
-    }
-    return found;
-}
-
-static rm_status encode_text(encoder *e, const char *text, const char *plain, size_t n,
-                             bool special, bool bos)
-{
-    rm_status st = RM_OK;
-    bool prefix = e->t->add_space_prefix; /* also after each name, as SentencePiece models learn */
-    size_t start = 0;
-    if (bos && e->t->add_bos && !emit(e, e->t->bos))
+    if (!rm_unigram_cut(e->t->unigram, text, n, &e->cutting))
         return no_memory(e);
-    for (size_t at = 0; at <= n && !st;) {
-        size_t length = 0;
-        int32_t name = at < n ? match_name(e->t, text + at, plain ? plain + at : NULL, n - at, special,
-                                          &length) : -1;
-        if (name < 0 && at < n) {
-            at++;
+    rm_status st = RM_OK;
+    e->fused = e->n_tokens;
+    for (size_t i = 0; i < e->cutting.n && !st; i++) {
+        const struct rm_cut *c = &e->cutting.cut[i];
+        size_t length = c->length;
+        if (c->token >= 0) {
+            st = emit(e, c->token) ? RM_OK : no_memory(e);
             continue;
         }
-        st = e->t->sentencepiece ? encode_sentencepiece(e, text + start, at - start, prefix)
-                                 : encode_bpe(e, text + start, at - start);
-        if (!st && name >= 0 && !emit(e, name))
-            st = no_memory(e);
-        prefix &= !e->t->prefix_once;
-        at += name >= 0 ? length : 1;
-        start = at;
+        while (e->t->fuse_unknown && i + 1 < e->cutting.n && e->cutting.cut[i + 1].token < 0)
+            length += e->cutting.cut[++i].length; /* a run has byte tokens together, or none */
+        st = emit_bytes(e, text + c->start, length, n - c->start);
     }
     return st;
 }
 
-/* Text may change under NFC only if a code point from U+0300 on is in it. */
-static bool may_compose(const char *text, size_t n)
+/* A word, or a whole stretch, with its blanks in place. Bytes that are no UTF-8 stand alone. */
+static rm_status encode_spaced(encoder *e, const char *text, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        if ((unsigned char)text[i] >= 0xcc)
-            return true;
-    return false;
+    rm_status st = RM_OK;
+    for (size_t at = 0; at < n && !st;) {
+        size_t valid = rm_utf8_valid_prefix(text + at, n - at), first = e->n_tokens;
+        bool known = false;
+        remembered *slot = valid == n ? recall(e, text, n, &known) : NULL;
+        if (known)
+            return RM_OK;
+        if (valid)
+            st = encode_cutting(e, text + at, valid);
+        if (!st)
+            remember(e, slot, text, n, first);
+        at += valid;
+        if (at < n && !st)
+            st = emit_bytes(e, text + at++, 1, 1);
+    }
+    return st;
 }
 
-/* NFC of a text's valid stretches; invalid bytes stay as they are, and end a stretch. */
-static rm_status compose(const char *text, size_t n, rm_text *out, rm_error *err)
+static size_t blank_mark(const char *text, size_t n)
 {
-    for (size_t at = 0; at < n;) {
-        size_t valid = rm_utf8_valid_prefix(text + at, n - at);
-        utf8proc_uint8_t *composed = NULL;
-        utf8proc_ssize_t length =
-            valid ? utf8proc_map((const utf8proc_uint8_t *)text + at, (utf8proc_ssize_t)valid,
-                                 &composed, UTF8PROC_STABLE | UTF8PROC_COMPOSE) : 0;
-        if (length < 0) {
-            rm_text_free(out);
-            return rm_fail(err, RM_E_MEMORY, "the text cannot be normalised: %s",
-                           utf8proc_errmsg(length));
-        }
-        rm_text_add(out, (const char *)composed, (size_t)length);
-        free(composed);
-        at += valid;
-        if (at < n)
-            rm_text_add(out, text + at++, 1);
+    return n >= 3 && memcmp(text, RM_BLANK, 3) == 0 ? 3 : 0;
+}
+
+/* Metaspace: spaces of text[0..n) become U+2581, one stands in front if `prefix`; then, if they are
+ * to be apart, each begins a piece. */
+static rm_status encode_metaspace(encoder *e, const char *text, size_t n, bool prefix)
+{
+    rm_text *spaced = &e->spaced;
+    spaced->length = 0;
+    if (prefix && n && text[0] != ' ' && !blank_mark(text, n))
+        rm_text_add(spaced, RM_BLANK, 3);
+    for (size_t i = 0; i < n; i++) {
+        size_t run = i;
+        while (run < n && text[run] != ' ')
+            run++;
+        rm_text_add(spaced, text + i, run - i);
+        if (run < n)
+            rm_text_add(spaced, RM_BLANK, 3);
+        i = run;
     }
-    return out->failed ? rm_fail(err, RM_E_MEMORY, "no memory to normalise the text") : RM_OK;
+    if (spaced->failed)
+        return no_memory(e);
+    rm_status st = RM_OK;
+    for (size_t start = 0, end; start < spaced->length && !st; start = end) {
+        for (end = start + 1; end < spaced->length; end++)
+            if (e->t->blanks_apart && blank_mark(spaced->data + end, spaced->length - end))
+                break;
+        st = encode_spaced(e, spaced->data + start, end - start);
+    }
+    return st;
+}
+
+static rm_status encode_unigram(encoder *e, const char *text, size_t n, bool first)
+{
+    const rm_tokenizer *t = e->t;
+    rm_status st = RM_OK;
+    if (!t->spaced)
+        return encode_spaced(e, text, n);
+    if (!t->words)
+        return encode_metaspace(e, text, n, t->prefix == RM_PREFIX_ALWAYS ||
+                                            (t->prefix == RM_PREFIX_FIRST && first));
+    for (size_t at = 0, blank, end; at < n && !st; at = end) {
+        while ((blank = rm_blank_at_start(text + at, n - at)) > 0)
+            at += blank;
+        for (end = at; end < n && !rm_blank_at_start(text + end, n - end);)
+            end++;
+        st = encode_metaspace(e, text + at, end - at, t->prefix == RM_PREFIX_ALWAYS ||
+                              (t->prefix == RM_PREFIX_FIRST && first && at == 0));
+    }
+    return st;
+}
+
+/* ---- names and stretches ------------------------------------------------------------------- */
+
+/* A stretch without names. `first`: nothing stands before it. */
+static rm_status encode_stretch(encoder *e, const char *text, size_t n, bool first)
+{
+    const rm_tokenizer *t = e->t;
+    if (t->unigram)
+        return encode_unigram(e, text, n, first);
+    if (!t->sentencepiece)
+        return encode_bpe(e, text, n);
+    /* SentencePiece models learn the space also after each name */
+    return encode_sentencepiece(e, text, n, t->add_space_prefix && (first || !t->prefix_once));
+}
+
+/* text[0..n) as tokens of names and stretches between them; stretches go to `inner`. */
+typedef rm_status stretch_encoder(encoder *, const char *text, const char *plain, size_t n, bool first);
+
+static rm_status encode_around(encoder *e, const rm_names *names, const char *text, const char *plain,
+                               size_t n, bool special, bool first, stretch_encoder *inner)
+{
+    const rm_tokenizer *t = e->t;
+    rm_name_search search = { names, t->matching, t->always, plain, special };
+    rm_status st = RM_OK;
+    for (size_t at = 0, taken = 0; at <= n && !st;) {
+        rm_name_match m = rm_names_find(&search, text, n, at, taken);
+        if (m.from > taken || m.token < 0)
+            st = inner(e, text + taken, plain ? plain + taken : NULL, m.from - taken,
+                       first && taken == 0);
+        if (m.token < 0)
+            break;
+        if (!st && !emit(e, m.token))
+            st = no_memory(e);
+        at = m.end;
+        taken = m.to;
+    }
+    return st;
+}
+
+static rm_status encode_inner(encoder *e, const char *text, const char *plain, size_t n, bool first)
+{
+    (void)plain;
+    return encode_stretch(e, text, n, first);
+}
+
+/* A stretch of the text as given. Where names are looked for in normalised text, that special ones
+ * are mere text is known only if normalising changed nothing; else a stretch with any such byte
+ * has none. */
+static rm_status encode_given(encoder *e, const char *text, const char *plain, size_t n, bool first)
+{
+    const rm_tokenizer *t = e->t;
+    const char *given = text;
+    size_t n_given = n;
+    rm_text room = { 0 };
+    rm_status st = RM_OK;
+    if (t->normalizer && n)
+        st = rm_normalizer_apply(t->normalizer, &text, &n, &room, e->err);
+    if (!st && t->names[1].n) {
+        bool changed = n != n_given || memcmp(text, given, n) != 0, special = e->special;
+        for (size_t i = 0; changed && plain && special && i < n_given; i++)
+            special = !plain[i];
+        st = encode_around(e, &t->names[1], text, changed ? NULL : plain, n, special, first,
+                           encode_inner);
+    } else if (!st) {
+        st = encode_stretch(e, text, n, first);
+    }
+    rm_text_free(&room);
+    return st;
 }
 
 static rm_status encode(const rm_tokenizer *t, const char *text, const char *plain, size_t n_bytes,
@@ -497,24 +607,18 @@ static rm_status encode(const rm_tokenizer *t, const char *text, const char *pla
     if (n_bytes > MAX_TEXT_BYTES)
         return rm_fail(err, RM_E_ARGUMENT, "a text of %zu bytes, expected at most %d", n_bytes,
                        MAX_TEXT_BYTES);
-    encoder e = { .t = t, .err = err };
+    encoder e = { .t = t, .err = err, .special = special };
     rm_status st = RM_OK;
-    rm_text composed = { 0 };
     if (!text)
         text = ""; /* of no bytes */
-    if (t->nfc && !plain && may_compose(text, n_bytes)) {
-        st = compose(text, n_bytes, &composed, err);
-        if (st)
-            return st;
-        text = composed.data;
-        n_bytes = composed.length;
-    }
     if (t->pre)
         st = rm_splitter_new(t->pre, &e.splitter, err);
     if (n_bytes >= REMEMBER_FROM)
         e.memory = calloc(REMEMBERED, sizeof *e.memory); /* without it: slower, the same */
+    if (!st && bos && t->add_bos && !emit(&e, t->bos))
+        st = no_memory(&e);
     if (!st)
-        st = encode_text(&e, text, plain, n_bytes, special, bos);
+        st = encode_around(&e, &t->names[0], text, plain, n_bytes, special, true, encode_given);
     if (!st && !e.tokens && !(e.tokens = malloc(sizeof *e.tokens)))
         st = no_memory(&e); /* an empty text still gives something to free */
     rm_splitter_free(e.splitter);
@@ -522,7 +626,8 @@ static rm_status encode(const rm_tokenizer *t, const char *text, const char *pla
     free(e.heap);
     free(e.memory);
     rm_text_free(&e.blanks);
-    rm_text_free(&composed);
+    rm_text_free(&e.spaced);
+    rm_cutting_free(&e.cutting);
     if (st) {
         free(e.tokens);
         return st;

@@ -1,15 +1,18 @@
 /* tokenizer_gguf.c - a tokenizer from the metadata of a GGUF file.
  *
- *   tokenizer.ggml.model             "gpt2" (byte-level BPE) or "llama" (SentencePiece)
+ *   tokenizer.ggml.model             "gpt2" (byte-level BPE), "llama" (SentencePiece's BPE) or "t5"
+ *                                    (SentencePiece's unigram model)
  *   tokenizer.ggml.pre               pre-tokenizer, BPE; "default" if absent
  *   tokenizer.ggml.tokens            strings
- *   tokenizer.ggml.scores            f32, SentencePiece
+ *   tokenizer.ggml.scores            f32, SentencePiece; of the unigram model log-probabilities
  *   tokenizer.ggml.token_type        i32, see rm_token_type; all normal if absent
  *   tokenizer.ggml.merges            strings "left right", BPE
  *   tokenizer.ggml.{bos,eos,unknown}_token_id
  *   tokenizer.ggml.add_bos_token     absent: as the model kind had it (SentencePiece: yes; BPE:
  *                                    only under some pre-tokenizers)
- *   tokenizer.ggml.add_space_prefix  SentencePiece; yes if absent */
+ *   tokenizer.ggml.add_space_prefix  SentencePiece; yes if absent
+ *   tokenizer.ggml.precompiled_charsmap      u8 or i8, unigram: replacements (normalizer.c)
+ *   tokenizer.ggml.remove_extra_whitespaces  unigram: runs of spaces are one, none at the ends */
 #include "engine/model/gguf.h"
 #include "engine/model/pretokenizer.h"
 #include "engine/model/quote.h"
@@ -25,6 +28,7 @@ typedef struct unpacked {
     const char **text, **merge;
     size_t *text_bytes, *merge_bytes;
     float *score;
+    double *log_probability;
     int32_t *type;
     char pre[65];
 } unpacked;
@@ -36,6 +40,7 @@ static void unpacked_free(unpacked *u)
     free(u->text_bytes);
     free(u->merge_bytes);
     free(u->score);
+    free(u->log_probability);
     free(u->type);
 }
 
@@ -90,10 +95,11 @@ static rm_status read_kind(const rm_gguf *g, rm_tokenizer_source *s, unpacked *u
     if (!kind.bytes)
         return rm_fail(err, RM_E_FORMAT, "%s: no tokenizer: tokenizer.ggml.model is missing",
                        rm_gguf_file(g));
-    s->sentencepiece = kind.n == 5 && memcmp(kind.bytes, "llama", 5) == 0;
+    s->unigram = kind.n == 2 && memcmp(kind.bytes, "t5", 2) == 0;
+    s->sentencepiece = s->unigram || (kind.n == 5 && memcmp(kind.bytes, "llama", 5) == 0);
     if (!s->sentencepiece && !(kind.n == 4 && memcmp(kind.bytes, "gpt2", 4) == 0))
         return rm_fail(err, RM_E_UNSUPPORTED, "%s: tokenizer.ggml.model is \"%s\", supported are "
-                       "gpt2 (byte-level BPE) and llama (SentencePiece)", rm_gguf_file(g),
+                       "gpt2 (byte-level BPE), llama and t5 (SentencePiece)", rm_gguf_file(g),
                        rm_quoted(&(rm_quote){ 0 }, kind.bytes, kind.n));
     if (pre.n >= sizeof u->pre || memchr(pre.bytes, 0, pre.n))
         return rm_fail(err, RM_E_FORMAT, "%s: tokenizer.ggml.pre should be a short name, it has "
@@ -129,6 +135,15 @@ static rm_status read_vocabulary(const rm_gguf *g, rm_tokenizer_source *s, unpac
     s->text_bytes = u->text_bytes;
     s->score = u->score;
     s->type = u->type;
+    if (s->unigram && u->score) {
+        u->log_probability = malloc((size_t)s->n_vocab * sizeof *u->log_probability);
+        if (!u->log_probability)
+            return no_memory(g, err);
+        for (int i = 0; i < s->n_vocab; i++)
+            u->log_probability[i] = (double)u->score[i];
+        s->log_probability = u->log_probability;
+        s->single_precision = true;
+    }
     if (s->sentencepiece)
         return RM_OK;
     st = rm_gguf_array(g, "tokenizer.ggml.merges", RM_GGUF_STRING, &merges, err);
@@ -167,10 +182,38 @@ static rm_status read_flags(const rm_gguf *g, rm_tokenizer_source *s, rm_error *
         (st = read_id(g, "tokenizer.ggml.unknown_token_id", s->n_vocab, &s->unknown, err)))
         return st;
     s->add_space_prefix = true;
-    s->add_bos = s->bos >= 0 && (s->sentencepiece || rm_pretokenizer_named_adds_bos(s->pre));
+    s->add_bos = s->bos >= 0 && !s->unigram &&
+                 (s->sentencepiece || rm_pretokenizer_named_adds_bos(s->pre));
     if ((st = rm_gguf_flag(g, "tokenizer.ggml.add_bos_token", &s->add_bos, err)))
         return st;
     return rm_gguf_flag(g, "tokenizer.ggml.add_space_prefix", &s->add_space_prefix, err);
+}
+
+/* SentencePiece's own order: replacements, extra spaces, one in front, spaces as U+2581. */
+static rm_status read_normalizer(const rm_gguf *g, rm_tokenizer_source *s, rm_error *err)
+{
+    static const char key[] = "tokenizer.ggml.precompiled_charsmap";
+    const rm_gguf_entry *table = rm_gguf_find(g, key);
+    bool trims = false;
+    rm_status st = rm_gguf_flag(g, "tokenizer.ggml.remove_extra_whitespaces", &trims, err);
+    if (!st && table && table->type != RM_GGUF_I8)
+        st = rm_gguf_array(g, key, RM_GGUF_U8, &table, err);
+    if (!st)
+        st = rm_normalizer_new(&s->normalizer, err);
+    if (!st && table && table->n)
+        st = rm_normalizer_add(s->normalizer, RM_STEP_CHARSMAP, (const char *)table->data,
+                               (size_t)table->n, NULL, 0, err);
+    if (st)
+        return rm_fail_within(err, st, "%s", rm_gguf_file(g));
+    if ((trims && (st = rm_normalizer_add(s->normalizer, RM_STEP_TRIM_WORDS, NULL, 0, NULL, 0, err))) ||
+        (s->add_space_prefix &&
+         (st = rm_normalizer_add(s->normalizer, RM_STEP_PREPEND, " ", 1, NULL, 0, err))))
+        return st;
+    s->strip_space = s->add_space_prefix;
+    s->add_space_prefix = false;
+    s->emit_unknown = s->unknown >= 0;
+    s->fuse_unknown = true;
+    return rm_normalizer_add(s->normalizer, RM_STEP_REPLACE, " ", 1, "\xe2\x96\x81", 3, err);
 }
 
 rm_status rm_tokenizer_from_gguf(const rm_gguf *g, rm_tokenizer **out, rm_error *err)
@@ -179,12 +222,16 @@ rm_status rm_tokenizer_from_gguf(const rm_gguf *g, rm_tokenizer **out, rm_error 
     unpacked u = { 0 };
     rm_status st;
     if ((st = read_kind(g, &source, &u, err)) || (st = read_vocabulary(g, &source, &u, err)) ||
-        (st = read_flags(g, &source, err)))
+        (st = read_flags(g, &source, err)) ||
+        (source.unigram && (st = read_normalizer(g, &source, err))))
         goto done;
     st = rm_tokenizer_new(&source, out, err);
     if (st)
         rm_fail_within(err, st, "%s", rm_gguf_file(g));
+    else
+        source.normalizer = NULL; /* the tokenizer's now */
 done:
+    rm_normalizer_free(source.normalizer);
     unpacked_free(&u);
     return st;
 }

@@ -3,25 +3,28 @@
  * tokenizer.json says all of it:
  *
  *   added_tokens     [{ id, content, special, ... }]   special: a control token, else text that is
- *                    always matched
- *   normalizer       none; or what SentencePiece does to blanks (Prepend, Replace)
- *   pre_tokenizer    a ByteLevel, alone or after Splits by regular expression; or Metaspace
- *   post_processor   a TemplateProcessing may put a token (BOS) in front
+ *                    always matched; lstrip, rstrip, single_word, normalized: see names.h
+ *   normalizer       what is done to a text first        (tokenizer_steps.c)
+ *   pre_tokenizer    how it is cut into words            (tokenizer_steps.c)
+ *   post_processor   a TemplateProcessing may put a token (BOS) in front. One that it puts behind is
+ *                    not put there: a prompt is to be gone on with
  *   model            { type: BPE, vocab: { piece: id }, merges: ["a b"] or [["a", "b"]],
- *                      byte_fallback, ignore_merges }
+ *                      byte_fallback, ignore_merges, unk_token, fuse_unk }
+ *                    { type: Unigram, vocab: [[piece, log-probability]], unk_id, byte_fallback }
  *
- * Two families of it are read: byte-level BPE, and the BPE that stands for SentencePiece (blanks
- * as U+2581, bytes without a piece as <0xNN>). The regular expressions are not run as they stand
- * but recognised as one of pretokenizer.c's, whose spelling is known to mean in PCRE2 what these
- * mean to their own engine; an unknown one is refused.
+ * Three families of it are read: byte-level BPE, the BPE that stands for SentencePiece (blanks as
+ * U+2581, bytes without a piece as <0xNN>), and SentencePiece's unigram model.
  *
  * vocab.json and merges.txt say less. Which pre-tokenizer belongs to them follows from
  * "tokenizer_class" in tokenizer_config.json, and the added tokens stand there under
- * "added_tokens_decoder"; encoder.json and vocab.bpe are GPT-2's own names for the two. */
-#include "engine/model/tokenizer_json.h"
+ * "added_tokens_decoder"; encoder.json and vocab.bpe are GPT-2's own names for the two.
+ *
+ * A folder may have no vocabulary but "char_ords" in tokenizer_config.json: the code points of single
+ * characters, as the character tokenizer of verl's tests saves itself. Its ids 0 to 3 are S, E,
+ * P and U (separator, end, padding, unknown), and the characters follow. */
+#include "engine/model/tokenizer_json_private.h"
 
 #include "engine/model/quote.h"
-#include "engine/model/tokenizer_private.h"
 #include "engine/model/whole.h"
 
 #include <inttypes.h>
@@ -29,8 +32,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <utf8proc.h>
 
-enum { MAX_TEXT = 256 << 20, MAX_IDS = 1 << 24, MAX_SPLITS = 4 };
+enum { MAX_TEXT = 256 << 20, MAX_IDS = 1 << 24 };
 
 /* ---- reading the files --------------------------------------------------------------------- */
 
@@ -62,6 +66,9 @@ rm_status rm_tokenizer_files_read(const char *folder, rm_tokenizer_files *f, rm_
             goto done;
         f->gpt2_names = f->vocab && f->merges;
     }
+    char path[4096];
+    f->model = (size_t)snprintf(path, sizeof path, "%s/tokenizer.model", folder) < sizeof path &&
+               access(path, F_OK) == 0;
 done:
     if (st)
         rm_tokenizer_files_free(f);
@@ -79,50 +86,18 @@ void rm_tokenizer_files_free(rm_tokenizer_files *f)
 
 /* ---- what is being built ------------------------------------------------------------------- */
 
-typedef struct builder {
-    const char *folder;
-    rm_error *err;
-    rm_json *json, *vocab_json, *config_json;
-    const cJSON *root, *vocab, *merges, *config;
-    rm_tokenizer_source source;
-    const char **text;         /* [capacity] by id; NULL: no token has it */
-    size_t *bytes;
-    int32_t *type;
-    size_t n, capacity;        /* highest id + 1 */
-    rm_text joined;            /* merges that came as pairs, joined by blanks */
-    const char **merge;
-    size_t *merge_bytes;
-    bool byte_fallback, whole_pieces;
-} builder;
+typedef rm_tokenizer_builder builder;
 
 static rm_status no_memory(const builder *b)
 {
     return rm_fail(b->err, RM_E_MEMORY, "%s: no memory for its tokenizer", b->folder);
 }
 
-static rm_status unsupported(const builder *b, const char *what, const char *value)
+rm_status rm_tokenizer_unsupported(const builder *b, const char *what, const char *value)
 {
     return rm_fail(b->err, RM_E_UNSUPPORTED, "%s: the tokenizer's %s is \"%s\", which this engine "
                    "does not have", b->folder, what,
                    rm_quoted(&(rm_quote){ 0 }, value, strlen(value)));
-}
-
-static const cJSON *find(const cJSON *object, const char *key)
-{
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
-    return item && !cJSON_IsNull(item) ? item : NULL;
-}
-
-static const char *text_of(const cJSON *object, const char *key)
-{
-    const cJSON *item = find(object, key);
-    return cJSON_IsString(item) ? item->valuestring : NULL;
-}
-
-static bool is_type(const cJSON *item, const char *type)
-{
-    const char *own = text_of(item, "type");
-    return own && strcmp(own, type) == 0;
 }
 
 /* Token `id` is `text`, which lives as long as the JSON it came from. */
@@ -143,9 +118,17 @@ static rm_status put_token(builder *b, const char *text, uint64_t id, int32_t ty
         int32_t *k = realloc(b->type, wider * sizeof *k);
         if (k)
             b->type = k;
-        if (!t || !n || !k)
+        uint8_t *m = realloc(b->matching, wider * sizeof *m);
+        if (m)
+            b->matching = m;
+        double *s = realloc(b->score, wider * sizeof *s);
+        if (s)
+            b->score = s;
+        if (!t || !n || !k || !m || !s)
             return no_memory(b);
         memset(b->text + b->capacity, 0, (wider - b->capacity) * sizeof *b->text);
+        memset(b->matching + b->capacity, 0, (wider - b->capacity) * sizeof *b->matching);
+        memset(b->score + b->capacity, 0, (wider - b->capacity) * sizeof *b->score);
         b->capacity = wider;
     }
     if (b->text[id] && strcmp(b->text[id], text) != 0)
@@ -177,10 +160,41 @@ static bool is_byte_name(const char *s)
            s[5] == '>';
 }
 
+static int32_t piece_type(const builder *b, const char *text)
+{
+    bool byte = b->source.sentencepiece && b->byte_fallback && is_byte_name(text);
+    return byte ? RM_TOKEN_BYTE : RM_TOKEN_NORMAL;
+}
+
+/* [[piece, log-probability]], numbered as they stand. */
+static rm_status read_scored(builder *b)
+{
+    const cJSON *item;
+    uint64_t id = 0;
+    if (!cJSON_IsArray(b->vocab))
+        return rm_fail(b->err, RM_E_FORMAT, "%s: a unigram vocabulary should be a list of pieces and "
+                       "their scores", b->folder);
+    cJSON_ArrayForEach(item, b->vocab)
+    {
+        const cJSON *piece = cJSON_IsArray(item) ? item->child : NULL,
+                    *score = piece ? piece->next : NULL;
+        if (!cJSON_IsString(piece) || !cJSON_IsNumber(score) || score->next)
+            return rm_fail(b->err, RM_E_FORMAT, "%s: entry %" PRIu64 " of the vocabulary should be a "
+                           "piece and its score", b->folder, id);
+        rm_status st = put_token(b, piece->valuestring, id, piece_type(b, piece->valuestring));
+        if (st)
+            return st;
+        b->score[id++] = score->valuedouble;
+    }
+    return RM_OK;
+}
+
 static rm_status read_vocabulary(builder *b)
 {
     const cJSON *item;
     uint64_t id;
+    if (b->source.unigram)
+        return b->vocab ? read_scored(b) : RM_OK;
     if (!cJSON_IsObject(b->vocab))
         return rm_fail(b->err, RM_E_FORMAT, "%s: the tokenizer's vocabulary should be an object of "
                        "pieces and their numbers", b->folder);
@@ -190,8 +204,7 @@ static rm_status read_vocabulary(builder *b)
             return rm_fail(b->err, RM_E_FORMAT, "%s: the number of token \"%s\" should be a whole "
                            "one", b->folder,
                            rm_quoted(&(rm_quote){ 0 }, item->string, strlen(item->string)));
-        bool byte = b->source.sentencepiece && b->byte_fallback && is_byte_name(item->string);
-        rm_status st = put_token(b, item->string, id, byte ? RM_TOKEN_BYTE : RM_TOKEN_NORMAL);
+        rm_status st = put_token(b, item->string, id, piece_type(b, item->string));
         if (st)
             return st;
     }
@@ -200,16 +213,20 @@ static rm_status read_vocabulary(builder *b)
 
 static rm_status add_named(builder *b, const cJSON *token, uint64_t id)
 {
-    const char *content = text_of(token, "content");
+    static const struct { const char *key; uint8_t how; } keys[] = {
+        { "single_word", RM_NAME_WORD }, { "lstrip", RM_NAME_LEFT }, { "rstrip", RM_NAME_RIGHT },
+        { "normalized", RM_NAME_NORMALIZED },
+    };
+    const char *content = rm_json_text(token, "content");
     if (!content)
         return rm_fail(b->err, RM_E_FORMAT, "%s: added token %" PRIu64 " has no content", b->folder,
                        id);
-    if (cJSON_IsTrue(find(token, "single_word")))
-        return unsupported(b, "added token that is matched as a whole word only", content);
-    if (cJSON_IsTrue(find(token, "lstrip")) || cJSON_IsTrue(find(token, "rstrip")))
-        return unsupported(b, "added token that swallows the blanks beside it", content);
-    return put_token(b, content, id,
-                     cJSON_IsTrue(find(token, "special")) ? RM_TOKEN_CONTROL : RM_TOKEN_USER);
+    rm_status st = put_token(b, content, id, cJSON_IsTrue(rm_json_at(token, "special"))
+                                                 ? RM_TOKEN_CONTROL : RM_TOKEN_USER);
+    for (size_t i = 0; i < sizeof keys / sizeof *keys && !st; i++)
+        if (cJSON_IsTrue(rm_json_at(token, keys[i].key)))
+            b->matching[id] |= keys[i].how;
+    return st;
 }
 
 static rm_status read_added(builder *b)
@@ -217,16 +234,16 @@ static rm_status read_added(builder *b)
     const cJSON *token;
     uint64_t id;
     rm_status st = RM_OK;
-    cJSON_ArrayForEach(token, find(b->root, "added_tokens"))
+    cJSON_ArrayForEach(token, rm_json_at(b->root, "added_tokens"))
     {
-        if (!rm_json_whole(find(token, "id"), &id))
+        if (!rm_json_whole(rm_json_at(token, "id"), &id))
             return rm_fail(b->err, RM_E_FORMAT, "%s: an added token has no id", b->folder);
         if ((st = add_named(b, token, id)))
             return st;
     }
     if (b->root)
         return RM_OK;
-    cJSON_ArrayForEach(token, find(b->config, "added_tokens_decoder"))
+    cJSON_ArrayForEach(token, rm_json_at(b->config, "added_tokens_decoder"))
     {
         char *end;
         id = strtoull(token->string, &end, 10);
@@ -268,6 +285,8 @@ static rm_status read_merges(builder *b)
 {
     const cJSON *item;
     int n = cJSON_IsArray(b->merges) ? cJSON_GetArraySize(b->merges) : -1;
+    if (b->source.unigram)
+        return RM_OK;
     if (n < 0)
         return rm_fail(b->err, RM_E_FORMAT, "%s: the tokenizer's merges should be an array",
                        b->folder);
@@ -334,158 +353,64 @@ static rm_status read_merge_lines(builder *b, const char *text, size_t n)
     return RM_OK;
 }
 
-/* ---- pre-tokenizers ------------------------------------------------------------------------ */
+/* ---- single characters --------------------------------------------------------------------- */
 
-#define LLAMA3(digits) \
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" digits \
-    "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-
-/* What stands in tokenizer.json in front of a ByteLevel, and the name of it in pretokenizer.c.
- * DeepSeek-V3's files (and so R1's) have these three in a row. */
-static const struct known {
-    const char *split[MAX_SPLITS];
-    const char *name, *whole_name; /* the second where ignore_merges is true; NULL: none known */
-} known[] = {
-    { { LLAMA3("\\p{N}{1,3}") }, "dbrx", "llama-bpe" },
-    { { LLAMA3("\\p{N}") }, "qwen2", NULL },
-    { { "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+" },
-      "gpt-2", NULL },
-    { { "\\p{N}{1,3}", "[\xe4\xb8\x80-\xe9\xbe\xa5\xe3\x81\x80-\xe3\x82\x9f\xe3\x82\xa0-\xe3\x83\xbf]+",
-        "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?"
-        "[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+" },
-      "deepseek-v3", NULL },
-};
-
-/* The steps of a Sequence, or the one step there is. */
-static const cJSON *first_step(const cJSON *item, const char *list)
+static rm_status read_characters(builder *b)
 {
-    return is_type(item, "Sequence") ? (find(item, list) ? find(item, list)->child : NULL) : item;
-}
-
-static const cJSON *next_step(const cJSON *whole, const cJSON *step)
-{
-    return is_type(whole, "Sequence") ? step->next : NULL;
-}
-
-static rm_status name_splits(builder *b, const char *const *split, int n)
-{
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-        bool same = true;
-        for (int k = 0; k < MAX_SPLITS && same; k++) {
-            const char *wanted = known[i].split[k];
-            same = k < n ? wanted && strcmp(wanted, split[k]) == 0 : !wanted;
-        }
-        if (!same)
-            continue;
-        b->source.pre = b->whole_pieces ? known[i].whole_name : known[i].name;
-        if (!b->source.pre)
-            return unsupported(b, "ignore_merges under the pre-tokenizer", known[i].name);
-        return RM_OK;
+    static const struct { const char *name; int32_t type; } first[] = {
+        { "S", RM_TOKEN_CONTROL }, { "E", RM_TOKEN_CONTROL }, { "P", RM_TOKEN_CONTROL },
+        { "U", RM_TOKEN_UNKNOWN },
+    };
+    enum { N_FIRST = sizeof first / sizeof *first, MAX_BYTES = 5 };
+    const cJSON *list = rm_json_at(b->config, "char_ords"), *item;
+    size_t n = (size_t)cJSON_GetArraySize(list), id = N_FIRST;
+    rm_status st = RM_OK;
+    for (uint64_t i = 0; i < N_FIRST && !st; i++)
+        st = put_token(b, first[i].name, i, first[i].type);
+    char *texts = b->joined.data = calloc(n + 1, MAX_BYTES); /* freed with the builder */
+    if (!texts)
+        return no_memory(b);
+    cJSON_ArrayForEach(item, list)
+    {
+        uint64_t c = 0;
+        char *text = texts + (id - N_FIRST) * MAX_BYTES;
+        if (st)
+            return st;
+        if (!rm_json_whole(item, &c) || c == 0 || c > 0x10ffff ||
+            !utf8proc_codepoint_valid((utf8proc_int32_t)c))
+            return rm_fail(b->err, RM_E_FORMAT, "%s: entry %zu of char_ords should be the number of a "
+                           "character", b->folder, id - N_FIRST);
+        utf8proc_encode_char((utf8proc_int32_t)c, (utf8proc_uint8_t *)text);
+        st = put_token(b, text, id++, RM_TOKEN_NORMAL);
     }
-    return unsupported(b, "pre_tokenizer with the expression", n ? split[n - 1] : "");
-}
-
-static rm_status read_byte_level(builder *b, const cJSON *pre)
-{
-    const char *split[MAX_SPLITS];
-    int n = 0;
-    bool digits = false, regex = true, level = false;
-    for (const cJSON *s = first_step(pre, "pretokenizers"); s; s = next_step(pre, s)) {
-        const char *type = text_of(s, "type");
-        const char *expression = text_of(find(s, "pattern"), "Regex");
-        if (!type)
-            return unsupported(b, "pre_tokenizer", "without a type");
-        if (level)
-            return unsupported(b, "pre_tokenizer after ByteLevel", type);
-        if (strcmp(type, "ByteLevel") == 0) {
-            level = true;
-            regex = !cJSON_IsFalse(find(s, "use_regex"));
-            if (cJSON_IsTrue(find(s, "add_prefix_space")))
-                return unsupported(b, "pre_tokenizer", "ByteLevel with add_prefix_space");
-        } else if (strcmp(type, "Digits") == 0 && !n && cJSON_IsTrue(find(s, "individual_digits"))) {
-            digits = true;
-        } else if (strcmp(type, "Split") == 0 && expression && n < MAX_SPLITS &&
-                   text_of(s, "behavior") && strcmp(text_of(s, "behavior"), "Isolated") == 0 &&
-                   !cJSON_IsTrue(find(s, "invert"))) {
-            split[n++] = expression;
-        } else {
-            return unsupported(b, "pre_tokenizer", type);
-        }
-    }
-    if (!level)
-        return unsupported(b, "pre_tokenizer", "without a ByteLevel");
-    if (digits && n == 0 && regex) {
-        b->source.pre = "starcoder";
-        return RM_OK;
-    }
-    if (digits || (regex && n))
-        return unsupported(b, "pre_tokenizer", "several expressions and ByteLevel's own");
-    if (n == 0 && regex) {
-        b->source.pre = "gpt-2";
-        return b->whole_pieces ? unsupported(b, "pre_tokenizer", "gpt-2 with ignore_merges") : RM_OK;
-    }
-    return name_splits(b, split, n);
-}
-
-/* ---- the SentencePiece family -------------------------------------------------------------- */
-
-static rm_status read_metaspace(builder *b, const cJSON *space)
-{
-    const char *scheme = text_of(space, "prepend_scheme"), *mark = text_of(space, "replacement");
-    if (mark && strcmp(mark, RM_BLANK) != 0)
-        return unsupported(b, "replacement for blanks", mark);
-    bool prefix = !cJSON_IsFalse(find(space, "add_prefix_space"));
-    if (scheme)
-        prefix = strcmp(scheme, "never") != 0;
-    b->source.add_space_prefix = b->source.prefix_joins = prefix;
-    b->source.prefix_once = prefix && scheme && strcmp(scheme, "first") == 0;
-    return RM_OK;
-}
-
-static rm_status read_blanks(builder *b)
-{
-    const cJSON *normalizer = find(b->root, "normalizer"), *pre = find(b->root, "pre_tokenizer");
-    bool replaced = false;
-    b->source.add_space_prefix = false;
-    for (const cJSON *s = first_step(normalizer, "normalizers"); s; s = next_step(normalizer, s)) {
-        const char *type = text_of(s, "type"), *prefix = text_of(s, "prepend"),
-                   *content = text_of(s, "content"), *from = text_of(find(s, "pattern"), "String");
-        if (is_type(s, "Prepend") && prefix && strcmp(prefix, RM_BLANK) == 0)
-            b->source.add_space_prefix = true;
-        else if (is_type(s, "Replace") && from && content && strcmp(from, " ") == 0 &&
-                 strcmp(content, RM_BLANK) == 0)
-            replaced = true;
-        else
-            return unsupported(b, "normalizer", type ? type : "without a type");
-    }
-    if (!pre && replaced)
-        return RM_OK;
-    if (is_type(pre, "Metaspace") && !normalizer)
-        return read_metaspace(b, pre);
-    return unsupported(b, "pre_tokenizer", text_of(pre, "type") ? text_of(pre, "type") : "none");
+    b->source.bos = -1;
+    b->source.eos = 1;
+    b->source.unknown = 3;
+    return st;
 }
 
 /* ---- the rest ------------------------------------------------------------------------------ */
 
-/* A token that the post-processor puts in front; one that it puts behind is refused. */
+/* The token that the post-processor puts in front; others than one there are refused. */
 static rm_status read_template(builder *b, const cJSON *processor, const char **front)
 {
-    for (const cJSON *s = first_step(processor, "processors"); s; s = next_step(processor, s)) {
-        if (!is_type(s, "TemplateProcessing")) {
-            if (!is_type(s, "ByteLevel"))
-                return unsupported(b, "post_processor", text_of(s, "type") ? text_of(s, "type") : "");
+    for (const cJSON *s = rm_first_step(processor, "processors"); s; s = rm_next_step(processor, s)) {
+        if (!rm_json_type_is(s, "TemplateProcessing")) {
+            if (!rm_json_type_is(s, "ByteLevel"))
+                return rm_tokenizer_unsupported(b, "post_processor", rm_json_text(s, "type") ? rm_json_text(s, "type") : "");
             continue;
         }
         const cJSON *piece;
         bool seen = false;
-        cJSON_ArrayForEach(piece, find(s, "single"))
+        cJSON_ArrayForEach(piece, rm_json_at(s, "single"))
         {
-            const char *id = text_of(find(piece, "SpecialToken"), "id");
-            if (id && (seen || *front))
-                return unsupported(b, "post_processor that adds the token", id);
-            if (id)
+            const char *id = rm_json_text(rm_json_at(piece, "SpecialToken"), "id");
+            if (id && !seen && *front)
+                return rm_tokenizer_unsupported(b, "post_processor that puts another token in front",
+                                                id);
+            if (id && !seen)
                 *front = id;
-            seen |= find(piece, "Sequence") != NULL;
+            seen |= rm_json_at(piece, "Sequence") != NULL;
         }
     }
     return RM_OK;
@@ -494,71 +419,87 @@ static rm_status read_template(builder *b, const cJSON *processor, const char **
 /* A token of tokenizer_config.json: a string, or an object with "content". */
 static const char *config_token(const builder *b, const char *key)
 {
-    const cJSON *item = find(b->config, key);
-    return cJSON_IsString(item) ? item->valuestring : text_of(item, "content");
+    const cJSON *item = rm_json_at(b->config, key);
+    return cJSON_IsString(item) ? item->valuestring : rm_json_text(item, "content");
 }
 
 static rm_status read_specials(builder *b)
 {
     const char *front = NULL;
-    rm_status st = read_template(b, find(b->root, "post_processor"), &front);
+    rm_status st = read_template(b, rm_json_at(b->root, "post_processor"), &front);
     if (st)
         return st;
     const char *bos = config_token(b, "bos_token"), *eos = config_token(b, "eos_token"),
-               *unknown = text_of(find(b->root, "model"), "unk_token");
+               *unknown = rm_json_text(rm_json_at(b->root, "model"), "unk_token");
     rm_tokenizer_source *s = &b->source;
     s->bos = id_of(b, front ? front : bos);
     s->eos = id_of(b, eos);
-    s->unknown = id_of(b, unknown);
+    if (!s->unigram)
+        s->unknown = id_of(b, unknown);
+    if (s->unknown >= 0 && ((size_t)s->unknown >= b->n || !b->text[s->unknown]))
+        return rm_fail(b->err, RM_E_FORMAT, "%s: unk_id is %" PRId32 ", which no token has", b->folder,
+                       s->unknown);
+    s->emit_unknown = s->unknown >= 0;
     s->add_bos = front != NULL;
-    const cJSON *add = find(b->config, "add_bos_token");
+    const cJSON *add = rm_json_at(b->config, "add_bos_token");
     if (cJSON_IsBool(add))
         s->add_bos = cJSON_IsTrue(add);
-    if (cJSON_IsTrue(find(b->config, "add_eos_token")))
-        return unsupported(b, "add_eos_token", "true");
     if (s->add_bos && s->bos < 0)
         return rm_fail(b->err, RM_E_FORMAT, "%s: the tokenizer puts \"%s\" in front of a text, which "
                        "its vocabulary lacks", b->folder,
                        rm_quoted(&(rm_quote){ 0 }, front ? front : "bos_token",
                                  strlen(front ? front : "bos_token")));
-    if (s->sentencepiece && s->unknown >= 0 && b->type[s->unknown] == RM_TOKEN_CONTROL)
+    if (s->sentencepiece && s->unknown >= 0 &&
+        (b->type[s->unknown] == RM_TOKEN_CONTROL || s->unigram))
         b->type[s->unknown] = RM_TOKEN_UNKNOWN;
     return RM_OK;
 }
 
 /* ---- tokenizer.json ------------------------------------------------------------------------ */
 
-static rm_status read_model(builder *b)
+static rm_status read_bpe(builder *b, const cJSON *model)
 {
-    const cJSON *model = find(b->root, "model"), *pre = find(b->root, "pre_tokenizer"),
-                *normalizer = find(b->root, "normalizer");
-    const char *type = text_of(model, "type");
-    if (!cJSON_IsObject(model))
-        return rm_fail(b->err, RM_E_FORMAT, "%s: tokenizer.json has no model", b->folder);
-    if (type && strcmp(type, "BPE") != 0)
-        return unsupported(b, "model", type);
-    const char *prefix = text_of(model, "continuing_subword_prefix"),
-               *suffix = text_of(model, "end_of_word_suffix");
-    const cJSON *dropout = find(model, "dropout");
+    const char *prefix = rm_json_text(model, "continuing_subword_prefix"),
+               *suffix = rm_json_text(model, "end_of_word_suffix");
+    const cJSON *dropout = rm_json_at(model, "dropout");
     if ((prefix && *prefix) || (suffix && *suffix) ||
         (cJSON_IsNumber(dropout) && dropout->valuedouble != 0))
-        return unsupported(b, "model", "BPE with subword marks or dropout");
-    b->byte_fallback = cJSON_IsTrue(find(model, "byte_fallback"));
-    b->whole_pieces = cJSON_IsTrue(find(model, "ignore_merges"));
-    b->vocab = find(model, "vocab");
-    b->merges = find(model, "merges");
+        return rm_tokenizer_unsupported(b, "model", "BPE with subword marks or dropout");
+    const cJSON *pre = rm_json_at(b->root, "pre_tokenizer");
     bool level = false;
-    for (const cJSON *s = first_step(pre, "pretokenizers"); s; s = next_step(pre, s))
-        level |= is_type(s, "ByteLevel");
+    for (const cJSON *s = rm_first_step(pre, "pretokenizers"); s; s = rm_next_step(pre, s))
+        level |= rm_json_type_is(s, "ByteLevel");
+    b->whole_pieces = cJSON_IsTrue(rm_json_at(model, "ignore_merges"));
+    b->merges = rm_json_at(model, "merges");
     b->source.sentencepiece = !level;
-    if (!level)
-        return read_blanks(b);
-    if (is_type(normalizer, "NFC"))
-        b->source.nfc = true;
-    else if (normalizer && !(is_type(normalizer, "Sequence") &&
-                             cJSON_GetArraySize(find(normalizer, "normalizers")) == 0))
-        return unsupported(b, "normalizer", text_of(normalizer, "type") ? text_of(normalizer, "type") : "");
-    return read_byte_level(b, pre);
+    b->source.fuse_unknown = cJSON_IsTrue(rm_json_at(model, "fuse_unk"));
+    return RM_OK;
+}
+
+static rm_status read_model(builder *b)
+{
+    const cJSON *model = rm_json_at(b->root, "model"), *unknown = rm_json_at(model, "unk_id");
+    const char *type = rm_json_text(model, "type");
+    uint64_t id;
+    if (!cJSON_IsObject(model))
+        return rm_fail(b->err, RM_E_FORMAT, "%s: tokenizer.json has no model", b->folder);
+    b->byte_fallback = cJSON_IsTrue(rm_json_at(model, "byte_fallback"));
+    b->vocab = rm_json_at(model, "vocab");
+    rm_status st = RM_OK;
+    if (type && strcmp(type, "Unigram") == 0) {
+        b->source.unigram = b->source.sentencepiece = b->source.fuse_unknown = true;
+        if (!b->vocab)
+            return rm_fail(b->err, RM_E_FORMAT, "%s: tokenizer.json has no vocabulary", b->folder);
+        if (unknown && (!rm_json_whole(unknown, &id) || id >= MAX_IDS))
+            return rm_fail(b->err, RM_E_FORMAT, "%s: unk_id should be the number of a token", b->folder);
+        if (unknown)
+            b->source.unknown = (int32_t)id;
+    } else if (type && strcmp(type, "BPE") != 0) {
+        return rm_tokenizer_unsupported(b, "model", type);
+    } else {
+        st = read_bpe(b, model);
+    }
+    return st ? st : rm_tokenizer_read_steps(b);
 }
 
 /* vocab.json and merges.txt: what they leave unsaid follows from the class. */
@@ -567,7 +508,8 @@ static rm_status read_class(builder *b, bool gpt2_names)
     static const struct { const char *class, *pre; bool nfc; } classes[] = {
         { "GPT2Tokenizer", "gpt-2", false }, { "Qwen2Tokenizer", "qwen2", true },
     };
-    const char *class = gpt2_names ? "GPT2Tokenizer" : text_of(b->config, "tokenizer_class");
+    rm_status st = RM_OK;
+    const char *class = gpt2_names ? "GPT2Tokenizer" : rm_json_text(b->config, "tokenizer_class");
     if (!class)
         return rm_fail(b->err, RM_E_FORMAT, "%s: vocab.json and merges.txt need a tokenizer_class "
                        "in tokenizer_config.json", b->folder);
@@ -577,10 +519,13 @@ static rm_status read_class(builder *b, bool gpt2_names)
     for (size_t i = 0; i < sizeof classes / sizeof *classes; i++)
         if (strlen(classes[i].class) == n && strncmp(class, classes[i].class, n) == 0) {
             b->source.pre = classes[i].pre;
-            b->source.nfc = classes[i].nfc;
+            if (classes[i].nfc && !(st = rm_normalizer_new(&b->source.normalizer, b->err)))
+                st = rm_normalizer_add(b->source.normalizer, RM_STEP_NFC, NULL, 0, NULL, 0, b->err);
         }
+    if (st)
+        return st;
     if (!b->source.pre)
-        return unsupported(b, "tokenizer_class", class);
+        return rm_tokenizer_unsupported(b, "tokenizer_class", class);
     b->vocab = rm_json_root(b->vocab_json);
     return RM_OK;
 }
@@ -588,35 +533,44 @@ static rm_status read_class(builder *b, bool gpt2_names)
 static rm_status parse_files(builder *b, const rm_tokenizer_files *f)
 {
     rm_status st = RM_OK;
-    if (!f->tokenizer && !(f->vocab && f->merges))
-        return rm_fail(b->err, RM_E_FORMAT, "%s: no tokenizer: neither tokenizer.json nor "
-                       "vocab.json with merges.txt is there", b->folder);
     if (f->config)
         st = rm_json_parse(f->config, f->n_config, "tokenizer_config.json", 1, RM_JSON_NO_POSITIONS,
                            &b->config_json, b->err);
     if (!st && f->tokenizer)
         st = rm_json_parse(f->tokenizer, f->n_tokenizer, "tokenizer.json", 1, RM_JSON_NO_POSITIONS,
                            &b->json, b->err);
-    if (!st && !f->tokenizer)
+    if (!st && !f->tokenizer && f->vocab)
         st = rm_json_parse(f->vocab, f->n_vocab, "vocab.json", 1, RM_JSON_NO_POSITIONS,
                            &b->vocab_json, b->err);
     if (st)
         return rm_fail_within(b->err, st, "%s", b->folder);
     b->config = b->config_json ? rm_json_root(b->config_json) : NULL;
     b->root = b->json ? rm_json_root(b->json) : NULL;
+    b->source.unigram = !f->tokenizer && !f->vocab && cJSON_IsArray(rm_json_at(b->config, "char_ords"));
+    if (!f->tokenizer && !(f->vocab && f->merges) && !b->source.unigram)
+        return rm_fail(b->err, RM_E_FORMAT, "%s: no tokenizer: neither tokenizer.json nor vocab.json with "
+                       "merges.txt is there%s", b->folder,
+                       f->model ? " (tokenizer.model alone is not read: transformers writes "
+                                  "tokenizer.json from it)" : "");
     return RM_OK;
 }
 
 static rm_status build(builder *b, const rm_tokenizer_files *f, int64_t n_rows, rm_tokenizer **out)
 {
     static const char end_of_text[] = "<|endoftext|>";
-    rm_status st;
-    if ((st = parse_files(b, f)) ||
-        (st = f->tokenizer ? read_model(b) : read_class(b, f->gpt2_names)) ||
-        (st = read_vocabulary(b)) || (st = read_added(b)) ||
-        (st = f->tokenizer ? read_merges(b) : read_merge_lines(b, f->merges, f->n_merges)) ||
-        (st = read_specials(b)))
+    rm_status st = parse_files(b, f);
+    if (st)
         return st;
+    if (b->source.unigram) { /* single characters */
+        b->source.sentencepiece = b->source.emit_unknown = true;
+        if ((st = read_characters(b)))
+            return st;
+    } else if ((st = f->tokenizer ? read_model(b) : read_class(b, f->gpt2_names)) ||
+               (st = read_vocabulary(b)) || (st = read_added(b)) ||
+               (st = f->tokenizer ? read_merges(b) : read_merge_lines(b, f->merges, f->n_merges)) ||
+               (st = read_specials(b))) {
+        return st;
+    }
     if (f->gpt2_names && (b->source.eos = id_of(b, end_of_text)) >= 0)
         b->type[b->source.eos] = RM_TOKEN_CONTROL;
     if ((st = pad(b, n_rows)))
@@ -625,9 +579,14 @@ static rm_status build(builder *b, const rm_tokenizer_files *f, int64_t n_rows, 
     b->source.text = b->text;
     b->source.text_bytes = b->bytes;
     b->source.type = b->type;
+    b->source.matching = b->matching;
+    b->source.log_probability = b->score;
+    b->source.whole_pieces = b->whole_pieces;
     b->source.merge = b->merge;
     b->source.merge_bytes = b->merge_bytes;
     st = rm_tokenizer_new(&b->source, out, b->err);
+    if (!st)
+        b->source.normalizer = NULL; /* the tokenizer's now */
     return st ? rm_fail_within(b->err, st, "%s", b->folder) : RM_OK;
 }
 
@@ -644,6 +603,9 @@ rm_status rm_tokenizer_from_files(const rm_tokenizer_files *f, const char *folde
     free(b.text);
     free(b.bytes);
     free(b.type);
+    free(b.matching);
+    free(b.score);
+    rm_normalizer_free(b.source.normalizer);
     free(b.merge);
     free(b.merge_bytes);
     return st;

@@ -11,6 +11,7 @@ typedef struct rm_tokenizer_files {
     char *config;              /* tokenizer_config.json */
     size_t n_tokenizer, n_vocab, n_merges, n_config;
     bool gpt2_names;           /* encoder.json and vocab.bpe: GPT-2's own release */
+    bool model;                /* tokenizer.model, which is not read, is there */
 } rm_tokenizer_files;
 
 /* Reads what is there. That it is too little is for rm_tokenizer_from_files to say. */

@@ -4,6 +4,7 @@
 
 #include "engine/model/pretokenizer.h"
 #include "engine/model/tokenizer.h"
+#include "engine/model/unigram.h"
 
 #define RM_BLANK "\xe2\x96\x81" /* U+2581, SentencePiece's visible space */
 
@@ -18,15 +19,10 @@ typedef struct rm_merge {
     int32_t left, right, result, rank;
 } rm_merge;
 
-/* Node of a trie over the texts of special and user-defined tokens. Children are a list. */
-typedef struct rm_trie_node {
-    int32_t child, sibling; /* -1: none */
-    int32_t token;          /* that ends here, or -1 */
-    uint8_t byte;
-} rm_trie_node;
-
 struct rm_tokenizer {
-    bool sentencepiece, add_bos, add_space_prefix, prefix_once, prefix_joins, nfc;
+    bool sentencepiece, add_bos, add_space_prefix, prefix_once, prefix_joins, blanks_apart, marked,
+        strip_space, space_first, whole_pieces, emit_unknown, fuse_unknown, spaced, words;
+    rm_blank_prefix prefix;
     int n_vocab;
     int32_t bos, eos, unknown;
     uint8_t *type;           /* [n_vocab] rm_token_type */
@@ -44,9 +40,11 @@ struct rm_tokenizer {
     rm_merge *merges;        /* open addressing by (left, right) */
     size_t merges_mask;
 
-    rm_trie_node *trie;      /* trie[0] is the root */
-    int32_t trie_root[256];  /* its children, by byte; -1: none */
-    int32_t n_trie;
+    rm_names names[2];       /* found in the text as given, and in the normalised one */
+    uint8_t *matching;       /* [n_vocab] how, or NULL: all as written */
+    bool *always;            /* [n_vocab] user-defined: found whether or not special ones are */
+    rm_normalizer *normalizer; /* or NULL */
+    rm_unigram *unigram;     /* unigram, else NULL */
 
     rm_pretokenizer *pre;    /* bpe */
 };

@@ -15,6 +15,8 @@
  *   output_norm.weight                      [D]
  *   output.weight                           [V, D]; absent: token_embd.weight serves
  *   rope_freqs.weight                       [rope_dims / 2] divisors of the frequencies; optional
+ *   rope_factors_short.weight, rope_factors_long.weight   the same for contexts up to the original one
+ *                                           and beyond; both or none
  *
  * In GGUF files of llama the rows of q and k lie in an order in which the rotary pairs are
  * neighbours (2i, 2i + 1); in those of qwen and in Hugging Face's files a pair is half a head
@@ -50,7 +52,7 @@
 
 struct rm_weights_private {
     rm_source *source;
-    char *name, *chat_template;
+    char *name, *chat_template, *roles[RM_N_ROLES];
     rm_text types;
     float *rope_factors;
     bool *used;           /* [n_tensors] */
@@ -239,37 +241,63 @@ static rm_status load_ends(loader *l)
                               l->err);
 }
 
+/* Divisors of frequencies from a tensor; *factors NULL: it is absent. */
+static rm_status read_divisors(loader *l, const char *name, bool required, float **factors)
+{
+    size_t n = (size_t)l->hyper.rope_dims / 2;
+    rm_status st = read_vector(l, name, n, required, factors);
+    for (size_t i = 0; !st && *factors && i < n; i++)
+        if (!((*factors)[i] > 0) || isinf((*factors)[i]))
+            st = rm_fail(l->err, RM_E_FORMAT, "%s: %s holds %g at %zu, expected finite numbers above "
+                         "0", l->source->file, name, (double)(*factors)[i], i);
+    return st;
+}
+
+/* Divisors that the file holds, one set or two of which the context chooses. */
+static rm_status stored_divisors(loader *l, float **factors)
+{
+    static const char both[2][28] = { "rope_factors_short.weight", "rope_factors_long.weight" };
+    const rm_hyper *h = &l->hyper;
+    bool two = h->rope_scaling.kind == RM_ROPE_LONG || rm_source_find(l->source, both[0]) ||
+               rm_source_find(l->source, both[1]);
+    if (!two)
+        return read_divisors(l, "rope_freqs.weight", false, factors);
+    int which = h->n_ctx > h->rope_scaling.original_context;
+    float *other = NULL;
+    rm_status st = read_divisors(l, both[!which], true, &other);
+    free(other);
+    return st ? st : read_divisors(l, both[which], true, factors);
+}
+
 /* Divisors that the file holds, or that its parameters mean; not both. */
 static rm_status load_rope(loader *l)
 {
     const rm_hyper *h = &l->hyper;
     const rm_rope_scaling *scaling = &h->rope_scaling;
     size_t n = (size_t)h->rope_dims / 2;
-    float *factors;
-    double magnitude = 1;
-    rm_status st = read_vector(l, "rope_freqs.weight", n, false, &factors);
-    if (st)
-        return st;
+    float *factors = NULL;
+    double magnitude = 1, theta = h->rope_theta;
+    rm_status st = stored_divisors(l, &factors);
     bool computed = scaling->kind == RM_ROPE_LLAMA3 || scaling->kind == RM_ROPE_YARN;
     l->w->priv->rope_factors = factors;
-    for (size_t i = 0; factors && i < n; i++)
-        if (!(factors[i] > 0) || isinf(factors[i]))
-            return rm_fail(l->err, RM_E_FORMAT, "%s: rope_freqs.weight holds %g at %zu, expected "
-                           "finite numbers above 0", l->source->file, (double)factors[i], i);
+    if (st)
+        return st;
     if (factors && computed)
-        return rm_fail(l->err, RM_E_UNSUPPORTED, "%s: rope_freqs.weight and parameters for other "
-                       "rotary divisors; one of the two was expected", l->source->file);
+        return rm_fail(l->err, RM_E_UNSUPPORTED, "%s: stored rotary divisors and parameters for others; "
+                       "one of the two was expected", l->source->file);
     if (computed) {
         l->w->priv->rope_factors = factors = malloc(n * sizeof *factors);
         if (!factors)
             return rm_fail(l->err, RM_E_MEMORY, "%s: no memory", l->source->file);
-        if ((st = rm_rope_divisors(scaling, h->rope_dims, h->rope_theta, l->source->file, factors,
-                                   &magnitude, l->err)))
-            return st;
     }
+    if ((st = rm_rope_divisors(scaling, h->rope_dims, theta, l->source->file, factors, &magnitude,
+                               l->err)))
+        return st;
+    if (scaling->kind == RM_ROPE_DYNAMIC)
+        theta = rm_rope_dynamic_theta(scaling, h->rope_dims, theta, h->n_ctx);
     double scale = scaling->kind == RM_ROPE_LINEAR ? 1 / scaling->factor : 1;
     l->w->rope = (rm_rope){ .n_dims = h->rope_dims, .interleaved = h->rope_interleaved,
-                            .theta = h->rope_theta, .scale = scale, .factors = factors,
+                            .theta = theta, .scale = scale, .factors = factors,
                             .magnitude = magnitude };
     return RM_OK;
 }
@@ -345,6 +373,17 @@ static rm_status choose_kv(loader *l, const char *name)
     return RM_OK;
 }
 
+static rm_status choose_context(loader *l, int wanted)
+{
+    rm_hyper *h = &l->hyper;
+    if (wanted < 0 || wanted > h->n_ctx_most)
+        return rm_fail(l->err, RM_E_ARGUMENT, "%s: a context of %d positions, expected 1 to %d",
+                       l->source->file, wanted, h->n_ctx_most);
+    if (wanted)
+        h->n_ctx = wanted;
+    return RM_OK;
+}
+
 /* ---- describing ---------------------------------------------------------------------------- */
 
 static bool fit_to_print(rm_gguf_string s, size_t most)
@@ -375,6 +414,16 @@ static rm_status copy_texts(loader *l)
         priv->chat_template = strndup(template.bytes, template.n);
     if (!priv->name || (text && !priv->chat_template))
         return rm_fail(l->err, RM_E_MEMORY, "%s: no memory for its name", file);
+    const char **info[RM_N_ROLES] = { &l->w->info.sep_token, &l->w->info.pad_token,
+                                      &l->w->info.unk_token };
+    for (int i = 0; i < RM_N_ROLES; i++) {
+        rm_gguf_string role = source->roles[i];
+        if (!role.n || memchr(role.bytes, 0, role.n))
+            continue;
+        *info[i] = priv->roles[i] = strndup(role.bytes, role.n);
+        if (!priv->roles[i])
+            return rm_fail(l->err, RM_E_MEMORY, "%s: no memory for its name", file);
+    }
     l->w->info.name = priv->name;
     l->w->info.chat_template = priv->chat_template;
     l->w->info.sampling = source->defaults.bytes; /* NUL-terminated; lives with the source */
@@ -420,6 +469,8 @@ static void hash_file(loader *l)
              (uint64_t)h.high64, (uint64_t)h.low64);
     l->w->info.id = rm_mix(rm_mix(h.high64, h.low64),
                            (uint64_t)l->w->compute << 8 | (uint64_t)l->w->kv_type);
+    if (l->hyper.n_ctx != l->source->hyper.n_ctx) /* rotary scaling may depend on it */
+        l->w->info.id = rm_mix(l->w->info.id, (uint64_t)l->hyper.n_ctx);
 }
 
 static size_t held_bytes(const loader *l)
@@ -474,7 +525,7 @@ static void describe(loader *l)
     describe_types(l);
     info->file = l->source->file;
     info->arch = h->arch;
-    info->tokenizer = t.sentencepiece ? "sentencepiece" : "bpe";
+    info->tokenizer = t.kind;
     info->n_layers = h->n_layers;
     info->n_embd = h->n_embd;
     info->n_heads = h->n_heads;
@@ -500,15 +551,39 @@ static void describe(loader *l)
         info->n_params += l->source->tensors[i].n_values;
 }
 
+/* What the common chat formats end a turn with. Files often name one token as the end of a text
+ * (<|endoftext|>, which a chat model never writes) and say of the end of a turn nothing: a special
+ * token of such a name ends the text, too. */
+static bool ends_turn(const char *text, size_t n)
+{
+    static const char *const names[] = { "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end|>",
+                                         "<end_of_turn>", "<|end_of_turn|>", "<|endoftext|>" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strlen(names[i]) == n && memcmp(names[i], text, n) == 0)
+            return true;
+    return false;
+}
+
 static rm_status copy_stop_tokens(loader *l)
 {
     rm_weights *w = l->w;
-    size_t n = (size_t)l->source->n_stop_tokens;
-    w->stop_tokens = malloc((n + 1) * sizeof *w->stop_tokens);
+    int n = l->source->n_stop_tokens;
+    w->stop_tokens = malloc(2 * RM_MAX_STOP_TOKENS * sizeof *w->stop_tokens);
     if (!w->stop_tokens)
         return rm_fail(l->err, RM_E_MEMORY, "%s: no memory", l->source->file);
-    memcpy(w->stop_tokens, l->source->stop_tokens, n * sizeof *w->stop_tokens);
-    w->n_stop_tokens = (int)n;
+    memcpy(w->stop_tokens, l->source->stop_tokens, (size_t)n * sizeof *w->stop_tokens);
+    for (int32_t id = 0; id < w->info.n_vocab && n < 2 * RM_MAX_STOP_TOKENS; id++) {
+        size_t length;
+        bool special, known = false;
+        const char *text = rm_tokenizer_bytes(w->tokenizer, id, &length, &special);
+        if (!special || !ends_turn(text, length))
+            continue;
+        for (int i = 0; i < n; i++)
+            known |= w->stop_tokens[i] == id;
+        if (!known)
+            w->stop_tokens[n++] = id;
+    }
+    w->n_stop_tokens = n;
     return RM_OK;
 }
 
@@ -558,7 +633,7 @@ static rm_status load(loader *l, const char *file, const rm_model_options *optio
         return rm_fail(l->err, RM_E_MEMORY, "%s: no memory", file);
     if ((st = rm_source_tokenizer(l->source, &w->tokenizer, l->err)) ||
         (st = choose_compute(l, options->compute)) || (st = choose_kv(l, options->kv)) ||
-        (st = copy_texts(l)))
+        (st = choose_context(l, options->n_ctx)) || (st = copy_texts(l)))
         return st;
     describe(l);
     if ((st = check_vocabulary(l)) || (st = copy_stop_tokens(l)) ||
@@ -621,6 +696,8 @@ void rm_weights_close(const rm_ops *ops, rm_backend *backend, rm_weights *w)
     rm_source_close(w->priv->source);
     free(w->priv->name);
     free(w->priv->chat_template);
+    for (int i = 0; i < RM_N_ROLES; i++)
+        free(w->priv->roles[i]);
     rm_text_free(&w->priv->types);
     free(w->priv->rope_factors);
     free(w->priv->used);

@@ -68,9 +68,11 @@ bool rm_chat_is_name(const char *name)
 
 /* ---- opening ---------------------------------------------------------------------------- */
 
+enum { N_OWN = 5 };
+
 struct rm_chat {
     rm_jinja *template;
-    char *bos, *eos;         /* as text, NULL where the vocabulary has none */
+    struct { const char *name; char *text; } own[N_OWN]; /* NULL where the vocabulary has none */
     rm_text origin;
 };
 
@@ -168,8 +170,15 @@ rm_status rm_chat_open(const rm_model *model, const char *wanted, const char *fo
     rm_status st = RM_OK;
     bool failed = !chat;
     if (chat) {
-        chat->bos = token_text(model, info->bos, &failed);
-        chat->eos = token_text(model, info->eos, &failed);
+        const char *const others[] = { info->sep_token, info->pad_token, info->unk_token };
+        static const char *const names[N_OWN] = { "bos_token", "eos_token", "sep_token", "pad_token",
+                                                  "unk_token" };
+        for (int i = 0; i < N_OWN; i++) {
+            chat->own[i].name = names[i];
+            chat->own[i].text = i < 2 ? token_text(model, i ? info->eos : info->bos, &failed)
+                              : others[i - 2] ? strdup(others[i - 2]) : NULL;
+            failed |= i >= 2 && others[i - 2] && !chat->own[i].text;
+        }
     }
     if (failed)
         st = rm_fail(err, RM_E_MEMORY, "no memory for a chat template");
@@ -202,8 +211,8 @@ void rm_chat_free(rm_chat *chat)
         return;
     rm_jinja_free(chat->template);
     rm_text_free(&chat->origin);
-    free(chat->bos);
-    free(chat->eos);
+    for (int i = 0; i < N_OWN; i++)
+        free(chat->own[i].text);
     free(chat);
 }
 
@@ -252,7 +261,7 @@ static void reopen(rm_text *object)
 static rm_status check_name(const char *name, rm_error *err)
 {
     static const char *const ours[] = { "messages", "add_generation_prompt", "bos_token",
-                                        "eos_token" };
+                                        "eos_token", "sep_token", "pad_token", "unk_token" };
     bool good = *name && !strchr("0123456789", *name);
     for (const char *c = name; *c; c++)
         good = good && (*c == '_' || (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z')
@@ -336,6 +345,10 @@ static rm_status all_variables(const rm_chat *chat, const rm_chat_request *r, rm
     rm_json_array(&w, "messages");
     if (r->system && *r->system)
         put_message(&w, "system", r->system);
+    for (int i = 0; i < r->n_turns; i++) {
+        put_message(&w, "user", r->turns[i].user);
+        put_message(&w, "assistant", r->turns[i].reply);
+    }
     put_message(&w, "user", r->user);
     rm_json_end(&w);
     rm_json_bool(&w, "add_generation_prompt", true);
@@ -367,18 +380,24 @@ rm_status rm_chat_render(const rm_chat *chat, const rm_chat_request *r, rm_chat_
                          rm_error *err)
 {
     rm_json *variables = NULL;
-    rm_jinja_text own[2];
+    rm_jinja_text own[N_OWN];
     rm_jinja_input input = { .own = own, .now = r->now };
     rm_status st = all_variables(chat, r, &variables, err);
     if (st)
         return st;
-    if (chat->bos)
-        own[input.n_own++] = (rm_jinja_text){ "bos_token", chat->bos };
-    if (chat->eos)
-        own[input.n_own++] = (rm_jinja_text){ "eos_token", chat->eos };
+    for (int i = 0; i < N_OWN; i++)
+        if (chat->own[i].text)
+            own[input.n_own++] = (rm_jinja_text){ chat->own[i].name, chat->own[i].text };
     input.variables = rm_json_root(variables);
     st = rm_jinja_render(chat->template, &input, &out->text, &out->plain, err);
     rm_json_free(variables);
+    if (!st && r->reply_prefix) {
+        rm_text_puts(&out->text, r->reply_prefix);
+        for (size_t i = 0; i < strlen(r->reply_prefix); i++)
+            rm_text_add(&out->plain, "", 1);
+        if (out->text.failed || out->plain.failed)
+            st = rm_fail(err, RM_E_MEMORY, "no memory for a prompt");
+    }
     if (!st && !out->text.length)
         st = rm_fail(err, RM_E_ARGUMENT, "the chat template (%s) renders an empty prompt",
                      rm_chat_origin(chat));

@@ -30,9 +30,18 @@ const char *rm_chat_origin(const rm_chat *);
 const char *const *rm_chat_names(void);
 bool rm_chat_is_name(const char *);
 
+/* A message and the reply to it. */
+typedef struct rm_chat_turn {
+    const char *user, *reply;
+} rm_chat_turn;
+
 typedef struct rm_chat_request {
     const char *system;      /* NULL or "": none */
+    const rm_chat_turn *turns; /* [n_turns] what was said before */
+    int n_turns;
     const char *user;
+    const char *reply_prefix; /* how the model's answer begins, to be gone on with: the template's
+                                end, so special tokens count; NULL: nothing */
     const char *variables;   /* a JSON object as text, or NULL: what the template may read besides;
                                 a name it never reads is RM_E_ARGUMENT */
     const int *now;          /* jinja.h; NULL: the template has no clock */

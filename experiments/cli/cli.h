@@ -86,7 +86,8 @@ rm_status cli_choice(const cli_args *, const char *name, const char *const *choi
     { "max-batch-rows", 0, "N", "most rows of one forward pass" }
 #define CLI_MODEL_OPTIONS                                                                         \
     { "compute", 0, "TYPE", "f32, bf16 or q8 (default: as the weights are stored)" },             \
-    { "kv", 0, "TYPE", "of keys and values: f32 or bf16 (default: as computed)" }
+    { "kv", 0, "TYPE", "of keys and values: f32 or bf16 (default: as computed)" },                \
+    { "context", 0, "N", "positions to make room for (default: as the model's file says)" }
 
 /* Set what is given and leave the rest. The strings live as long as the program. */
 rm_status cli_engine_options(const cli_args *, rm_engine_options *, rm_error *);

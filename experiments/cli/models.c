@@ -65,9 +65,12 @@ static rm_status measure_tokenizer(const char *file, const char *path, rm_error 
 
 /* ---- descriptions --------------------------------------------------------------------------- */
 
-static void put_json(rm_text *out, const rm_model_info *m, const char *chat,
+static void put_json(rm_text *out, const rm_model *model, const char *chat,
                      const rm_engine_info *e)
 {
+    const rm_model_info *m = rm_model_describe(model);
+    int n_stops;
+    const int32_t *stops = rm_model_stop_tokens(model, &n_stops);
     rm_json_writer w = { .out = out, .pretty = true };
     rm_json_object(&w, NULL);
     rm_json_string(&w, "name", m->name);
@@ -95,6 +98,10 @@ static void put_json(rm_text *out, const rm_model_info *m, const char *chat,
     rm_json_string(&w, "tokenizer", m->tokenizer);
     rm_json_int(&w, "bos", m->bos);
     rm_json_int(&w, "eos", m->eos);
+    rm_json_array(&w, "stop_tokens");
+    for (int i = 0; i < n_stops; i++)
+        rm_json_int(&w, NULL, stops[i]);
+    rm_json_end(&w);
     rm_json_bool(&w, "add_bos", m->add_bos);
     if (m->value_good >= 0) {
         rm_json_int(&w, "value_good", m->value_good);
@@ -111,9 +118,12 @@ static void put_json(rm_text *out, const rm_model_info *m, const char *chat,
     rm_text_puts(out, "\n");
 }
 
-static void put_text(rm_text *out, const rm_model_info *m, const char *chat,
+static void put_text(rm_text *out, const rm_model *model, const char *chat,
                      const rm_engine_info *e)
 {
+    const rm_model_info *m = rm_model_describe(model);
+    int n_stops;
+    const int32_t *stops = rm_model_stop_tokens(model, &n_stops);
     char amount[16];
     rm_text_printf(out, "%s (%s)\n", m->name, m->file);
     rm_text_printf(out,
@@ -126,8 +136,12 @@ static void put_text(rm_text *out, const rm_model_info *m, const char *chat,
     rm_text_printf(out, " (%s in memory)\n", cli_amount((double)m->memory_bytes, amount));
     rm_text_printf(out, "  computed in   %s, cache %s, %zu bytes a position\n", m->compute, m->kv,
                    m->kv_position_bytes);
-    rm_text_printf(out, "  tokenizer     %s, %d tokens, bos %d%s, eos %d\n", m->tokenizer,
-                   m->n_vocab, m->bos, m->add_bos ? " (added)" : "", m->eos);
+    rm_text_printf(out, "  tokenizer     %s, %d tokens", m->tokenizer, m->n_vocab);
+    if (m->bos >= 0)
+        rm_text_printf(out, ", bos %d%s", m->bos, m->add_bos ? " (added)" : "");
+    for (int i = 0; i < n_stops; i++)
+        rm_text_printf(out, "%s %d", i ? "," : ", ends at", stops[i]);
+    rm_text_puts(out, "\n");
     if (m->value_good >= 0)
         rm_text_printf(out,
                        "  judges        by token %d (good) and token %d (bad): a reward model\n",
@@ -167,9 +181,9 @@ static rm_status describe(const cli_args *args, const char *file, rm_error *err)
         bool found = !rm_chat_open(model, NULL, NULL, &chat, &why);
         const char *origin = found ? rm_chat_origin(chat) : why.text;
         if (cli_flag(args, "json"))
-            put_json(&out, rm_model_describe(model), found ? origin : NULL, &info);
+            put_json(&out, model, found ? origin : NULL, &info);
         else
-            put_text(&out, rm_model_describe(model), origin, &info);
+            put_text(&out, model, origin, &info);
         rm_chat_free(chat);
         status = cli_put(&out, err);
     }
@@ -321,6 +335,7 @@ static const cli_option options[] = {
     { "no-special", 0, NULL, "special tokens written out in TEXT are text, and BOS is not added" },
     { "tokenizer-speed", 0, "FILE", "tokenize the text in FILE and print the MB/s" },
     { "compute", 0, "TYPE", "describe it as computed in f32, bf16 or q8" },
+    { "context", 0, "N", "describe it with room for N positions" },
     { "isa", 0, "NAME", "instruction-set variant: avx512-bf16, avx512, avx2, portable" },
     { "json", 0, NULL, "for machines" },
     { "random", 0, NULL, "write a model with random weights to FILE, for measuring speed:" },

@@ -282,6 +282,8 @@ rm_status cli_model_options(const cli_args *args, rm_model_options *o, rm_error 
     rm_status status = cli_choice(args, "compute", computes, &compute, err);
     if (!status)
         status = cli_choice(args, "kv", caches, &kv, err);
+    if (!status)
+        status = cli_int(args, "context", 1, 1 << 24, &o->n_ctx, err);
     if (!status && compute >= 0)
         o->compute = computes[compute];
     if (!status && kv >= 0)

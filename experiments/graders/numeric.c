@@ -1,13 +1,19 @@
 /* numeric.c - numbers as people and models write them, as exact fractions.
  *
- *     number   = [sign] [currency] digits [commas] ["." digits] ["/" digits] ["%"]
- *              | [sign] "\frac{" digits "}{" digits "}"
+ *     number   = [sign] [currency] digits [separators] ["." digits] [power | "/" digits] ["%"]
+ *              | [sign] digits " " digits "/" digits         1 1/2, if the fraction is below 1
+ *              | [sign] [digits] "\frac{" digits "}{" digits "}"
+ *     power    = ("e" | "E") [sign] digits                   1e3, 2.5E-2
+ *              | "^" exponent                                10^3, 2^{10}, 10**3
+ *              | times "10" "^" exponent                     3 \times 10^{4}, 3*10^4, 3 x 10^4
  *
  * Canonical form: the reduced fraction p/q; written as an integer if q = 1, as a finite decimal
  * if q has no prime factors but 2 and 5, else as "p/q". So 18, 18.00 and $18 are one answer, and
- * so are 0.75 and 3/4; "1,000" and LaTeX's "1{,}000" are a thousand, while "1,00" is 1 and
- * something else. A percent sign is a unit like any other and is dropped: data sets write their
- * references both ways. Numbers too long for 63 bits are no answer. */
+ * so are 0.75 and 3/4. Thousands are separated by a comma, by LaTeX's "{,}" and "\,", by a thin,
+ * narrow or unbreakable space: groups of three digits, so "1,00" is 1 and something else. A plain
+ * space separates them only in the number that a text begins with: "1 000" is a thousand, "3 apples
+ * and 12 345" is not asked. A percent sign is a unit like any other and is dropped: data sets write
+ * their references both ways. Numbers too long for 63 bits are no answer. */
 #include "experiments/graders/grader.h"
 
 #include <math.h>
@@ -93,12 +99,13 @@ void rm_fraction_text(rm_fraction f, rm_text *out)
 
 /* ---- finding -------------------------------------------------------------------------- */
 
-/* Length of a separator of thousands with its three digits behind it: "," or as LaTeX writes it,
- * "{,}" and "\\,"; else 0. */
-static size_t separator_at(const char *s, size_t n, size_t i)
+/* Length of a separator of thousands with its three digits behind it, else 0. The last one listed, a
+ * plain space, only if `spaces`. */
+static size_t separator_at(const char *s, size_t n, size_t i, bool spaces)
 {
-    static const char *const separators[] = { ",", "{,}", "\\," };
-    for (size_t k = 0; k < 3; k++) {
+    static const char *const separators[] = { ",", "{,}", "\\,", "\xc2\xa0", "\xe2\x80\x89",
+                                              "\xe2\x80\xaf", " " };
+    for (size_t k = 0; k < sizeof separators / sizeof *separators - !spaces; k++) {
         size_t length = strlen(separators[k]), rest = n - i;
         const char *digits = s + i + length;
         if (rest >= length + 3 && !memcmp(s + i, separators[k], length) && is_digit(digits[0])
@@ -109,14 +116,14 @@ static size_t separator_at(const char *s, size_t n, size_t i)
     return 0;
 }
 
-/* Digits with commas in groups of three: "1,234,567". Moves *at; false if too long. */
-static bool read_digits(const char *s, size_t n, size_t *at, int64_t *value)
+/* Digits with separators in groups of three: "1,234,567". Moves *at; false if too long. */
+static bool read_digits(const char *s, size_t n, size_t *at, bool spaces, int64_t *value)
 {
     size_t i = *at, group = 0;
     bool commas = false, fits = true;
     int64_t v = 0;
     for (; i < n; i++) {
-        size_t separator = is_digit(s[i]) ? 0 : separator_at(s, n, i);
+        size_t separator = is_digit(s[i]) ? 0 : separator_at(s, n, i, spaces);
         if (is_digit(s[i])) {
             fits = fits && !__builtin_mul_overflow(v, INT64_C(10), &v)
                    && !__builtin_add_overflow(v, (int64_t)(s[i] - '0'), &v);
@@ -186,16 +193,148 @@ static bool read_latex_fraction(const char *s, size_t n, size_t *at, rm_fraction
         int64_t p, q;
         if (n - *at < length || memcmp(s + *at, names[k], length) || i >= n || !is_digit(s[i]))
             continue;
-        if (!read_digits(s, n, &i, &p) || n - i < 3 || s[i] != '}' || s[i + 1] != '{'
+        if (!read_digits(s, n, &i, false, &p) || n - i < 3 || s[i] != '}' || s[i + 1] != '{'
             || !is_digit(s[i + 2]))
             continue;
         i += 2;
-        if (!read_digits(s, n, &i, &q) || i >= n || s[i] != '}' || q == 0)
+        if (!read_digits(s, n, &i, false, &q) || i >= n || s[i] != '}' || q == 0)
             continue;
         *at = i + 1;
         return fraction_make(p, q, f);
     }
     return false;
+}
+
+/* ---- powers --------------------------------------------------------------------------- */
+
+/* f *= base^exponent; false if it does not fit. */
+static bool raise(rm_fraction *f, rm_fraction base, int exponent)
+{
+    char op = exponent < 0 ? '/' : '*';
+    for (int i = exponent < 0 ? -exponent : exponent; i > 0; i--)
+        if (!rm_fraction_apply(op, *f, base, f))
+            return false;
+    return true;
+}
+
+/* "3", "-3" or "{-3}" at *at: a whole number of at most two digits. */
+static bool read_exponent(const char *s, size_t n, size_t *at, bool braces, int *exponent)
+{
+    size_t i = *at;
+    bool braced = braces && i < n && s[i] == '{';
+    i += braced;
+    bool minus = i < n && s[i] == '-';
+    i += minus || (i < n && s[i] == '+');
+    size_t first = i;
+    int value = 0;
+    for (; i < n && is_digit(s[i]) && i - first < 2; i++)
+        value = value * 10 + (s[i] - '0');
+    if (i == first || (i < n && is_digit(s[i])) || (braced && (i >= n || s[i] != '}')))
+        return false;
+    *at = i + braced;
+    *exponent = minus ? -value : value;
+    return true;
+}
+
+/* "^" or "**" and an exponent. */
+static bool read_power(const char *s, size_t n, size_t *at, int *exponent)
+{
+    size_t i = *at;
+    if (i < n && s[i] == '^')
+        i++;
+    else if (n - i >= 2 && s[i] == '*' && s[i + 1] == '*')
+        i += 2;
+    else
+        return false;
+    if (!read_exponent(s, n, &i, true, exponent))
+        return false;
+    *at = i;
+    return true;
+}
+
+/* " \times 10^4" behind a number. */
+static bool read_times_ten(const char *s, size_t n, size_t *at, int *exponent)
+{
+    static const char *const times[] = { "\\times", "\\cdot", "\xc3\x97", "*", "x" };
+    size_t i = *at;
+    while (i < n && s[i] == ' ')
+        i++;
+    for (size_t k = 0; k < sizeof times / sizeof *times; k++) {
+        size_t length = strlen(times[k]), j = i + length;
+        if (n - i < length || memcmp(s + i, times[k], length))
+            continue;
+        while (j < n && s[j] == ' ')
+            j++;
+        if (n - j < 2 || memcmp(s + j, "10", 2))
+            return false;
+        j += 2;
+        if (!read_power(s, n, &j, exponent))
+            return false;
+        *at = j;
+        return true;
+    }
+    return false;
+}
+
+/* What may follow the digits of a number; *f becomes its value. False: it does not fit. */
+static bool read_scale(const char *s, size_t n, size_t *at, rm_fraction *f)
+{
+    const rm_fraction ten = { 10, 1 };
+    rm_fraction base = *f;
+    int exponent;
+    size_t i = *at;
+    if (i < n && (s[i] == 'e' || s[i] == 'E')) {
+        i++;
+        if (!read_exponent(s, n, &i, false, &exponent) || (i < n && is_alnum(s[i])))
+            return true; /* a letter that follows */
+        *at = i;
+        return raise(f, ten, exponent);
+    }
+    if (read_power(s, n, &i, &exponent)) {
+        *at = i;
+        *f = (rm_fraction){ 1, 1 };
+        return raise(f, base, exponent);
+    }
+    if (!read_times_ten(s, n, &i, &exponent))
+        return true;
+    *at = i;
+    return raise(f, ten, exponent);
+}
+
+/* " 1/2" or "\frac{1}{2}" behind a whole number: a fraction below 1 that is added to it. */
+static void read_mixed(const char *s, size_t n, size_t *at, rm_fraction *f)
+{
+    size_t i = *at;
+    rm_fraction part;
+    int64_t p, q;
+    if (i < n && s[i] == '\\') {
+        if (!read_latex_fraction(s, n, &i, &part))
+            return;
+    } else {
+        if (n - i < 4 || s[i] != ' ' || !is_digit(s[i + 1]))
+            return;
+        i++;
+        if (!read_digits(s, n, &i, false, &p) || n - i < 2 || s[i] != '/' || !is_digit(s[i + 1]))
+            return;
+        i++;
+        if (!read_digits(s, n, &i, false, &q) || !q || !fraction_make(p, q, &part))
+            return;
+    }
+    rm_fraction sum;
+    if (part.p < part.q && rm_fraction_apply('+', *f, part, &sum)) {
+        *f = sum;
+        *at = i;
+    }
+}
+
+/* ---- one number ----------------------------------------------------------------------- */
+
+/* Does only a sign or a currency stand before s[i]? */
+static bool begins_text(const char *s, size_t i)
+{
+    while (i > 0 && strchr(" -$\\", s[i - 1]))
+        i--;
+    return i == 0;
 }
 
 bool rm_number_find(const char *s, size_t n, size_t *at, size_t *start, rm_fraction *f)
@@ -215,20 +354,24 @@ bool rm_number_find(const char *s, size_t n, size_t *at, size_t *start, rm_fract
             continue;
         }
         int64_t value = 0, scale = 1, divisor = 1;
-        bool fits = read_digits(s, n, &i, &value);
+        bool fits = read_digits(s, n, &i, begins_text(s, i), &value);
         if (i + 1 < n && s[i] == '.' && is_digit(s[i + 1])) {
             i++;
             fits = read_decimals(s, n, &i, &value, &scale) && fits;
         }
         if (i + 1 < n && s[i] == '/' && is_digit(s[i + 1])) {
             size_t k = i + 1;
-            if (read_digits(s, n, &k, &divisor) && divisor != 0)
+            if (read_digits(s, n, &k, false, &divisor) && divisor != 0)
                 i = k;
             else
                 divisor = 1;
         }
         if (!fits || !fraction_make(value, (__int128)scale * divisor, f))
             continue; /* too long to be compared exactly: not a number we can judge */
+        if (divisor == 1 && !read_scale(s, n, &i, f))
+            continue;
+        if (f->q == 1 && scale == 1)
+            read_mixed(s, n, &i, f);
         if (signed_at(s, begin, start))
             f->p = -f->p;
         *at = i;

@@ -1,8 +1,9 @@
 /* chat.c - tasks whose prompts go through the models' chat templates.
  *
  * The user's message is what the task renders without a chat (examples and question); the system's
- * is `system`. Each model's template is found and parsed once. The clock stands still at `date`,
- * or is not there at all: a prompt must not depend on the day it is made. */
+ * is `system`. Examples that are turns stand as messages and replies before it. Each model's
+ * template is found and parsed once. The clock stands still at `date`, or is not there at all: a
+ * prompt must not depend on the day it is made. */
 #include "experiments/tasks/kinds.h"
 
 #include <stdlib.h>
@@ -149,8 +150,10 @@ rm_status rm_task_prompt(rm_task *task, const rm_item *item, const rm_model *mod
     }
     rm_status st = chat_of(c, model, &chat, err);
     rm_chat_request request = { .system = task->format.system, .user = item->seen.prompt,
-                                .variables = c->variables.data,
-                                .now = c->has_date ? c->now : NULL };
+                                .turns = task->examples.shown,
+                                .n_turns = task->examples.turns ? task->examples.n : 0,
+                                .reply_prefix = task->format.reply_prefix,
+                                .variables = c->variables.data, .now = c->has_date ? c->now : NULL };
     rm_chat_prompt prompt = { 0 };
     if (!st)
         st = rm_chat_render(chat, &request, &prompt, err);

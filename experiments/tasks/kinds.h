@@ -59,6 +59,8 @@ typedef struct rm_examples {
     int n;
     rm_dataset records; /* what drafts point into */
     char *template, *separator;
+    bool turns;      /* shown as turns of the chat: the prompt, and `template` as the reply to it */
+    struct rm_chat_turn *shown; /* [n] with `turns`: their texts */
 } rm_examples;
 
 /* What every task says about its prompt and its answers. */
@@ -67,7 +69,7 @@ typedef struct rm_format {
     uint64_t seed;
     int split;               /* rm_split */
     char *prompt;            /* template: "{question}=<think>" */
-    char *system;
+    char *system, *reply_prefix;
     int chat;                /* rm_chat_kind */
     char *chat_template, *date;
     const cJSON *template_variables; /* read once, when the task is made */
@@ -159,6 +161,9 @@ rm_status rm_examples_read(rm_task *, const rm_json *, const cJSON *few_shot, co
 void rm_examples_free(rm_examples *);
 /* A member of a record as text: strings as they are, numbers in full. False if it has none. */
 bool rm_record_field(const cJSON *record, const char *name, rm_text *);
+
+/* The texts of examples that are turns, once the prompt is known. */
+rm_status rm_examples_show(rm_task *, rm_error *);
 
 /* ---- chat.c ------------------------------------------------------------------------------ */
 

@@ -2,6 +2,9 @@
  *
  *     chat( system, example 1 SEP example 2 SEP ... prompt )
  *
+ * or, with examples "as" turns, system, prompt of example 1, reply to it, ..., prompt as the messages
+ * of a chat template.
+ *
  * `prompt` and the examples' template are texts with {fields}. What comes before the question is
  * the same for every problem of a task, so that the engine evaluates it once. */
 #include "experiments/tasks/kinds.h"
@@ -106,7 +109,7 @@ rm_status rm_prompt_render(const rm_task *task, const rm_draft *draft, rm_text *
     if (!system || f->chat != RM_CHAT_MISTRAL)
         rm_text_puts(out, chat->user_open);
     const rm_examples *x = &task->examples;
-    for (int i = 0; i < x->n; i++) {
+    for (int i = 0; i < x->n && !x->turns; i++) {
         rm_status st = rm_template_expand(x->template, &x->items[i], out, err);
         if (st)
             return rm_fail_within(err, st, "few_shot example %d", i + 1);
@@ -116,6 +119,8 @@ rm_status rm_prompt_render(const rm_task *task, const rm_draft *draft, rm_text *
     if (st)
         return st;
     rm_text_puts(out, chat->user_close);
+    if (f->reply_prefix && f->chat != RM_CHAT_MODEL)
+        rm_text_puts(out, f->reply_prefix);
     return out->failed ? rm_fail(err, RM_E_MEMORY, "out of memory for a prompt") : RM_OK;
 }
 
@@ -127,9 +132,11 @@ typedef struct few_shot {
     rm_origin origin;
     int n;
     const cJSON *seed_item;
+    int as;
 } few_shot;
 
 #define FIELD(name) offsetof(few_shot, name)
+static const char *const shapes[] = { "text", "turns", NULL };
 static const rm_key keys[] = {
     { "examples", RM_KEY_ANY, FIELD(examples), 0, 0, NULL,
       "list of objects with question and answer, and whatever else the template names" },
@@ -142,8 +149,10 @@ static const rm_key keys[] = {
       "field or template of the question (\"question\")" },
     { "answer", RM_KEY_STRING, FIELD(answer), 0, 0, NULL,
       "field or template of the answer as shown (\"answer\")" },
+    { "as", RM_KEY_CHOICE, FIELD(as), 0, 0, shapes,
+      "text: in front of the question; turns: each a message and its reply, with chat \"model\"" },
     { "template", RM_KEY_STRING, FIELD(template), 0, 0, NULL,
-      "how an example is shown (the prompt, a space, {answer})" },
+      "how an example is shown (the prompt, a space, {answer}); of turns the reply ({answer})" },
     { "separator", RM_KEY_STRING, FIELD(separator), 0, 0, NULL, "after each example (\"\\n\\n\")" },
     { "n", RM_KEY_INT, FIELD(n), 1, 1000, NULL, "how many examples (all given; 4 of a file)" },
     { "seed", RM_KEY_ANY, FIELD(seed_item), 0, 0, NULL,
@@ -155,6 +164,11 @@ void rm_examples_free(rm_examples *x)
 {
     for (int i = 0; i < x->n; i++)
         rm_draft_free(&x->items[i]);
+    for (int i = 0; x->shown && i < x->n; i++) {
+        free((char *)(uintptr_t)x->shown[i].user);
+        free((char *)(uintptr_t)x->shown[i].reply);
+    }
+    free(x->shown);
     free(x->items);
     rm_dataset_free(&x->records);
     free(x->template);
@@ -269,7 +283,11 @@ rm_status rm_examples_read(rm_task *task, const rm_json *json, const cJSON *obje
     }
     if (!st) {
         rm_text template = { 0 };
-        rm_text_printf(&template, "%s {answer}", task->format.prompt);
+        task->examples.turns = f.as == 1;
+        if (f.as == 1)
+            rm_text_puts(&template, "{answer}");
+        else
+            rm_text_printf(&template, "%s {answer}", task->format.prompt);
         task->examples.template = f.template ? strdup(f.template) : template.data;
         task->examples.separator = strdup(f.separator ? f.separator : "\n\n");
         if (f.template)
@@ -278,5 +296,27 @@ rm_status rm_examples_read(rm_task *task, const rm_json *json, const cJSON *obje
             st = rm_fail(err, RM_E_MEMORY, "out of memory for few-shot examples");
     }
     rm_keys_free(keys, &f);
+    return st;
+}
+
+rm_status rm_examples_show(rm_task *task, rm_error *err)
+{
+    rm_examples *x = &task->examples;
+    rm_status st = RM_OK;
+    if (!x->turns)
+        return RM_OK;
+    if (!(x->shown = calloc((size_t)x->n + 1, sizeof *x->shown)))
+        return rm_fail(err, RM_E_MEMORY, "out of memory for few-shot examples");
+    for (int i = 0; i < x->n && !st; i++) {
+        rm_text user = { 0 }, reply = { 0 };
+        st = rm_template_expand(task->format.prompt, &x->items[i], &user, err);
+        if (!st)
+            st = rm_template_expand(x->template, &x->items[i], &reply, err);
+        if (!st && (!user.data || !reply.data))
+            st = rm_fail(err, RM_E_ARGUMENT, "its prompt or its reply is empty");
+        x->shown[i] = (rm_chat_turn){ user.data, reply.data };
+        if (st)
+            rm_fail_within(err, st, "few_shot example %d", i + 1);
+    }
     return st;
 }

@@ -223,10 +223,13 @@ static const struct changed {
     { "llama", CONFIG, "\"use_cache\": true", "\"partial_rotary_factor\": 0.5", RM_E_UNSUPPORTED,
       "\"partial_rotary_factor\" should be 1" },
     { "llama", CONFIG, "\"rms_norm_eps\": 1e-05,", "", RM_E_FORMAT, "\"rms_norm_eps\" should" },
-    { "llama", CONFIG, "\"rope_type\": \"default\"", "\"rope_type\": \"dynamic\"", RM_E_UNSUPPORTED,
-      "rope_type is \"dynamic\"" },
-    { "llama3", CONFIG, "\"factor\": 8.0", "\"factor\": 0", RM_E_FORMAT,
-      "\"factor\" should be above 0" },
+    { "llama", CONFIG, "\"rope_type\": \"default\"", "\"rope_type\": \"proportional\"", RM_E_UNSUPPORTED,
+      "rope_type is \"proportional\"" },
+    { "llama_longrope", CONFIG, "\"long_factor\": [", "\"long_factor\": [1.0,", RM_E_FORMAT,
+      "\"long_factor\" should be a list of 5 numbers" },
+    { "llama_longrope", CONFIG, "\"short_factor\"", "\"shorter_factor\"", RM_E_FORMAT,
+      "\"short_factor\" should be a list" },
+    { "llama3", CONFIG, "\"factor\": 8.0", "\"factor\": 0", RM_E_FORMAT, "\"factor\" should be above 0" },
     { "llama3", CONFIG, "\"high_freq_factor\": 4.0", "\"high_freq_factor\": 1", RM_E_FORMAT,
       "low_freq_factor is 1 and high_freq_factor 1" },
     { "qwen2", CONFIG, "\"sliding_window\": null", "\"sliding_window\": 9", RM_OK, "" },
@@ -240,10 +243,13 @@ static const struct changed {
       "model-00009-of-00004.safetensors: cannot open" },
     { "llama", TOKENIZER, "\"type\": \"BPE\"", "\"type\": \"WordPiece\"", RM_E_UNSUPPORTED,
       "the tokenizer's model is \"WordPiece\"" },
-    { "llama", TOKENIZER, "\"normalizer\": null", "\"normalizer\": {\"type\": \"Lowercase\"}",
-      RM_E_UNSUPPORTED, "the tokenizer's normalizer is \"Lowercase\"" },
-    { "llama", TOKENIZER, "\"lstrip\": false", "\"lstrip\": true", RM_E_UNSUPPORTED,
-      "swallows the blanks" },
+    { "llama", TOKENIZER, "\"normalizer\": null", "\"normalizer\": {\"type\": \"BertNormalizer\"}",
+      RM_E_UNSUPPORTED, "the tokenizer's normalizer is \"BertNormalizer\"" },
+    { "llama", TOKENIZER, "\"normalizer\": null", "\"normalizer\": {\"type\": \"Replace\", \"pattern\": "
+      "{\"Regex\": \"a+\"}, \"content\": \"\"}", RM_E_UNSUPPORTED, "replaces the expression is \"a+\"" },
+    { "llama", TOKENIZER, "\"normalizer\": null", "\"normalizer\": {\"type\": \"Precompiled\", "
+      "\"precompiled_charsmap\": \"AAAA\"}", RM_E_FORMAT, "normalizer: a compiled table" },
+    { "llama", TOKENIZER, "\"lstrip\": false", "\"lstrip\": true", RM_OK, "" },
     { "llama", TOKENIZER, "\"id\": 256", "\"id\": 99999999999", RM_E_FORMAT, "expected less than" },
     { "llama", TOKENIZER, "\"id\": 256", "\"id\": 3", RM_E_FORMAT, "token 3 is" },
     { "llama", TOKENIZER, "\"use_regex\": true", "\"use_regex\": false", RM_E_UNSUPPORTED,
@@ -295,19 +301,30 @@ Test(folder, generation_defaults_are_said)
     remove_folder(folder);
 }
 
-/* What a trainer's save_pretrained wrote; its tokenizer is its own invention and is not read. */
+/* What a trainer's save_pretrained wrote. Its tokenizer is one of single characters: "0".."9", ","
+ * and ":" from 4 on, behind S, E, P and U; a character that is none of them is U. */
 Test(folder, verl_digit_llama)
 {
+    static const int32_t wanted[] = { 5, 14, 6, 14, 3, 3, 0 };
     rm_source *s;
     rm_tokenizer *t;
     rm_error err = { "" };
+    rm_text back = { 0 };
+    int32_t *tokens;
+    int n;
     if (access(RM_TEST_DATA "/verl-digit-llama/model.safetensors", R_OK))
         cr_skip("no folder " RM_TEST_DATA "/verl-digit-llama");
     cr_assert_eq(rm_source_open(RM_TEST_DATA "/verl-digit-llama", &s, &err), RM_OK, "%s", err.text);
     cr_expect(s->hyper.n_layers == 4 && s->hyper.head_dim == 32 && !s->tied);
     const rm_gguf_tensor *q = rm_source_find(s, "blk.3.attn_q.weight");
     cr_expect(q && q->type == RM_BF16 && q->dims[0] == 128 && q->dims[1] == 128);
-    cr_expect_eq(rm_source_tokenizer(s, &t, &err), RM_E_FORMAT);
-    cr_expect(strstr(err.text, "no tokenizer"), "%s", err.text);
+    cr_assert_eq(rm_source_tokenizer(s, &t, &err), RM_OK, "%s", err.text);
+    cr_assert_eq(rm_tokenizer_encode(t, "1,2,xyS", 7, true, &tokens, &n, &err), RM_OK, "%s", err.text);
+    cr_expect(n == 7 && memcmp(tokens, wanted, sizeof wanted) == 0);
+    rm_tokenizer_decode(t, tokens, n, false, &back);
+    cr_expect_str_eq(back.data, "1,2,");
+    rm_text_free(&back);
+    free(tokens);
+    rm_tokenizer_free(t);
     rm_source_close(s);
 }

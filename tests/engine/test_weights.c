@@ -159,7 +159,7 @@ static void put_metadata(rm_gguf_writer *w, change c)
 
 static void put_tokens(rm_gguf_writer *w, change c)
 {
-    rm_gguf_put_string(w, "tokenizer.ggml.model", c == OTHER_TOKENIZER ? "t5" : "gpt2");
+    rm_gguf_put_string(w, "tokenizer.ggml.model", c == OTHER_TOKENIZER ? "bert" : "gpt2");
     if (c != NO_TOKENS) {
         rm_gguf_put_strings(w, "tokenizer.ggml.tokens", V);
         for (int i = 0; i < V; i++)
@@ -251,7 +251,7 @@ static const struct refused {
     { ODD_ROPE, RM_E_FORMAT, "rope.dimension_count is 5, expected an even number" },
     { WIDE_ROPE, RM_E_FORMAT, "rope.dimension_count is 10, expected 2 to 8" },
     { YARN, RM_E_FORMAT, "rope.scaling.original_context_length is missing" },
-    { LONGROPE, RM_E_UNSUPPORTED, "llama.rope.scaling.type is \"longrope\"" },
+    { LONGROPE, RM_E_UNSUPPORTED, "llama.rope.scaling.factor is 4 beside longrope" },
     { EXPERTS, RM_E_UNSUPPORTED, "llama.expert_count is set: this engine has no experts" },
     { SOME_WINDOWS, RM_E_UNSUPPORTED, "llama.attention.sliding_window_pattern is set" },
     { SOFTCAP, RM_E_UNSUPPORTED, "llama.attn_logit_softcapping is 50" },
@@ -266,7 +266,7 @@ static const struct refused {
       "tensor blk.0.ffn_down.weight is f16 [64], expected [64, 32]" },
     { EMBEDDING_ROWS, RM_E_FORMAT, "token_embd.weight has 9 rows, but the tokenizer has 8" },
     { NO_TOKENS, RM_E_FORMAT, "tokenizer.ggml.tokens is missing" },
-    { OTHER_TOKENIZER, RM_E_UNSUPPORTED, "tokenizer.ggml.model is \"t5\"" },
+    { OTHER_TOKENIZER, RM_E_UNSUPPORTED, "tokenizer.ggml.model is \"bert\"" },
     { EOT_OUT_OF_RANGE, RM_E_FORMAT, "tokenizer.ggml.eot_token_id is 8" },
     { TWICE_THE_LAYERS, RM_E_FORMAT, "tensor blk.1.attn_norm.weight is missing" },
     { BAD_ROPE_FACTOR, RM_E_FORMAT, "rope_freqs.weight holds -1 at 2" },

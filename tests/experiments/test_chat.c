@@ -215,6 +215,16 @@ static const struct { const char *keys, *prompt, *says; } tasks[] = {
     { ", \"chat\": \"model\", \"template_variables\": 3", NULL, "expected an object" },
     { ", \"chat\": \"model\", \"date\": \"tomorrow\"", NULL, "as 2026-01-31" },
     { ", \"chat\": \"chatml\", \"date\": \"2026-01-31\"", NULL, "go with" },
+    { ", \"chat_template\": \"chatml\", \"reply_prefix\": \"So \", \"few_shot\": {\"as\": \"turns\", "
+      "\"examples\": [{\"question\": \"a?\", \"answer\": 1}, {\"question\": \"b?\", \"answer\": 2}], "
+      "\"template\": \"It is {answer}.\"}",
+      "<|im_start|>user\na?<|im_end|>\n<|im_start|>assistant\nIt is 1.<|im_end|>\n<|im_start|>user\n"
+      "b?<|im_end|>\n<|im_start|>assistant\nIt is 2.<|im_end|>\n<|im_start|>user\n"
+      "What is 1+1? <|e|><|im_end|>\n<|im_start|>assistant\nSo ", NULL },
+    { ", \"few_shot\": {\"as\": \"turns\", \"examples\": [{\"question\": \"a\", \"answer\": 1}]}", NULL,
+      "examples as turns go with" },
+    { ", \"chat\": \"model\", \"few_shot\": {\"as\": \"turns\", \"template\": \"{nothing}\", \"examples\": "
+      "[{\"question\": \"a\", \"answer\": 1}]}", NULL, "few_shot example 1" },
     { ", \"chat_template\": \"none.jinja\"", NULL, "built-in" },
 };
 

@@ -1,6 +1,6 @@
 /* fuzz_folder.c - any bytes as a file of a Hugging Face folder. The first byte chooses which: 's' a
- * safetensors file, 't' tokenizer.json, 'v' vocab.json with merges.txt behind a NUL, 'c'
- * config.json (read from a folder that has nothing else).
+ * safetensors file, 't' tokenizer.json, 'v' vocab.json with merges.txt behind a NUL, 'k'
+ * tokenizer_config.json without either, 'c' config.json (read from a folder that has nothing else).
  *
  * A file must be read or refused with one sentence, with memory in proportion to its size. */
 #define _GNU_SOURCE
@@ -46,15 +46,18 @@ static void use_safetensors(const uint8_t *data, size_t size)
     rm_safetensors_close(s);
 }
 
-static void use_tokenizer(char *text, size_t size, bool whole)
+static void use_tokenizer(char *text, size_t size, char kind)
 {
-    static const char sample[] = "Hello, <s>world 12\xff\xe2\x96\x81 \xe4\xb8\xad";
+    static const char sample[] = "Hello, <s>world  <w> 12\xff\xe2\x96\x81 \xe4\xb8\xad e\xcc\x81";
     static char config[] = "{\"tokenizer_class\":\"Qwen2Tokenizer\"}";
     rm_tokenizer_files f = { .config = config, .n_config = sizeof config - 1 };
     size_t cut = strnlen(text, size);
     rm_tokenizer *t;
     rm_error err = { "" };
-    if (whole) {
+    if (kind == 'k') {
+        f.config = text;
+        f.n_config = size;
+    } else if (kind == 't') {
         f.tokenizer = text;
         f.n_tokenizer = size;
     } else {
@@ -114,7 +117,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     } else if (kind == 'c') {
         use_config(copy, size);
     } else {
-        use_tokenizer(copy, size, kind == 't');
+        use_tokenizer(copy, size, kind);
     }
     free(copy);
     return 0;

@@ -42,6 +42,17 @@ MODELS = {
                                          original_max_position_embeddings=64)),
     "qwen3": dict(model_type="qwen3", rope_theta=1000.0, tie_word_embeddings=True,
                   head_dim=14, num_key_value_heads=1),
+    "mistral_yarn": dict(model_type="mistral", rope_theta=10000.0, tie_word_embeddings=True,
+                         sliding_window=None,
+                         rope_scaling=dict(rope_type="yarn", factor=4.0, mscale=0.8, mscale_all_dim=0.5,
+                                           original_max_position_embeddings=64)),
+    "llama_dynamic": dict(model_type="llama", rope_theta=10000.0, tie_word_embeddings=True,
+                          max_position_embeddings=64,
+                          rope_scaling=dict(rope_type="dynamic", factor=4.0)),
+    "llama_longrope": dict(model_type="llama", rope_theta=10000.0, tie_word_embeddings=True,
+                           rope_scaling=dict(rope_type="longrope", original_max_position_embeddings=64,
+                                             short_factor=[1.0, 1.05, 1.1, 1.3, 1.5],
+                                             long_factor=[1.0, 1.2, 2.1, 3.5, 4.25])),
 }
 PROMPTS = [[5], [256, 72, 101, 108, 108, 111], [(7 * i * i + 3 * i) % 283 for i in range(29)],
            [(31 * i + i * i * i) % 283 for i in range(150)]]
@@ -83,21 +94,23 @@ def double():
         torch.set_default_dtype(torch.float32)
 
 
-def inverse_frequencies(config):
+def inverse_frequencies(config, length):
     if config.rope_parameters["rope_type"] == "default":
         theta, dim = config.rope_parameters["rope_theta"], config.head_dim
         return theta ** (-torch.arange(0, dim, 2, dtype=torch.float64) / dim), 1.0
-    return ROPE_INIT_FUNCTIONS[config.rope_parameters["rope_type"]](config, torch.device("cpu"))
+    return ROPE_INIT_FUNCTIONS[config.rope_parameters["rope_type"]](config, torch.device("cpu"), seq_len=length)
 
 
 class Rotary(torch.nn.Module):
     def __init__(self, config):
         super().__init__()
-        self.inverse, self.factor = inverse_frequencies(config)
-        assert self.inverse.dtype == torch.float64
+        self.config = config
 
     def forward(self, x, position_ids, *_, **__):
-        angles = position_ids[..., None].double() * self.inverse.double()
+        """As in one pass over the whole prompt."""
+        inverse, self.factor = inverse_frequencies(self.config, int(position_ids.max()) + 1)
+        assert inverse.dtype == torch.float64
+        angles = position_ids[..., None].double() * inverse
         angles = torch.cat((angles, angles), dim=-1)
         return angles.cos() * self.factor, angles.sin() * self.factor
 
