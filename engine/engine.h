@@ -404,18 +404,23 @@ RM_API rm_status rm_eval(rm_run *, rm_request *, int n, rm_error *);
  * A model may be a service: something outside of this engine, a server reached by HTTP for instance,
  * that continues texts. Its paths hold pieces of text for tokens: a prompt is one piece, and what was
  * generated is as many as the service told apart. Spans are handed to it while the run's coroutine
- * waits; forks continue from text. Nothing else is served (tokens' probabilities, mixtures), and such a
- * request is RM_E_ARGUMENT. What a service returns is outside the promise of equal bits, and the
+ * waits; forks continue from text. The most likely next tokens are served where the service gives them
+ * (`most_top`), without a repetition penalty; nothing else is (other probabilities, mixtures), and such a
+ * request is RM_E_ARGUMENT. A token by itself is a piece of text and no more: where the service would
+ * read a path's text in other tokens than were chosen, which the length of the prompt that it tells
+ * gives away, the request is RM_E_FORMAT. What a service returns is outside the promise of equal bits, and the
  * account holds what it tells: tokens of prompt and answer, wall time; everything else is not
  * counted. */
 
 /* What a model can be asked for; bits with the values of a strategy's needs (strategy.h). */
 enum { RM_SERVES_SAMPLES = 1, RM_SERVES_FORK = 16, RM_SERVES_LOGPROBS = 256 };
 
-/* One span to draw. All of it is valid during `submit` only. */
+/* One span to draw, or a list of next tokens. All of it is valid during `submit` only. */
 typedef struct rm_service_span {
     const char *prompt;            /* [n_prompt] bytes, the path's whole text */
     size_t n_prompt;
+    bool continues;                /* some of it was generated, and is not the problem's prompt */
+    int k;                         /* > 0: the k most likely next tokens are wanted, and no span */
     const rm_sampling *sampling;
     int max_new_tokens;
     const char *const *stops;      /* [n_stops] strings that end it, of answers and of steps */
@@ -434,10 +439,22 @@ typedef struct rm_service_result {
     int n_pieces;
     const double *lp;              /* [n_pieces] natural log, as the service reports them; or NULL */
     bool has_end;                  /* the last piece is the end token */
+    int end;                       /* of most likely tokens, by falling lp: which is the end token;
+                                      -1: none of them */
     int64_t prompt_tokens, generated_tokens; /* -1: not told */
-    rm_stop_reason reason;         /* TOKEN, STRING or LENGTH */
+    rm_stop_reason reason;         /* TOKEN, STRING, LENGTH, or CONTEXT: less than was asked for */
     int stop;                      /* STRING: which of `stops`; -1: not told */
+    double first_token_s;          /* by rm_now_s; 0: it was not seen to arrive */
 } rm_service_result;
+
+/* What passed between us and a service, whatever became of it. */
+typedef struct rm_service_traffic {
+    uint64_t requests, failed_attempts;
+    uint64_t prompt_tokens, cached_tokens, generated_tokens; /* as the service says */
+    uint64_t untold;               /* answers without these counts */
+    uint64_t discarded_tokens;     /* arrived of answers that broke off or were no longer wanted:
+                                      in no outcome's account, but somebody computed them */
+} rm_service_traffic;
 
 typedef void rm_service_done(void *arg, uint64_t ticket, rm_status, const rm_service_result *,
                              const rm_error *);
@@ -450,7 +467,12 @@ typedef struct rm_service {
     void (*cancel)(void *self, uint64_t ticket);
     void (*poll)(void *self, int wait_ms, rm_service_done *, void *arg);
     void (*close)(void *self);
+    int most_top;                  /* most tokens it lists of the next ones; 0: it lists none */
+    void (*tell)(const void *self, rm_service_traffic *); /* NULL: it does not know */
 } rm_service;
+
+/* False for a model that is computed here, and for a service that does not know. */
+RM_API bool rm_model_traffic(const rm_model *, rm_service_traffic *);
 
 /* A model that a service computes. `name` says which model it is and enters hash and id, so that it
  * draws the same wherever it is served; `address` is for people. Takes the service over, also on

@@ -141,7 +141,7 @@ static rm_status check_members(rm_run *run, const rm_request *request, rm_task *
     return RM_OK;
 }
 
-/* A service continues texts and does nothing else. */
+/* A service continues texts, and perhaps says what most likely comes next. */
 static rm_status check_served(const rm_request *request, const rm_task *task, int i, rm_error *err)
 {
     const rm_model *served = NULL;
@@ -151,6 +151,8 @@ static rm_status check_served(const rm_request *request, const rm_task *task, in
     if (!served || (task->n_members == 1 && (request->want == RM_WANT_SPAN ||
                                              request->want == RM_WANT_NOTHING)))
         return RM_OK;
+    if (task->n_members == 1 && request->want == RM_WANT_TOP)
+        return rm_served_check_top(served, request, i, err);
     return rm_fail(err, RM_E_ARGUMENT, "request %d wants %s of %s, a service, which continues texts "
                    "and tells nothing else", i,
                    task->n_members > 1 ? "a distribution of several models" : "probabilities",

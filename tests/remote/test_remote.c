@@ -31,7 +31,7 @@ static const struct response {
     { "{\"choices\": [{\"index\": 0, \"text\": \" a b\", \"finish_reason\": \"length\", \"logprobs\":"
       " {\"tokens\": [\" a\", \" b\"], \"token_logprobs\": [-1, -0.5]}}],"
       " \"usage\": {\"prompt_tokens\": 3, \"completion_tokens\": 2}}",
-      " a| b", RM_STOP_LENGTH, -1, -1.5, 2 },
+      " a| b", RM_STOP_CONTEXT, -1, -1.5, 2 },
     /* the end token is among the tokens, and is not */
     { "{\"choices\": [{\"text\": \" a\", \"finish_reason\": \"stop\", \"stop_reason\": null, \"logprobs\":"
       " {\"tokens\": [\" a\", \"</s>\"], \"token_logprobs\": [-1, -0.5]}}], \"usage\":"
@@ -60,7 +60,25 @@ static const struct response {
     /* parts of a character, spelled otherwise: text, count and sum stay right */
     { "{\"choices\": [{\"text\": \"\\u00e9.\", \"finish_reason\": \"length\", \"logprobs\":"
       " {\"tokens\": [\"bytes:\\\\xc3\", \"bytes:\\\\xa9\", \".\"], \"token_logprobs\": [-1, 0, -1]}}]}",
-      "\xC3\xA9.||", RM_STOP_LENGTH, -1, -2, 3 },
+      "\xC3\xA9.||", RM_STOP_CONTEXT, -1, -2, 3 },
+    { "{\"choices\": [{\"text\": \" a b\", \"finish_reason\": \"length\", \"logprobs\": {\"tokens\":"
+      " [\" a\", \" \", \"b\", \"\"], \"token_logprobs\": [-1, -1, -1, -1]}}]}",
+      " a| |b|", RM_STOP_LENGTH, -1, -4, 4 },
+    /* llama-server: entries with bytes; what ended the text stands in __verbose */
+    { "{\"choices\": [{\"text\": \"\\u00e9\", \"index\": 0, \"logprobs\": {\"content\": ["
+      "{\"id\": 9, \"token\": \"\", \"bytes\": [195], \"logprob\": -1, \"top_logprobs\": []},"
+      "{\"id\": 8, \"token\": \"\", \"bytes\": [169], \"logprob\": -0.5},"
+      "{\"id\": 1, \"token\": \"\", \"bytes\": [], \"logprob\": -0.25}]}, \"finish_reason\": \"stop\"}],"
+      " \"usage\": {\"completion_tokens\": 3}, \"__verbose\": {\"stop_type\": \"eos\","
+      " \"stopping_word\": \"\"}}", "\xC3|\xA9|$", RM_STOP_TOKEN, -1, -1.75, 3 },
+    { "{\"choices\": [{\"text\": \"a\", \"logprobs\": {\"content\": [{\"token\": \"a\", \"logprob\": -1}]},"
+      " \"finish_reason\": \"stop\"}], \"usage\": {\"completion_tokens\": 4}, \"__verbose\":"
+      " {\"stop_type\": \"word\", \"stopping_word\": \"\\nQ:\"}}", "a", RM_STOP_STRING, 1, -1, 4 },
+    /* the text that was held back comes with the end token */
+    { "{\"choices\": [{\"text\": \"a\\n\", \"logprobs\": {\"content\": [{\"token\": \"a\", \"logprob\": -1},"
+      " {\"token\": \"\", \"logprob\": -2}, {\"token\": \"\\n\", \"logprob\": -0.5}]},"
+      " \"finish_reason\": \"stop\"}], \"usage\": {\"completion_tokens\": 3}, \"__verbose\":"
+      " {\"stop_type\": \"eos\"}}", "a|\n|$", RM_STOP_TOKEN, -1, -3.5, 3 },
 };
 
 Test(remote, responses)
@@ -156,13 +174,32 @@ Test(remote, requests)
     call.sampling.top_k = 3;
     remote_request_write(&options, "m", &call, 2, &body);
     cr_expect_str_eq(body.data, "{\"model\":\"m\",\"prompt\":\"p\",\"max_tokens\":9,\"temperature\":1,"
-                     "\"seed\":128,\"top_p\":0.5,\"top_k\":3,\"n\":2,\"logprobs\":1,\"stop\":[\"\\nQ:\"]}");
+                     "\"top_p\":0.5,\"seed\":128,\"top_k\":3,\"min_p\":0,\"repetition_penalty\":1,"
+                     "\"skip_special_tokens\":false,\"n\":2,\"logprobs\":1,\"stop\":[\"\\nQ:\"],"
+                     "\"verbose\":true,\"stream\":true,\"stream_options\":{\"include_usage\":true}}");
     rm_text_free(&body);
     call.sampling.do_sample = false;
-    options.no_logprobs = true;
+    options.no_logprobs = options.no_extensions = options.no_stream = true;
     call.n_stops = 0;
     remote_request_write(&options, "m", &call, 1, &body);
-    cr_expect_str_eq(body.data, "{\"model\":\"m\",\"prompt\":\"p\",\"max_tokens\":9,\"temperature\":0}");
+    cr_expect_str_eq(body.data, "{\"model\":\"m\",\"prompt\":\"p\",\"max_tokens\":9,\"temperature\":0,"
+                     "\"top_p\":1}");
+    rm_text_free(&body);
+    /* without extensions of its own a penalty is not to be had; with them, each server's name for it */
+    options = (rm_remote_options){ .no_stream = true, .no_logprobs = true };
+    call.sampling = (rm_sampling)RM_SAMPLING_DEFAULT;
+    call.sampling.repetition_penalty = 1.5;
+    remote_request_write(&options, "m", &call, 1, &body);
+    cr_expect_not_null(strstr(body.data, "\"top_k\":1073741824,\"min_p\":0,\"repetition_penalty\":1.5,"
+                                         "\"skip_special_tokens\":false,\"repeat_penalty\":1.5,"
+                                         "\"repeat_last_n\":-1"), "%s", body.data);
+    rm_text_free(&body);
+    options.chat = true;
+    options.no_logprobs = false;
+    remote_request_write(&options, "m", &call, 1, &body);
+    cr_expect_not_null(strstr(body.data, "\"messages\":[{\"role\":\"user\",\"content\":\"p\"}]"), "%s",
+                       body.data);
+    cr_expect_not_null(strstr(body.data, "\"logprobs\":true,\"top_logprobs\":1"), "%s", body.data);
     rm_text_free(&body);
 }
 
@@ -262,8 +299,7 @@ Test(remote, a_span_and_its_account)
     cr_expect_eq(cost.rounds, RM_NOT_COUNTED);
     cr_expect_eq(cost.kv_peak_positions, RM_NOT_COUNTED);
     cr_expect(isnan(cost.flops) && isnan(cost.weight_bytes) && isnan(cost.kv_bytes));
-    cr_expect(isnan(cost.ttft_ms), "the first token's time is not told");
-    cr_expect(cost.wall_ms > 0);
+    cr_expect(cost.ttft_ms > 0 && cost.ttft_ms <= cost.wall_ms, "the stream tells it");
     rm_text_free(&text);
     close_fixture(&f);
 }
@@ -404,6 +440,7 @@ Test(remote, what_is_not_told_is_absent)
 /* What may pass is tried again, and nothing is lost or doubled. */
 static const struct { const char *faults; double timeout_s; } passing[] = {
     { "c", 5 }, { "h", 5 }, { "s", 0.5 }, { "r", 5 }, { "e", 5 }, { "j", 5 }, { "ejcehe", 5 },
+    { "k", 5 }, { "K", 5 }, { "S", 0.5 }, { "E", 5 }, { "J", 5 }, { "kEJKk", 5 },
 };
 
 Test(remote, passing_failures)
@@ -432,6 +469,12 @@ static const struct {
     rm_status status;
     int attempts;
 } lasting[] = {
+    { "k", NULL, "breaks off before its finish_reason (attempt 3 of 3)", RM_E_IO, 3 },
+    { "S", NULL, "nothing came for", RM_E_IO, 3 },
+    { "E", NULL, "the server broke off its answer: out of pages (attempt 3 of 3)", RM_E_IO, 3 },
+    { "J", NULL, "server's response", RM_E_FORMAT, 3 },
+    { "R", NULL, "a redirection to http://elsewhere.invalid/v1/completions, which is not followed",
+      RM_E_IO, 1 },
     { "c", NULL, "(attempt 3 of 3)", RM_E_IO, 3 },
     { "s", NULL, "(attempt 3 of 3)", RM_E_IO, 3 },
     { "e", NULL, "HTTP status 500 (attempt 3 of 3)", RM_E_IO, 3 },
@@ -450,7 +493,7 @@ Test(remote, lasting_failures)
         rm_error err = { { 0 } };
         rm_request r;
         open_fixture(&f, (rm_remote_options){ .retries = 2,
-                                              .timeout_s = lasting[i].faults[0] == 's' ? 0.1 : 5 },
+                                              .timeout_s = strchr("sS", lasting[i].faults[0]) ? 0.1 : 5 },
                      (rm_run_options){ .seed = 3 });
         cr_expect_eq(draw(&f, f.path, 10, &r, &err), lasting[i].status, "%s: %s", lasting[i].faults,
                      err.text);
@@ -509,7 +552,7 @@ Test(remote, other_wants_are_refused)
     };
     for (size_t i = 0; i < COUNT(wants); i++) {
         cr_expect_eq(rm_eval(f.run, &wants[i], 1, &err), RM_E_ARGUMENT);
-        cr_expect_not_null(strstr(err.text, "a service, which continues texts"), "%s", err.text);
+        cr_expect_not_null(strstr(err.text, "a service"), "%s", err.text);
     }
     cr_expect_eq(f.server.n_requests, 0);
     close_fixture(&f);
