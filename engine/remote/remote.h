@@ -43,7 +43,8 @@ typedef struct rm_remote_options {
     bool chat;               /* chat completions */
     bool no_extensions;      /* send nothing that OpenAI's interface does not have */
     int most_top;            /* most next tokens that the server lists (top_logprobs); 0: none */
-    const char *end_token;   /* how the end token is spelled in such a list, "</s>"; NULL: as nothing */
+    const char *end_token;   /* how the server spells the end token, "</s>", in such a list or at the end
+                                of a text with special tokens written out; NULL: as nothing */
 } rm_remote_options;
 
 /* Checks the options, looks whether server and model are there, and makes the model. */

@@ -535,9 +535,23 @@ static rm_status end_top(const remote_response *r, remote_choice *c, rm_error *e
     return RM_OK;
 }
 
+/* A server that writes special tokens out writes out the one that ended the text, too. */
+static void strip_end_token(const remote_response *r, remote_choice *c)
+{
+    const char *end = r->options->end_token;
+    size_t n = end ? strlen(end) : 0;
+    if (!n || !c->stopped || c->stop >= 0 || c->text.length < n ||
+        memcmp(c->text.data + c->text.length - n, end, n))
+        return;
+    c->text.length -= n;
+    c->text.data[c->text.length] = '\0';
+    c->stop = -2;
+}
+
 static rm_status end_choice(const remote_response *r, remote_choice *c, rm_error *err)
 {
     int64_t said = r->n == 1 ? r->completion_tokens : -1;
+    strip_end_token(r, c);
     if (!c->ended)
         return rm_fail(err, RM_E_IO, "the server's answer breaks off before its finish_reason");
     if (!c->lists_tokens && !r->options->no_logprobs && (c->text.length || !c->stopped))

@@ -290,7 +290,7 @@ static void *http_serve(void *arg)
         http_send(v->fd, 502, "", "no such address");
     } else if (body && strstr(head, s->proxy ? "/v1/models HTTP" : "GET /v1/models")) {
         http_send(v->fd, 200, "", "{\"data\": [{\"id\": \"adder\"}]}");
-    } else if (body && strstr(head, "/v1/completions HTTP")) {
+    } else if (body && (strstr(head, "/v1/completions HTTP") || strstr(head, "/v1/chat/completions HTTP"))) {
         int i = atomic_fetch_add(&s->n_requests, 1), now = atomic_fetch_add(&s->n_now, 1) + 1;
         int most = atomic_load(&s->n_most);
         while (now > most && !atomic_compare_exchange_weak(&s->n_most, &most, now))
