@@ -597,6 +597,23 @@ rm_status rm_runner_open(const rm_config *config, const rm_runner_options *optio
     return status;
 }
 
+/* What passed between us and the servers: what was computed for answers that broke off is in no
+ * outcome's account, but somebody may have to pay for it. */
+static void log_traffic(const runner *r)
+{
+    for (int i = 0; i < r->config->n_models; i++) {
+        rm_service_traffic t;
+        if (!rm_model_traffic(r->models[i], &t))
+            continue;
+        rm_store_log(r->store, "model %s: %" PRIu64 " requests, %" PRIu64 " failed attempts; the server "
+                     "counts %" PRIu64 " prompt tokens (%" PRIu64 " of them cached) and %" PRIu64
+                     " generated ones, not counting %" PRIu64 " answers without a count; %" PRIu64
+                     " tokens came of answers that broke off", r->config->models[i].name, t.requests,
+                     t.failed_attempts, t.prompt_tokens, t.cached_tokens, t.generated_tokens, t.untold,
+                     t.discarded_tokens);
+    }
+}
+
 rm_status rm_runner_execute(rm_runner *r, rm_store *store, rm_runner_summary *summary,
                             rm_error *err)
 {
@@ -623,6 +640,7 @@ rm_status rm_runner_execute(rm_runner *r, rm_store *store, rm_runner_summary *su
                              : status == RM_E_CANCELLED ? "interrupted"
                              : err                      ? err->text
                                                         : "failed";
+        log_traffic(r);
         rm_store_log(store, "%s: %zu of %zu outcomes recorded, %zu failed, in %.1f s", ending,
                      r->summary.recorded, r->summary.planned, r->summary.failed,
                      r->summary.seconds);
