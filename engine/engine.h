@@ -212,7 +212,27 @@ typedef struct rm_run_options {
     uint64_t max_generated_tokens; /* 0: none. Spans are cut there (RM_STOP_BUDGET), and a request
                               for more (span, top, all) returns RM_E_BUDGET */
     const rm_prefix *prefix;  /* cached tokens that prompts of this run may begin with, or NULL */
+    bool keep_journal;          /* what it draws will be asked for by rm_run_journal */
+    const void *journal;        /* [n_journal] what rm_run_journal gave of an earlier run of the same problem,
+                                 all of it in order, or NULL. Copied. What it knows is not computed
+                                 again, but gone through; results and account are those of a run that
+                                 was never interrupted, measured times include those of the earlier one.
+                                 A journal that does not fit is left aside */
+    size_t n_journal;
 } rm_run_options;
+
+/* Appends what the run has drawn since it was last asked (all of it at the `first` time) as bytes.
+ * Of a run that is under way: from rm_engine_watch's function. Spans of models computed here are
+ * kept, until something else is asked for. */
+RM_API rm_status rm_run_journal(rm_run *, bool first, rm_text *, rm_error *);
+
+/* How far a run is. */
+typedef struct rm_run_flight {
+    uint64_t tokens;          /* generated */
+    uint64_t replayed;        /* of these, taken from a journal */
+    int paths;                /* spans being drawn now */
+} rm_run_flight;
+RM_API rm_run_flight rm_run_in_flight(const rm_run *);
 
 /* A run outside the scheduler, for programs that evaluate one problem at a time. */
 RM_API rm_status rm_run_open(rm_engine *, const rm_run_options *, rm_run **, rm_error *);
@@ -238,6 +258,10 @@ typedef struct rm_job {
 RM_API rm_status rm_engine_run(rm_engine *, int concurrency, rm_job *(*next)(void *),
                                void (*done)(void *, rm_job *), void *arg,
                                const volatile bool *cancel, rm_error *);
+
+/* Calls `watch` between two passes of rm_engine_run, at most every every_s seconds, and once before
+ * jobs are unwound by `cancel`; NULL: no more. */
+RM_API void rm_engine_watch(rm_engine *, double every_s, void (*watch)(void *arg), void *arg);
 
 /* Tokens that many problems begin with, evaluated once and held until closed; a pool that is short
  * takes their pages too, and they are evaluated again for a later run. Using one changes neither a
