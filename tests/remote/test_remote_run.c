@@ -179,6 +179,30 @@ Test(remote_run, refusals)
     }
 }
 
+/* One prompt through a server, from the command line; what it does not tell is null and not a number. */
+Test(remote_run, generate)
+{
+    http_server server = { .key = "sk-hidden-7431" };
+    char url[64], *out, *message;
+    setenv("RM_TEST_KEY", "sk-hidden-7431", 1);
+    http_start(&server, url, sizeof url);
+    cr_expect_eq(run_program(ARGS("generate", "-m", url, "--api-key-env", "RM_TEST_KEY", "-p", "1+2=", "--json"),
+                             &out, &message), 0, "%s", message);
+    cr_expect_not_null(strstr(out, "\"generated_tokens\": 6"), "%s", out);
+    cr_expect_not_null(strstr(out, "\"rounds\": null"), "%s", out);
+    cr_expect_not_null(strstr(out, "\"tokens\": null"), "%s", out);
+    free(out);
+    free(message);
+    cr_expect_neq(run_program(ARGS("generate", "-m", url, "--api-key-env", "RM_TEST_KEY", "-p", "1+2=",
+                                   "--strategy", "beam"), &out, &message), 0);
+    cr_expect_not_null(strstr(message, "not known to tell them (top_logprobs)"), "%s", message);
+    cr_expect_null(strstr(message, "sk-hidden"));
+    cr_expect_eq(server.n_requests, 1, "refused before anything is sent");
+    http_stop(&server);
+    free(out);
+    free(message);
+}
+
 /* The key is sent, and lies nowhere. */
 Test(remote_run, the_key_is_nowhere)
 {
