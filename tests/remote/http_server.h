@@ -176,6 +176,8 @@ static void http_complete(http_server *s, int fd, const char *request, int most_
 static void http_answer(http_server *s, int fd, char fault, const char *request)
 {
     static const struct linger abort_it = { 1, 0 };
+    static const char out_of_pages[] = "data: {\"error\": {\"message\": \"out of pages\"}}\n\n";
+    static const char no_json[] = "data: {\"choices\": [{\n\n";
     static char filling[1 << 16];
     char header[64];
     switch (fault) {
@@ -210,11 +212,11 @@ static void http_answer(http_server *s, int fd, char fault, const char *request)
         break;
     case 'E': /* an error in the stream */
         http_complete(s, fd, request, 2);
-        http_write(fd, "data: {\"error\": {\"message\": \"out of pages\"}}\n\n", 49);
+        http_write(fd, out_of_pages, sizeof out_of_pages - 1);
         break;
     case 'J': /* an event that is no JSON */
         http_complete(s, fd, request, 2);
-        http_write(fd, "data: {\"choices\": [{\n\n", 23);
+        http_write(fd, no_json, sizeof no_json - 1);
         break;
     case 'X': /* these bytes as a stream, one at a time */
         http_stream_begin(fd);
