@@ -78,6 +78,9 @@ struct rm_engine {
     rm_pass *pass;
     rm_stacks *stacks;
     bool in_job;                 /* a coroutine is running */
+    void (*watch)(void *);       /* called every watch_s, or NULL */
+    void *watch_arg;
+    double watch_s, watched_s;   /* the latter: when it was called */
     rm_engine_times times;
     double deciding_s;           /* what replayed models took themselves: no run's time */
     uint64_t suspensions, recomputed_positions, restorations;

@@ -230,7 +230,27 @@ typedef struct rm_run_options {
     uint64_t max_generated_tokens; /* 0: none. Spans are cut there (RM_STOP_BUDGET), and a request
                               for more (span, top, all) returns RM_E_BUDGET */
     const rm_prefix *prefix;  /* cached tokens that prompts of this run may begin with, or NULL */
+    bool keep_journal;          /* what it draws will be asked for by rm_run_journal */
+    const void *journal;        /* [n_journal] what rm_run_journal gave of an earlier run of the same problem,
+                                 all of it in order, or NULL. Copied. What it knows is not computed
+                                 again, but gone through; results and account are those of a run that
+                                 was never interrupted, measured times include those of the earlier one.
+                                 A journal that does not fit is left aside */
+    size_t n_journal;
 } rm_run_options;
+
+/* Appends what the run has drawn since it was last asked (all of it at the `first` time) as bytes.
+ * Of a run that is under way: from rm_engine_watch's function. Spans of models computed here are
+ * kept, until something else is asked for. */
+RM_API rm_status rm_run_journal(rm_run *, bool first, rm_text *, rm_error *);
+
+/* How far a run is. */
+typedef struct rm_run_flight {
+    uint64_t tokens;          /* generated */
+    uint64_t replayed;        /* of these, taken from a journal */
+    int paths;                /* spans being drawn now */
+} rm_run_flight;
+RM_API rm_run_flight rm_run_in_flight(const rm_run *);
 
 /* A run outside the scheduler, for programs that evaluate one problem at a time. */
 RM_API rm_status rm_run_open(rm_engine *, const rm_run_options *, rm_run **, rm_error *);
@@ -256,6 +276,10 @@ typedef struct rm_job {
 RM_API rm_status rm_engine_run(rm_engine *, int concurrency, rm_job *(*next)(void *),
                                void (*done)(void *, rm_job *), void *arg,
                                const volatile bool *cancel, rm_error *);
+
+/* Calls `watch` between two passes of rm_engine_run, at most every every_s seconds, and once before
+ * jobs are unwound by `cancel`; NULL: no more. */
+RM_API void rm_engine_watch(rm_engine *, double every_s, void (*watch)(void *arg), void *arg);
 
 /* Tokens that many problems begin with, evaluated once and held until closed; a pool that is short
  * takes their pages too, and they are evaluated again for a later run. Using one changes neither a
@@ -419,21 +443,26 @@ RM_API rm_status rm_eval(rm_run *, rm_request *, int n, rm_error *);
 
 /* ---- models served elsewhere ---------------------------------------------------------------
  *
- * A model may be a service: something outside of this engine, a server reached by HTTP for
- * instance, that continues texts. Its paths hold pieces of text for tokens: a prompt is one piece,
- * and what was generated is as many as the service told apart. Spans are handed to it while the
- * run's coroutine waits; forks continue from text. Nothing else is served (tokens' probabilities,
- * mixtures), and such a request is RM_E_ARGUMENT. What a service returns is outside the promise of
- * equal bits, and the account holds what it tells: tokens of prompt and answer, wall time;
- * everything else is not counted. */
+ * A model may be a service: something outside of this engine, a server reached by HTTP for instance,
+ * that continues texts. Its paths hold pieces of text for tokens: a prompt is one piece, and what was
+ * generated is as many as the service told apart. Spans are handed to it while the run's coroutine
+ * waits; forks continue from text. The most likely next tokens are served where the service gives them
+ * (`most_top`), without a repetition penalty; nothing else is (other probabilities, mixtures), and such a
+ * request is RM_E_ARGUMENT. A token by itself is a piece of text and no more: where the service would
+ * read a path's text in other tokens than were chosen, which the length of the prompt that it tells
+ * gives away, the request is RM_E_FORMAT. What a service returns is outside the promise of equal bits, and the
+ * account holds what it tells: tokens of prompt and answer, wall time; everything else is not
+ * counted. */
 
 /* What a model can be asked for; bits with the values of a strategy's needs (strategy.h). */
 enum { RM_SERVES_SAMPLES = 1, RM_SERVES_FORK = 16, RM_SERVES_LOGPROBS = 256 };
 
-/* One span to draw. All of it is valid during `submit` only. */
+/* One span to draw, or a list of next tokens. All of it is valid during `submit` only. */
 typedef struct rm_service_span {
     const char *prompt;            /* [n_prompt] bytes, the path's whole text */
     size_t n_prompt;
+    bool continues;                /* some of it was generated, and is not the problem's prompt */
+    int k;                         /* > 0: the k most likely next tokens are wanted, and no span */
     const rm_sampling *sampling;
     int max_new_tokens;
     const char *const *stops;      /* [n_stops] strings that end it, of answers and of steps */
@@ -454,10 +483,22 @@ typedef struct rm_service_result {
     const double *lp;              /* [n_pieces] natural log, as the service reports them; or
                                       NULL */
     bool has_end;                  /* the last piece is the end token */
+    int end;                       /* of most likely tokens, by falling lp: which is the end token;
+                                      -1: none of them */
     int64_t prompt_tokens, generated_tokens; /* -1: not told */
-    rm_stop_reason reason;         /* TOKEN, STRING or LENGTH */
+    rm_stop_reason reason;         /* TOKEN, STRING, LENGTH, or CONTEXT: less than was asked for */
     int stop;                      /* STRING: which of `stops`; -1: not told */
+    double first_token_s;          /* by rm_now_s; 0: it was not seen to arrive */
 } rm_service_result;
+
+/* What passed between us and a service, whatever became of it. */
+typedef struct rm_service_traffic {
+    uint64_t requests, failed_attempts;
+    uint64_t prompt_tokens, cached_tokens, generated_tokens; /* as the service says */
+    uint64_t untold;               /* answers without these counts */
+    uint64_t discarded_tokens;     /* arrived of answers that broke off or were no longer wanted:
+                                      in no outcome's account, but somebody computed them */
+} rm_service_traffic;
 
 typedef void rm_service_done(void *arg, uint64_t ticket, rm_status, const rm_service_result *,
                              const rm_error *);
@@ -470,7 +511,12 @@ typedef struct rm_service {
     void (*cancel)(void *self, uint64_t ticket);
     void (*poll)(void *self, int wait_ms, rm_service_done *, void *arg);
     void (*close)(void *self);
+    int most_top;                  /* most tokens it lists of the next ones; 0: it lists none */
+    void (*tell)(const void *self, rm_service_traffic *); /* NULL: it does not know */
 } rm_service;
+
+/* False for a model that is computed here, and for a service that does not know. */
+RM_API bool rm_model_traffic(const rm_model *, rm_service_traffic *);
 
 /* A model that a service computes. `name` says which model it is and enters hash and id, so that it
  * draws the same wherever it is served; `address` is for people. Takes the service over, also on

@@ -8,6 +8,7 @@
  * The quota is checked here and once, for the most the requests could hold at their end; it
  * counts positions of the run's own tree, so the answer depends on nothing else. */
 #include "engine/account.h"
+#include "engine/journal.h"
 #include "engine/num.h"
 #include "engine/run.h"
 #include "engine/scheduler.h"
@@ -141,7 +142,7 @@ static rm_status check_members(rm_run *run, const rm_request *request, rm_task *
     return RM_OK;
 }
 
-/* A service continues texts and does nothing else. */
+/* A service continues texts, and perhaps says what most likely comes next. */
 static rm_status check_served(const rm_request *request, const rm_task *task, int i, rm_error *err)
 {
     const rm_model *served = NULL;
@@ -151,8 +152,9 @@ static rm_status check_served(const rm_request *request, const rm_task *task, in
     if (!served || (task->n_members == 1 && (request->want == RM_WANT_SPAN ||
                                              request->want == RM_WANT_NOTHING)))
         return RM_OK;
-    return rm_fail(err, RM_E_ARGUMENT,
-                   "request %d wants %s of %s, a service, which continues texts "
+    if (task->n_members == 1 && request->want == RM_WANT_TOP)
+        return rm_served_check_top(served, request, i, err);
+    return rm_fail(err, RM_E_ARGUMENT, "request %d wants %s of %s, a service, which continues texts "
                    "and tells nothing else", i,
                    task->n_members > 1 ? "a distribution of several models" : "probabilities",
                    served->weights->info.name);
@@ -704,6 +706,7 @@ static bool keep_span(rm_run *run, rm_task *task)
 
 static void finish_eval(rm_run *run)
 {
+    rm_journal_end_eval(run, false);
     for (int i = 0; i < run->n_tasks; i++)
         if (run->tasks[i].request->want == RM_WANT_SPAN && !keep_span(run, &run->tasks[i])) {
             rm_error error;
@@ -764,6 +767,7 @@ void rm_eval_task_drawn(rm_run *run, rm_task *task, rm_status status,
 void rm_eval_abandon(rm_run *run, rm_status status, const rm_error *error)
 {
     rm_served_cancel(run);
+    rm_journal_end_eval(run, true);
     for (int i = 0; i < run->n_tasks; i++) {
         rm_task *task = &run->tasks[i];
         for (int m = 0; m < task->n_members; m++) {
@@ -795,6 +799,8 @@ rm_status rm_eval(rm_run *run, rm_request *requests, int n, rm_error *err)
     if (!n)
         return RM_OK;
     rm_status status = set_up(run, requests, n, err);
+    if (!status && run->active && (run->options.keep_journal || run->journal.n_left))
+        status = rm_journal_begin_eval(run, err);
     if (status || !run->active) /* nothing is left to wait for */
         return status ? status : run->status;
     if (run->coroutine) {

@@ -2,6 +2,7 @@
 #include "engine/run.h"
 
 #include "engine/account.h"
+#include "engine/journal.h"
 #include "engine/scheduler.h"
 
 #include <assert.h>
@@ -100,6 +101,7 @@ rm_status rm_run_new(rm_engine *engine, const rm_run_options *options, rm_run **
     else
         engine->first_run = run;
     engine->last_run = run;
+    rm_journal_open(run);
     *out = run;
     return RM_OK;
 }
@@ -124,6 +126,7 @@ void rm_run_free(rm_run *run)
         run->next->prev = run->prev;
     else
         engine->last_run = run->prev;
+    rm_journal_free(run);
     rm_arena_free(&run->life);
     rm_arena_free(&run->scratch);
     free(run);

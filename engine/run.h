@@ -64,6 +64,16 @@ typedef struct rm_task {
     uint64_t ticket;            /* of a span that a service draws; 0: not one, or done */
 } rm_task;
 
+/* A journal (journal.c): records not handed out yet, and those that are taken up. Zeroed: neither. */
+typedef struct rm_journal {
+    bool closed;             /* something was asked for that a journal does not hold */
+    rm_text records;         /* of what is over; of the rm_eval in progress its beginning */
+    int *kept;               /* [n_tasks] of the rm_eval in progress: tokens recorded; in scratch */
+    const unsigned char *next;  /* of the journal taken up */
+    size_t n_left;           /* bytes from there; 0: nothing more */
+    uint64_t replayed;       /* tokens taken up */
+} rm_journal;
+
 struct rm_run {
     rm_engine *engine;
     rm_run_options options;
@@ -78,6 +88,7 @@ struct rm_run {
     rm_node *free_nodes;
     rm_tip *free_tips;
     rm_arena life, scratch;     /* until the run ends; until the next rm_eval */
+    rm_journal journal;
     uint64_t prefix_positions;
     uint64_t *roots;               /* [root_capacity] (model, prompt) pairs whose prompt has been
                                       counted; hashed, 0 where empty */

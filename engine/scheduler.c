@@ -499,6 +499,23 @@ static void admit_some(job_crew *crew)
     }
 }
 
+void rm_engine_watch(rm_engine *engine, double every_s, void (*watch)(void *arg), void *arg)
+{
+    engine->watch = watch;
+    engine->watch_arg = arg;
+    engine->watch_s = every_s;
+    engine->watched_s = rm_now_s();
+}
+
+static void call_watch(rm_engine *engine)
+{
+    double now = engine->watch ? rm_now_s() : 0;
+    if (!engine->watch || now - engine->watched_s < engine->watch_s)
+        return;
+    engine->watch(engine->watch_arg);
+    engine->watched_s = rm_now_s();
+}
+
 rm_status rm_engine_run(rm_engine *engine, int concurrency, rm_job *(*next)(void *),
                         void (*done)(void *, rm_job *), void *arg, const volatile bool *cancel,
                         rm_error *err)
@@ -516,11 +533,14 @@ rm_status rm_engine_run(rm_engine *engine, int concurrency, rm_job *(*next)(void
     for (;;) {
         if (cancel && *cancel && !cancelled) {
             cancelled = true;
+            if (engine->watch) /* what is in flight can be looked at once more */
+                engine->watch(engine->watch_arg);
             cancel_all(&crew);
         }
         if (!cancelled)
             admit_some(&crew);
         resume_ready(&crew);
+        call_watch(engine);
         if (crew.n_live)
             rm_schedule_pass(engine);
         else if (crew.exhausted && !crew.waiting)

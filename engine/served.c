@@ -151,6 +151,31 @@ void rm_served_free(rm_served *s)
     free(s);
 }
 
+bool rm_model_traffic(const rm_model *model, rm_service_traffic *traffic)
+{
+    const rm_service *service = model->served ? &model->served->service : NULL;
+    if (!service || !service->tell)
+        return false;
+    service->tell(service->self, traffic);
+    return true;
+}
+
+rm_status rm_served_check_top(const rm_model *model, const rm_request *request, int i, rm_error *err)
+{
+    int most = model->served->service.most_top;
+    const char *name = model->weights->info.name;
+    if (!most)
+        return rm_fail(err, RM_E_ARGUMENT, "request %d wants the most likely next tokens of %s, a "
+                       "service that is not known to tell them (top_logprobs)", i, name);
+    if (request->k > most)
+        return rm_fail(err, RM_E_ARGUMENT, "request %d wants the %d most likely next tokens of %s, "
+                       "which tells at most %d (top_logprobs)", i, request->k, name, most);
+    if (request->sampling && request->sampling->repetition_penalty != 1.0)
+        return rm_fail(err, RM_E_ARGUMENT, "request %d penalises repetition among the most likely "
+                       "tokens of %s, a service, which lists them before any penalty", i, name);
+    return RM_OK;
+}
+
 /* ---- results ------------------------------------------------------------------------------ */
 
 /* Which kind of stop string ended the span; RM_E_FORMAT where that cannot be told. */
@@ -200,11 +225,64 @@ static rm_status served_step_end(rm_task *task, const rm_service_result *result,
     return last->failed ? rm_fail(err, RM_E_MEMORY, "no memory for the text of a step") : RM_OK;
 }
 
+/* A service reads text, and may read it in other tokens than those that were chosen one by one: then
+ * what it says of the next token belongs to another sequence. The prompt's length gives it away. */
+static rm_status same_tokens(rm_path *path, const rm_service_result *r, rm_error *err)
+{
+    const char *name = path->model->weights->info.name;
+    int chosen = path->length - path->n_prompt;
+    if (r->prompt_tokens < 1)
+        return rm_fail(err, RM_E_FORMAT, "%s does not tell how many tokens a prompt has "
+                       "(usage.prompt_tokens), so whether it reads a text in the tokens that were "
+                       "chosen cannot be told", name);
+    if (!chosen)
+        path->told_prompt = r->prompt_tokens;
+    if (!path->told_prompt || r->prompt_tokens == path->told_prompt + chosen)
+        return RM_OK;
+    return rm_fail(err, RM_E_FORMAT, "%s reads a path of %lld tokens, %d of them chosen one by one, as "
+                   "%lld: its tokenizer splits the text otherwise, so the probabilities it tells are "
+                   "those of another sequence", name, (long long)(path->told_prompt + chosen), chosen,
+                   (long long)r->prompt_tokens);
+}
+
+/* The most likely tokens, as pieces. */
+static rm_status served_take_top(rm_task *task, const rm_service_result *r, rm_error *err)
+{
+    rm_path *path = task->member[0];
+    rm_status status = same_tokens(path, r, err);
+    for (int i = 0; i < r->n_pieces && i < task->capacity && !status; i++) {
+        int32_t id = RM_SERVED_END;
+        if (i != r->end)
+            status = rm_served_piece(path->model->served, r->pieces[i].text, r->pieces[i].n, &id, err);
+        task->tokens[i] = id;
+        task->lp[i] = r->lp[i];
+        task->n_results = i + 1;
+    }
+    return status;
+}
+
+/* The account of what was drawn; first_token_s is that of the earliest of all spans. */
+static void count_served(rm_run *run, const rm_path *path, bool prompt_only,
+                         const rm_service_result *r)
+{
+    rm_usage *usage = &run->usage[path->usage];
+    if (prompt_only && r->prompt_tokens >= 0 && !usage->prompt_tokens) {
+        usage->prompt_tokens = (uint64_t)r->prompt_tokens;
+        run->prompt_told = true;
+    }
+    double at = r->first_token_s;
+    if (at > 0.0 && (run->first_token_s == 0.0 || at < run->first_token_s))
+        run->first_token_s = at;
+}
+
 rm_status rm_served_take(rm_run *run, rm_task *task, const rm_service_result *r, rm_error *err)
 {
     rm_path *path = task->member[0];
-    rm_usage *usage = &run->usage[path->usage];
     bool prompt_only = path->length == path->n_prompt;
+    if (task->request->want == RM_WANT_TOP) {
+        count_served(run, path, prompt_only, r);
+        return served_take_top(task, r, err);
+    }
     rm_text last = { 0 };
     rm_status status = served_reason(task, r, err);
     if (!status && task->reason == RM_STOP_STEP)
@@ -228,10 +306,7 @@ rm_status rm_served_take(rm_run *run, rm_task *task, const rm_service_result *r,
         return status;
     run->generated += r->generated_tokens < 0 ? 0 : (uint64_t)r->generated_tokens;
     run->uncounted = run->uncounted || r->generated_tokens < 0;
-    if (prompt_only && r->prompt_tokens >= 0 && !usage->prompt_tokens) {
-        usage->prompt_tokens = (uint64_t)r->prompt_tokens;
-        run->prompt_told = true;
-    }
+    count_served(run, path, prompt_only, r);
     return RM_OK;
 }
 
@@ -252,13 +327,18 @@ rm_status rm_served_submit(rm_run *run, rm_task *task, rm_error *err)
     }
     for (int i = 0; i < n_stops; i++)
         stops[i] = i < stop->n_strings ? stop->strings[i] : stop->steps[i - stop->n_strings];
+    static const rm_sampling greedy = { .temperature = 1.0, .top_p = 1.0, .typical_p = 1.0,
+                                        .repetition_penalty = 1.0 };
+    bool top = task->request->want == RM_WANT_TOP;
     rm_service_span span = {
         .prompt = prompt.data ? prompt.data : "", .n_prompt = prompt.length,
-        .sampling = task->request->sampling, .max_new_tokens = task->request->max_new_tokens,
+        .continues = path->length > path->n_prompt, .k = top ? task->request->k : 0,
+        .sampling = top ? &greedy : task->request->sampling,
+        .max_new_tokens = top ? 1 : task->request->max_new_tokens,
         .stops = stops, .n_stops = n_stops,
         .seed = rm_random(run->options.seed, task->stream, (uint32_t)path->length, 0),
     };
-    uint64_t budget = run->options.max_generated_tokens;
+    uint64_t budget = top ? 0 : run->options.max_generated_tokens;
     if (budget && (uint64_t)span.max_new_tokens > budget - run->generated)
         span.max_new_tokens = (int)(budget - run->generated);
     uint64_t ticket = ++run->engine->last_ticket;

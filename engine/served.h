@@ -11,6 +11,9 @@ rm_status rm_served_piece(rm_served *, const char *bytes, size_t n, int32_t *id,
 const char *rm_served_bytes(const rm_served *, int32_t id, size_t *n);
 enum { RM_SERVED_END = 0 }; /* the piece that stands for the end token: special, no bytes */
 
+/* Does the service list so many tokens, and as they were asked for? Request i. */
+rm_status rm_served_check_top(const rm_model *, const rm_request *, int i, rm_error *);
+
 /* Appends what was drawn to the task's path and results; RM_E_FORMAT if it makes no sense. */
 rm_status rm_served_take(rm_run *, rm_task *, const rm_service_result *, rm_error *);
 

@@ -439,6 +439,7 @@ rm_status rm_path_fork(rm_path *parent, uint32_t ordinal, rm_path **out, rm_erro
     path->n_prompt = parent->n_prompt;
     path->evaluated = parent->evaluated;
     path->text_bytes = parent->text_bytes;
+    path->told_prompt = parent->told_prompt;
     path->usage = parent->usage;
     path->version = parent->version;
     path->identity = rm_mix(parent->identity, ordinal);

@@ -57,6 +57,7 @@ struct rm_path {
     rm_node *node;            /* NULL before anything was evaluated */
     rm_tip *tip;
     int64_t text_bytes;       /* of the tokens after the prompt */
+    int64_t told_prompt;      /* tokens of the prompt, as a service says; 0: not told yet */
     int usage;                /* index into the run's usage */
     bool active;              /* counted in node->active */
     uint64_t eval;            /* number of the rm_eval that has it, to find duplicates */

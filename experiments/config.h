@@ -20,7 +20,10 @@ typedef struct rm_config_remote {
     char *url, *model, *api_key_env;
     int concurrency, retries, choices;
     double timeout_s, backoff_s;
-    bool logprobs;
+    bool logprobs, stream, extensions;
+    int endpoint;                /* 0: completions, 1: chat */
+    int top_logprobs;            /* most next tokens that the server lists; 0: none */
+    char *end_token;             /* its spelling in such a list; NULL: empty */
 } rm_config_remote;
 
 typedef struct rm_config_model {

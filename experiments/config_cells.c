@@ -211,6 +211,13 @@ static rm_status check_cell(const builder *b, const entry *e, const rm_plan_cell
             return rm_json_fail(b->err, RM_E_ARGUMENT, b->json, e->object,
                                 "%s: strategy \"%s\" needs %s, and model \"%s\", which is behind a "
                                 "server, does not give that", e->path, s->name, more, m->name);
+        int top = m->remote && (needs & RM_NEEDS_TOP) && s->most_top
+                      ? s->most_top(rm_params_values(cell->params)) : 0;
+        if (top && top > m->remote->top_logprobs)
+            return rm_json_fail(b->err, RM_E_ARGUMENT, b->json, e->object,
+                                "%s: strategy \"%s\" needs the %d most likely next tokens at once, and "
+                                "model \"%s\", which is behind a server, lists %d (\"top_logprobs\")",
+                                e->path, s->name, top, m->name, m->remote->top_logprobs);
     }
     const char *lack = (needs & RM_NEEDS_STEPS) && !rm_task_has_steps(task)
                            ? "says where a reasoning step ends (\"step_ends\")"

@@ -383,6 +383,7 @@ static void free_job(trial_job *t)
 {
     rm_text_free(&t->prompt);
     rm_text_free(&t->plain);
+    rm_text_free(&t->journal);
     free(t);
 }
 
@@ -437,6 +438,7 @@ static trial_job *new_job(runner *r, const rm_plan_job *plan, int only)
         .kv_overcommit = !r->config->kv_quota_bytes, .max_wall_ms = r->config->max_wall_ms,
         .max_generated_tokens = r->config->max_generated_tokens,
         .prefix = r->prefixes[cell->models[0] * r->config->n_tasks + cell->task] };
+    runner_flight_prepare(t);
     return t;
 }
 
@@ -453,7 +455,7 @@ static rm_job *next_job(void *arg)
     return t ? &t->job : NULL;
 }
 
-static void commit(runner *r)
+void runner_commit(runner *r)
 {
     rm_error err = { "" };
     rm_status status = rm_store_commit(r->store, &err);
@@ -537,10 +539,14 @@ static void job_done(void *arg, rm_job *job)
     r->uncommitted += (size_t)t->recorded;
     r->uncommitted_tokens += t->tokens;
     r->summary.failed += (size_t)t->failed;
+    if (job->status != RM_E_CANCELLED && !r->broken) {
+        runner_flight_forget(t);
+        rm_progress_job(&r->progress, t->tokens);
+    }
     free_job(t);
     if (!r->broken &&
         (r->uncommitted >= COMMIT_OUTCOMES || rm_now_s() - r->committed_s > commit_every_s))
-        commit(r);
+        runner_commit(r);
 }
 
 /* ---- phases ------------------------------------------------------------------------------ */
@@ -566,12 +572,16 @@ static rm_status run_phase(runner *r, rm_timing timing, rm_error *err)
     r->summary.found += r->plan.n_found;
     if (r->plan.n_outcomes) {
         rm_progress_begin(&r->progress, o->progress, rm_timing_name(timing), r->plan.n_outcomes);
+        runner_flight_watch(r);
         do
             status = rm_engine_run(r->engine, concurrency, next_job, job_done, r,
                                    r->cancel, err);
         while (!status && !*r->cancel && r->n_retries);
+        rm_engine_watch(r->engine, 0, NULL, NULL);
+        if (!r->broken && !status && r->any_journal) /* of jobs that are no longer needed */
+            status = rm_store_drop_journal(r->store, NULL, err);
         if (!r->broken)
-            commit(r);
+            runner_commit(r);
         rm_progress_end(&r->progress);
     }
     while (r->n_retries)
@@ -614,6 +624,23 @@ rm_status rm_runner_open(const rm_config *config, const rm_runner_options *optio
     return status;
 }
 
+/* What passed between us and the servers: what was computed for answers that broke off is in no
+ * outcome's account, but somebody may have to pay for it. */
+static void log_traffic(const runner *r)
+{
+    for (int i = 0; i < r->config->n_models; i++) {
+        rm_service_traffic t;
+        if (!rm_model_traffic(r->models[i], &t))
+            continue;
+        rm_store_log(r->store, "model %s: %" PRIu64 " requests, %" PRIu64 " failed attempts; the server "
+                     "counts %" PRIu64 " prompt tokens (%" PRIu64 " of them cached) and %" PRIu64
+                     " generated ones, not counting %" PRIu64 " answers without a count; %" PRIu64
+                     " tokens came of answers that broke off", r->config->models[i].name, t.requests,
+                     t.failed_attempts, t.prompt_tokens, t.cached_tokens, t.generated_tokens, t.untold,
+                     t.discarded_tokens);
+    }
+}
+
 rm_status rm_runner_execute(rm_runner *r, rm_store *store, rm_runner_summary *summary,
                             rm_error *err)
 {
@@ -640,6 +667,7 @@ rm_status rm_runner_execute(rm_runner *r, rm_store *store, rm_runner_summary *su
                              : status == RM_E_CANCELLED ? "interrupted"
                              : err                      ? err->text
                                                         : "failed";
+        log_traffic(r);
         rm_store_log(store, "%s: %zu of %zu outcomes recorded, %zu failed, in %.1f s", ending,
                      r->summary.recorded, r->summary.planned, r->summary.failed,
                      r->summary.seconds);

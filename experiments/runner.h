@@ -25,6 +25,8 @@ typedef struct rm_runner_options {
     size_t kv_bytes;         /* limit of the key/value cache; too small for one problem alone, and
                                 the run ends with a sentence */
     const char *isa;
+    double keep_s;           /* how often what unfinished problems have drawn is kept; default 10; negative:
+                                never */
     rm_mode mode;
     bool no_sharing;         /* draw every cell's samples for itself: slower, the same records */
     const char *command;     /* for the manifest */

@@ -19,6 +19,14 @@ typedef struct trial_job {
     uint64_t tokens;
     rm_problem problem;  /* as its models read it */
     rm_text prompt, plain; /* what problem.prompt points to, where it is a chat */
+
+    struct trial_job *next, *prev; /* of those in flight */
+    rm_run *run;         /* while it is in flight */
+    char key[17];        /* names what is kept of it */
+    bool stored;         /* something is */
+    int n_chunks;        /* that this session has kept */
+    double kept_s;       /* when, or when it began */
+    rm_text journal;     /* what an earlier session kept, until the run has it */
 } trial_job;
 
 struct runner {
@@ -33,6 +41,10 @@ struct runner {
     trial_job **retries;     /* single-cell jobs still to be done */
     size_t n_retries, retry_capacity;
     rm_progress progress;
+    trial_job *flying;       /* the jobs in flight */
+    int n_flying;
+    uint64_t taken_up;       /* tokens of finished jobs that an earlier session had drawn */
+    bool any_journal;        /* an earlier session kept something */
     size_t uncommitted;
     uint64_t uncommitted_tokens;
     double committed_s;
@@ -44,6 +56,19 @@ struct runner {
 
 /* The job's coroutine: runs the strategy, grades, records (uncommitted). */
 rm_status trial_work(rm_run *, void *job, rm_error *);
+
+/* Commits what is written and counts it. */
+void runner_commit(runner *);
+
+/* ---- runner_flight.c: jobs in flight ----------------------------------------------------- */
+
+/* Asks for a journal of the job, and gives it what an earlier session kept. */
+void runner_flight_prepare(trial_job *);
+void runner_flight_begin(trial_job *, rm_run *);
+void runner_flight_end(trial_job *);
+void runner_flight_forget(trial_job *);
+/* Has the engine call for progress and keeping. */
+void runner_flight_watch(runner *);
 
 /* ---- runner_chat.c: prompts that depend on the model ------------------------------------ */
 

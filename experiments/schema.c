@@ -19,6 +19,7 @@
  *   candidates  tokens are little-endian int32 (numpy: frombuffer(blob, '<i4'))
  *   scores      further scores of a candidate by name
  *   nodes       the search tree; node 0 is the root, parents come before children
+ *   journals    what unfinished problems have drawn, to go on with (store_journals.c); made when needed
  *
  * NULL is "not known" or "not measured", never 0. Booleans are 0 and 1. Hashes are hexadecimal.
  * Seeds are unsigned 64-bit numbers stored as signed ones (only those above 2^63 differ).

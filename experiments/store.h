@@ -92,6 +92,13 @@ typedef struct rm_outcome_row {
 /* A token count (rm_cost, n_tokens < 0) that is not known becomes NULL. */
 rm_status rm_store_put_outcome(rm_store *, const rm_outcome_row *, rm_error *);
 
+/* What an unfinished job has drawn, chunk after chunk from 0, which replaces what was there. */
+rm_status rm_store_put_journal(rm_store *, const char *job, int chunk, const char *data, size_t n,
+                               rm_error *);
+bool rm_store_any_journal(rm_store *);
+rm_status rm_store_get_journal(rm_store *, const char *job, rm_text *, rm_error *); /* appends */
+rm_status rm_store_drop_journal(rm_store *, const char *job, rm_error *); /* NULL: all of them */
+
 /* Calls `found` for every recorded outcome. */
 typedef void rm_store_found(void *arg, int cell, int64_t problem, uint64_t seed, rm_timing timing,
                             int repeat);

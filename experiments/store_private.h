@@ -25,6 +25,7 @@ struct rm_store {
     int lock;                 /* descriptor of the held lock file; -1 when reading */
     sqlite3 *db;
     bool writing;             /* a transaction is open */
+    bool has_journals;        /* the table is known to be there */
     sqlite3_stmt *statements[N_STATEMENTS];
 };
 
@@ -32,6 +33,9 @@ enum { STORE_TIME_SIZE = 24 };
 
 /* Now in UTC as 2026-01-31T12:00:00Z. */
 void store_time(char text[STORE_TIME_SIZE]);
+
+/* Opens the transaction of the writes that follow, if none is open. */
+rm_status store_begin(rm_store *, rm_error *);
 
 /* The kept statement, ready to bind, within an open transaction if it writes. */
 rm_status store_statement_ready(rm_store *, enum store_statement, bool write, sqlite3_stmt **,

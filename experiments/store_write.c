@@ -27,16 +27,19 @@ static const char *const statement_sql[N_STATEMENTS] = {
     [PUT_NODE] = "INSERT INTO nodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 };
 
+rm_status store_begin(rm_store *store, rm_error *err)
+{
+    rm_status status = store->writing ? RM_OK : store_execute(store, "BEGIN IMMEDIATE", "write", err);
+    store->writing = store->writing || !status;
+    return status;
+}
+
 rm_status store_statement_ready(rm_store *store, enum store_statement which, bool write,
                                 sqlite3_stmt **statement, rm_error *err)
 {
-    rm_status status = RM_OK;
-    if (write && !store->writing) {
-        status = store_execute(store, "BEGIN IMMEDIATE", "write", err);
-        if (status)
-            return status;
-        store->writing = true;
-    }
+    rm_status status = write ? store_begin(store, err) : RM_OK;
+    if (status)
+        return status;
     if (!store->statements[which])
         status = rm_store_prepare(store, statement_sql[which], &store->statements[which], err);
     *statement = store->statements[which];

@@ -218,9 +218,8 @@ static rm_status run_pool(trial_job *t, rm_run *run, const rm_trial *trial, rm_e
 
 /* ---- the coroutine ----------------------------------------------------------------------- */
 
-rm_status trial_work(rm_run *run, void *arg, rm_error *err)
+static rm_status run_trial(trial_job *t, rm_run *run, rm_error *err)
 {
-    trial_job *t = arg;
     runner *r = t->owner;
     const rm_plan_unit *unit = &r->plan.units[t->plan.unit];
     const rm_plan_cell *first = cell_of(r, unit->cells[t->only >= 0 ? t->only : 0]);
@@ -237,4 +236,13 @@ rm_status trial_work(rm_run *run, void *arg, rm_error *err)
     if (unit->pooled && t->only < 0)
         return run_pool(t, run, &trial, err);
     return run_single(t, run, &trial, unit->cells[t->only >= 0 ? t->only : 0], err);
+}
+
+rm_status trial_work(rm_run *run, void *arg, rm_error *err)
+{
+    trial_job *t = arg;
+    runner_flight_begin(t, run);
+    rm_status status = run_trial(t, run, err);
+    runner_flight_end(t);
+    return status;
 }

@@ -73,6 +73,14 @@ static uint64_t beam_positions(const void *params, int n_prompt, int n_ctx)
     return paths_positions((uint64_t)p->num_beams, p->max_new_tokens, n_prompt, n_ctx);
 }
 
+/* As beam_search.c asks: two for each beam of a group, and those that other groups may have taken. */
+static int beam_most_top(const void *params)
+{
+    const beam_config *p = params;
+    int width = p->num_beams / p->num_beam_groups;
+    return 2 * width + (p->diversity_penalty > 0 ? p->num_beams - width : 0);
+}
+
 static rm_status beam_run(const rm_trial *trial, const void *params, rm_outcome *out, rm_error *err)
 {
     return beam_search(trial, params, 1, NULL, RM_COMBINE_MIXTURE, out, err);
@@ -89,6 +97,7 @@ const rm_strategy rm_beam = {
     .max_models = 1,
     .needs = beam_needs,
     .exchangeable = beam_exchangeable,
+    .most_top = beam_most_top,
     .check = beam_check,
     .run = beam_run,
     .positions = beam_positions,

@@ -160,6 +160,9 @@ typedef struct rm_strategy {
     bool (*relative_score)(const void *params);
     bool (*uses_verifier)(const void *params);  /* NULL: never */
     bool (*uses_oracle)(const void *params);    /* NULL: never */
+    /* Next tokens that it lists at most at once, of a model with one end token; for strategies that
+     * need RM_NEEDS_TOP. NULL: not known beforehand. */
+    int (*most_top)(const void *params);
     /* Refuses combinations that the ranges cannot express. May be NULL. */
     rm_status (*check)(const void *params, int n_models, rm_error *);
 

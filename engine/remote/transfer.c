@@ -7,8 +7,11 @@
  *     wait before attempt k + 1 = backoff 2^k (1/2 + u),  u uniform in (0, 1)     at most 60 s
  *
  * so that clients that failed together do not come back together (u from Philox: no hidden state). A
- * Retry-After is waited for if it is longer. Bodies are bounded by MAX_BODY; redirections are not
- * followed, since the key would go with them. */
+ * Retry-After is waited for if it is longer. Bodies and streams are bounded by MAX_BODY; redirections
+ * are not followed, since the key would go with them.
+ *
+ * An answer that was asked for as a stream is read as one if that is what it says it is. It is
+ * complete when every choice has its finish_reason, however the connection ends then. */
 #include "engine/remote/private.h"
 
 #include <assert.h>
@@ -18,23 +21,29 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_BODY = 64 << 20, MAX_CHOICES = 1024, MAX_WAIT_S = 60 };
+enum { MAX_BODY = 64 << 20, MAX_CHOICES = 1024, MAX_TOP = 1024, MAX_WAIT_S = 60 };
 
 typedef struct transfer {
     struct transfer *next;
     CURL *easy;
     remote_call *calls;      /* in the order of their choices */
     int n_calls;
-    rm_text request, body;
+    rm_text request, body;   /* body: of an answer that is no stream */
+    remote_events events;
+    remote_response response;/* what has come; `choices` NULL before the attempt */
+    rm_status refused;       /* a chunk made no sense: why the attempt was ended */
+    rm_error refusal;
+    size_t received;
     char reason[CURL_ERROR_SIZE];
     int attempt;             /* from 0 */
-    bool under_way, too_large;
+    bool under_way, too_large, asked_stream, is_stream;
     double not_before;       /* the next attempt, by rm_now_s */
+    double heard_s;          /* when the last bytes came */
 } transfer;
 
 typedef struct remote {
-    rm_remote_options options; /* its strings are the three below */
-    char *url, *model, *key;
+    rm_remote_options options; /* its strings are those below */
+    char *url, *model, *key, *end_token;
     char name[160];
     CURLM *multi;
     struct curl_slist *headers;
@@ -42,6 +51,7 @@ typedef struct remote {
     transfer *transfers;
     int n_transfers;
     transfer *delivering;    /* its calls are being reported */
+    rm_service_traffic traffic;
 } remote;
 
 /* ---- options ------------------------------------------------------------------------------ */
@@ -74,6 +84,12 @@ rm_status rm_remote_check(const rm_remote_options *o, rm_error *err)
     if (!(o->backoff_s >= 0 && o->backoff_s <= MAX_WAIT_S))
         return rm_fail(err, RM_E_ARGUMENT, "backoff_s is %g; it must be up to %d", o->backoff_s,
                        (int)MAX_WAIT_S);
+    if (o->most_top < 0 || o->most_top > MAX_TOP)
+        return rm_fail(err, RM_E_ARGUMENT, "top_logprobs is %d; it must be from 0 to %d", o->most_top,
+                       (int)MAX_TOP);
+    if (o->most_top && (o->chat || o->no_logprobs))
+        return rm_fail(err, RM_E_ARGUMENT, "top_logprobs cannot be had %s", o->chat
+                       ? "of chat completions, which continue no text" : "with \"logprobs\": false");
     if (o->choices < 0 || o->choices > MAX_CHOICES)
         return rm_fail(err, RM_E_ARGUMENT, "choices is %d; it must be from 1 to %d", o->choices,
                        (int)MAX_CHOICES);
@@ -90,13 +106,33 @@ static void redact(const remote *r, char *text)
 
 /* ---- transfers ---------------------------------------------------------------------------- */
 
+/* Did the server answer with what was asked for, a stream of events? */
+static bool begins_stream(const transfer *t)
+{
+    static const char wanted[] = "text/event-stream";
+    const char *type = NULL;
+    long http = 0;
+    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &http);
+    curl_easy_getinfo(t->easy, CURLINFO_CONTENT_TYPE, &type);
+    return http == 200 && type && !strncasecmp(type, wanted, sizeof wanted - 1);
+}
+
 static size_t receive(char *bytes, size_t size, size_t n, void *arg)
 {
     transfer *t = arg;
     n *= size;
-    if (t->body.length + n > MAX_BODY) {
+    t->heard_s = rm_now_s();
+    if (t->asked_stream && !t->received)
+        t->is_stream = begins_stream(t);
+    if (t->received + n > MAX_BODY) {
         t->too_large = true;
         return 0; /* ends the transfer */
+    }
+    t->received += n;
+    if (t->is_stream) {
+        t->refused = remote_events_feed(&t->events, bytes, n, remote_response_event, &t->response,
+                                        &t->refusal);
+        return t->refused ? 0 : n;
     }
     rm_text_add(&t->body, bytes, n);
     return t->body.failed ? 0 : n;
@@ -109,13 +145,14 @@ static CURL *handle_new(const remote *r, transfer *t, const char *url)
     if (!easy)
         return NULL;
     long timeout_ms = (long)(1e3 * r->options.timeout_s);
+    t->easy = easy;
     curl_easy_setopt(easy, CURLOPT_URL, url);
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, r->headers);
     curl_easy_setopt(easy, CURLOPT_USERAGENT, "ramify/" RM_VERSION);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
-    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, timeout_ms);
+    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, t->asked_stream ? 0L : timeout_ms);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, timeout_ms < 10000 ? timeout_ms : 10000L);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, t->reason);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, receive);
@@ -124,10 +161,19 @@ static CURL *handle_new(const remote *r, transfer *t, const char *url)
     return easy;
 }
 
+/* What has come of an answer that nobody will get is counted, and forgotten. */
+static void discard(remote *r, transfer *t)
+{
+    r->traffic.discarded_tokens += remote_response_tokens(&t->response);
+    remote_response_free(&t->response);
+    remote_events_free(&t->events);
+}
+
 static void transfer_free(remote *r, transfer *t)
 {
     if (!t)
         return;
+    discard(r, t);
     if (t->under_way)
         curl_multi_remove_handle(r->multi, t->easy);
     if (t->easy)
@@ -177,9 +223,16 @@ static void take_calls(remote *r, transfer *t)
 
 static rm_status begin_attempt(remote *r, transfer *t, rm_error *err)
 {
-    t->body.length = 0;
-    t->too_large = false;
+    discard(r, t);
+    rm_status status = remote_response_begin(&r->options, t->calls, t->n_calls, &t->response, err);
+    if (status)
+        return status;
+    t->body.length = t->received = 0;
+    t->too_large = t->is_stream = false;
+    t->refused = RM_OK;
     t->reason[0] = '\0';
+    t->heard_s = rm_now_s();
+    r->traffic.requests += !t->attempt;
     if (curl_multi_add_handle(r->multi, t->easy) != CURLM_OK)
         return rm_fail(err, RM_E_MEMORY, "no memory for a request to %s", r->name);
     t->under_way = true;
@@ -204,6 +257,8 @@ static void deliver(remote *r, transfer *t, rm_status status, const remote_respo
             done(arg, ticket, status, response ? &result : NULL, err);
         }
     r->delivering = outer;
+    if (response)
+        remote_response_free(&t->response); /* it was wanted: not discarded */
     transfer_free(r, t);
 }
 
@@ -221,7 +276,8 @@ static void start_waiting(remote *r, rm_service_done *done, void *arg)
         r->transfers = t;
         r->n_transfers++;
         remote_request_write(&r->options, r->model, t->calls, t->n_calls, &t->request);
-        snprintf(url, sizeof url, "%s/completions", r->url);
+        snprintf(url, sizeof url, "%s%s/completions", r->url, r->options.chat ? "/chat" : "");
+        t->asked_stream = remote_call_streams(&r->options, t->calls);
         rm_status status = RM_OK;
         if (t->request.failed || !(t->easy = handle_new(r, t, url)))
             status = rm_fail(&err, RM_E_MEMORY, "no memory for a request to %s", r->name);
@@ -237,12 +293,52 @@ static void start_waiting(remote *r, rm_service_done *done, void *arg)
 
 /* ---- what came of an attempt --------------------------------------------------------------- */
 
-/* Says what went wrong; *again if another attempt may help. RM_OK: `response` is read. */
-static rm_status judge(remote *r, transfer *t, CURLcode code, remote_response *response, bool *again,
-                       rm_error *err)
+/* Of libcurl's failures, those that another attempt would meet again. */
+static bool lasts(CURLcode code)
+{
+    return code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE ||
+           code == CURLE_SSL_CERTPROBLEM || code == CURLE_SSL_CIPHER ||
+           code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL;
+}
+
+/* An answer with another status than 200. */
+static rm_status refuse(remote *r, const transfer *t, long http, bool *again, rm_error *err)
+{
+    char message[200], place[200] = "";
+    const char *where = NULL;
+    remote_error_message(t->body.data ? t->body.data : "", t->body.length, message, sizeof message);
+    redact(r, message);
+    *again = http == 408 || http == 429 || http >= 500;
+    if (http >= 300 && http < 400) {
+        curl_easy_getinfo(t->easy, CURLINFO_REDIRECT_URL, &where);
+        snprintf(place, sizeof place, "%.199s", where ? where : "elsewhere");
+        redact(r, place);
+        return rm_fail(err, RM_E_IO, "%s answered with HTTP status %ld, a redirection to %s, which is "
+                       "not followed: the key would go with it", r->name, http, place);
+    }
+    const char *hint = http == 401 || http == 403
+                           ? r->key ? " (the key was refused)" : " (no \"api_key_env\" is named)"
+                       : http == 404 && !r->options.chat
+                           ? " (a server that has chat completions only takes \"endpoint\": \"chat\")"
+                           : "";
+    bool refused = http == 400 || http == 413 || http == 422;
+    return rm_fail(err, refused ? RM_E_LIMIT : RM_E_IO, "%s answered with HTTP status %ld%s%s%s",
+                   r->name, http, message[0] ? ": " : "", message, hint);
+}
+
+static bool all_ended(const remote_response *response)
+{
+    for (int i = 0; i < response->n; i++)
+        if (!response->choices[i].ended)
+            return false;
+    return true;
+}
+
+/* Says what went wrong; *again if another attempt may help. RM_OK: the transfer's response is whole. */
+static rm_status judge(remote *r, transfer *t, CURLcode code, bool *again, rm_error *err)
 {
     long http = 0;
-    char message[200];
+    rm_status status = RM_OK;
     *again = true;
     if (t->too_large) {
         *again = false;
@@ -251,24 +347,36 @@ static rm_status judge(remote *r, transfer *t, CURLcode code, remote_response *r
     }
     if (t->body.failed)
         return rm_fail(err, RM_E_MEMORY, "no memory for a response of %s", r->name);
-    if (code != CURLE_OK)
+    if (t->refused) {
+        char message[sizeof t->refusal.text];
+        snprintf(message, sizeof message, "%s", t->refusal.text);
+        redact(r, message);
+        return rm_fail(err, t->refused, "%s: %s", r->name, message);
+    }
+    if (code != CURLE_OK && !(t->is_stream && all_ended(&t->response))) {
+        *again = !lasts(code);
         return rm_fail(err, RM_E_IO, "%s: %s", r->name,
                        t->reason[0] ? t->reason : curl_easy_strerror(code));
-    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &http);
-    const char *body = t->body.data ? t->body.data : "";
-    if (http == 200) {
-        rm_status status = remote_response_read(&r->options, t->calls, t->n_calls, body,
-                                                t->body.length, response, err);
-        return status ? rm_fail_within(err, status, "%s", r->name) : RM_OK;
     }
-    remote_error_message(body, t->body.length, message, sizeof message);
-    redact(r, message);
-    *again = http == 408 || http == 429 || http >= 500;
-    bool refused = http == 400 || http == 413 || http == 422;
-    return rm_fail(err, refused ? RM_E_LIMIT : RM_E_IO, "%s answered with HTTP status %ld%s%s%s",
-                   r->name, http, message[0] ? ": " : "", message,
-                   http == 401 || http == 403
-                       ? r->key ? " (the key was refused)" : " (no \"api_key_env\" is named)" : "");
+    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &http);
+    if (http != 200)
+        return refuse(r, t, http, again, err);
+    if (!t->is_stream)
+        status = remote_response_add(&t->response, t->body.data ? t->body.data : "", t->body.length,
+                                     false, err);
+    if (!status)
+        status = remote_response_end(&t->response, err);
+    return status ? rm_fail_within(err, status, "%s", r->name) : RM_OK;
+}
+
+static void count_answer(remote *r, const remote_response *response)
+{
+    rm_service_traffic *all = &r->traffic;
+    bool told = response->prompt_tokens >= 0 && response->completion_tokens >= 0;
+    all->untold += !told;
+    all->prompt_tokens += told ? (uint64_t)response->prompt_tokens : 0;
+    all->generated_tokens += told ? (uint64_t)response->completion_tokens : 0;
+    all->cached_tokens += response->cached_tokens > 0 ? (uint64_t)response->cached_tokens : 0;
 }
 
 static double wait_before_next(const remote *r, const transfer *t)
@@ -284,28 +392,35 @@ static double wait_before_next(const remote *r, const transfer *t)
 static void finish_attempt(remote *r, transfer *t, CURLcode code, rm_service_done *done, void *arg)
 {
     rm_error err = { { 0 } };
-    remote_response response = { 0 };
     bool again = false;
     curl_off_t retry_after = 0;
     curl_easy_getinfo(t->easy, CURLINFO_RETRY_AFTER, &retry_after);
     curl_multi_remove_handle(r->multi, t->easy);
     t->under_way = false;
-    rm_status status = judge(r, t, code, &response, &again, &err);
+    rm_status status = judge(r, t, code, &again, &err);
+    r->traffic.failed_attempts += status != RM_OK;
     if (status && again && t->attempt < r->options.retries && retry_after <= MAX_WAIT_S) {
         double wait = wait_before_next(r, t);
         if (wait < (double)retry_after)
             wait = (double)retry_after;
         t->not_before = rm_now_s() + wait;
         t->attempt++;
+        discard(r, t);
         return;
+    }
+    if (status && again && retry_after > MAX_WAIT_S) {
+        rm_error last = err;
+        rm_fail(&err, status, "%s; it says to come back in %lld s, which is more than the %d s that "
+                "are waited for", last.text, (long long)retry_after, MAX_WAIT_S);
     }
     if (status && t->attempt) {
         rm_error last = err;
         rm_fail(&err, status, "%s (attempt %d of %d)", last.text, t->attempt + 1,
                 r->options.retries + 1);
     }
-    deliver(r, t, status, status ? NULL : &response, &err, done, arg);
-    remote_response_free(&response);
+    if (!status)
+        count_answer(r, &t->response);
+    deliver(r, t, status, status ? NULL : &t->response, &err, done, arg);
 }
 
 static bool take_finished(remote *r, rm_service_done *done, void *arg)
@@ -323,6 +438,20 @@ static bool take_finished(remote *r, rm_service_done *done, void *arg)
             any = true;
         }
     return any;
+}
+
+/* Ends attempts whose stream has been silent for too long. */
+static void end_silent(remote *r, rm_service_done *done, void *arg)
+{
+    double now = rm_now_s();
+    for (transfer *t = r->transfers, *next; t; t = next) {
+        next = t->next;
+        if (!t->under_way || !t->asked_stream || now - t->heard_s < r->options.timeout_s)
+            continue;
+        snprintf(t->reason, sizeof t->reason, "nothing came for %g s", now - t->heard_s);
+        finish_attempt(r, t, CURLE_OPERATION_TIMEDOUT, done, arg);
+        return; /* the list may be another one now; the next poll looks again */
+    }
 }
 
 /* Begins attempts whose time has come; returns the milliseconds until the next one, at most `most`. */
@@ -351,7 +480,7 @@ static rm_status submit(void *self, uint64_t ticket, const rm_service_span *span
 {
     remote *r = self;
     remote_call *call;
-    rm_status status = remote_call_new(ticket, span, &call, err);
+    rm_status status = remote_call_new(&r->options, ticket, span, &call, err);
     if (status)
         return status;
     if (r->last_waiting)
@@ -381,7 +510,7 @@ static void cancel(void *self, uint64_t ticket)
         c->ticket = c->ticket == ticket ? 0 : c->ticket;
     for (transfer *t = r->transfers, *next; t; t = next) {
         bool wanted = false;
-        next = t->next;
+        next = t->next; /* what it had received is counted as discarded */
         for (remote_call *c = t->calls; c; c = c->next) {
             c->ticket = c->ticket == ticket ? 0 : c->ticket;
             wanted = wanted || c->ticket;
@@ -396,12 +525,18 @@ static void cancel(void *self, uint64_t ticket)
 static void poll_remote(void *self, int wait_ms, rm_service_done *done, void *arg)
 {
     remote *r = self;
+    end_silent(r, done, arg);
     start_waiting(r, done, arg);
     wait_ms = begin_due(r, wait_ms, done, arg);
     if (take_finished(r, done, arg) || wait_ms <= 0 || !r->transfers)
         return;
     curl_multi_poll(r->multi, NULL, 0, wait_ms, NULL);
     take_finished(r, done, arg);
+}
+
+static void tell(const void *self, rm_service_traffic *traffic)
+{
+    *traffic = ((const remote *)self)->traffic;
 }
 
 static void close_remote(void *self)
@@ -424,6 +559,7 @@ static void close_remote(void *self)
     curl_slist_free_all(r->headers);
     free(r->url);
     free(r->model);
+    free(r->end_token);
     if (r->key)
         explicit_bzero(r->key, strlen(r->key));
     free(r->key);
@@ -487,7 +623,10 @@ static rm_status find_model(remote *r, const char *wanted, rm_error *err)
     const char *body = t.body.data ? t.body.data : "";
     remote_error_message(body, t.body.length, message, sizeof message);
     redact(r, message);
-    if (code != CURLE_OK)
+    if (code == CURLE_OK && http >= 300 && http < 400)
+        status = rm_fail(err, RM_E_IO, "%s answered with HTTP status %ld, a redirection, which is not "
+                         "followed: give the address that it leads to", r->name, http);
+    else if (code != CURLE_OK)
         status = rm_fail(err, RM_E_IO, "%s: %s", r->name,
                          t.reason[0] ? t.reason : curl_easy_strerror(code));
     else if (http == 200)
@@ -519,10 +658,13 @@ rm_status rm_remote_open(rm_engine *engine, const rm_remote_options *options, rm
     r->options.backoff_s = options->backoff_s > 0 ? options->backoff_s : 0.5;
     r->options.choices = options->choices ? options->choices : 1;
     r->options.url = r->options.model = r->options.api_key_env = NULL;
+    if (options->end_token && !(r->end_token = strdup(options->end_token)))
+        status = out_of_memory(err);
+    r->options.end_token = r->end_token;
     snprintf(r->name, sizeof r->name, "%.150s", options->url);
     r->url = strdup(options->url);
     r->multi = curl_multi_init();
-    if (!r->url || !r->multi)
+    if (!status && (!r->url || !r->multi))
         status = out_of_memory(err);
     for (size_t n = status ? 0 : strlen(r->url); n && r->url[n - 1] == '/'; n--)
         r->url[n - 1] = '\0';
@@ -535,6 +677,6 @@ rm_status rm_remote_open(rm_engine *engine, const rm_remote_options *options, rm
         return status;
     }
     curl_multi_setopt(r->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long)r->options.concurrency);
-    rm_service service = { r, submit, cancel, poll_remote, close_remote };
+    rm_service service = { r, submit, cancel, poll_remote, close_remote, options->most_top, tell };
     return rm_model_open_service(engine, r->model, r->url, &service, model, err);
 }

@@ -4,6 +4,7 @@
  * text is what follows its last </think> (all of it, if there is none), blanks trimmed. Where the
  * prompt itself opened the thought, a text that never closes it has no answer. */
 #include "base/json.h"
+#include "engine/remote/remote.h"
 #include "experiments/chat/chat.h"
 #include "experiments/cli/cli.h"
 #include "experiments/quota.h"
@@ -165,6 +166,21 @@ static rm_status apply_chat(generation *g, rm_error *err)
 
 /* ---- models and parameters --------------------------------------------------------------- */
 
+static bool is_address(const char *model)
+{
+    return !strncmp(model, "http://", 7) || !strncmp(model, "https://", 8);
+}
+
+/* A model behind a server; several share the options. */
+static rm_status open_remote(generation *g, const char *url, rm_model **model, rm_error *err)
+{
+    rm_remote_options options = { .url = url, .model = cli_text(g->args, "remote-model", NULL),
+                                  .api_key_env = cli_text(g->args, "api-key-env", NULL),
+                                  .end_token = cli_text(g->args, "end-token", NULL) };
+    rm_status status = cli_int(g->args, "top-logprobs", 1, 1024, &options.most_top, err);
+    return status ? status : rm_remote_open(g->engine, &options, model, err);
+}
+
 static rm_status open_models(generation *g, rm_error *err)
 {
     const cli_args *args = g->args;
@@ -184,8 +200,11 @@ static rm_status open_models(generation *g, rm_error *err)
             continue;
         if (g->n_models == MAX_MODELS)
             return cli_misuse(args, err, "at most %d models can be given", MAX_MODELS);
-        status = rm_model_find(args->given[i].value, NULL, &path, err);
-        if (!status)
+        if (is_address(args->given[i].value))
+            status = open_remote(g, args->given[i].value, &g->models[g->n_models], err);
+        else
+            status = rm_model_find(args->given[i].value, NULL, &path, err);
+        if (!status && path)
             status = rm_model_open(g->engine, path, &options, &g->models[g->n_models], err);
         if (!status)
             g->n_models++;
@@ -255,24 +274,34 @@ static rm_status set_params(generation *g, rm_error *err)
 
 /* ---- output ------------------------------------------------------------------------------ */
 
+/* What a server does not tell is null. */
+static void put_count(rm_json_writer *w, const char *name, uint64_t count)
+{
+    if (count == RM_NOT_COUNTED)
+        rm_json_null(w, name);
+    else
+        rm_json_uint(w, name, count);
+}
+
 static void put_cost(rm_json_writer *w, const rm_cost *cost)
 {
     rm_json_object(w, "cost");
-    rm_json_uint(w, "prompt_tokens", cost->prompt_tokens);
-    rm_json_uint(w, "generated_tokens", cost->generated_tokens);
-    rm_json_uint(w, "evaluated_tokens", cost->evaluated_tokens);
-    rm_json_uint(w, "shared_tokens", cost->shared_tokens);
-    rm_json_uint(w, "rounds", cost->rounds);
+    put_count(w, "prompt_tokens", cost->prompt_tokens);
+    put_count(w, "generated_tokens", cost->generated_tokens);
+    put_count(w, "evaluated_tokens", cost->evaluated_tokens);
+    put_count(w, "shared_tokens", cost->shared_tokens);
+    put_count(w, "rounds", cost->rounds);
     rm_json_real(w, "flops", cost->flops);
     rm_json_real(w, "weight_bytes", cost->weight_bytes);
     rm_json_real(w, "kv_bytes", cost->kv_bytes);
-    rm_json_uint(w, "kv_peak_positions", cost->kv_peak_positions);
+    put_count(w, "kv_peak_positions", cost->kv_peak_positions);
     rm_json_real(w, "wall_ms", cost->wall_ms);
     rm_json_real(w, "ttft_ms", cost->ttft_ms);
     rm_json_end(w);
 }
 
-static void put_candidate(rm_json_writer *w, const rm_candidate *c)
+/* The tokens of a server's model are pieces of text, whose numbers mean nothing: null. */
+static void put_candidate(rm_json_writer *w, const generation *g, const rm_candidate *c)
 {
     rm_json_object(w, NULL);
     rm_json_string(w, "text", c->text);
@@ -282,10 +311,14 @@ static void put_candidate(rm_json_writer *w, const rm_candidate *c)
     rm_json_real(w, "lp_sampling", c->lp_sampling);
     rm_json_real(w, "score", c->score);
     rm_json_int(w, "model", c->model);
-    rm_json_array(w, "tokens");
-    for (int i = 0; i < c->n_tokens; i++)
-        rm_json_int(w, NULL, c->tokens[i]);
-    rm_json_end(w);
+    if (rm_model_describe(g->models[c->model])->served) {
+        rm_json_null(w, "tokens");
+    } else {
+        rm_json_array(w, "tokens");
+        for (int i = 0; i < c->n_tokens; i++)
+            rm_json_int(w, NULL, c->tokens[i]);
+        rm_json_end(w);
+    }
     rm_json_end(w);
 }
 
@@ -316,7 +349,7 @@ static void put_json(generation *g, const rm_outcome *o, uint64_t seed)
     rm_json_bool(&w, "cut_short", o->cut_short);
     rm_json_array(&w, "candidates");
     for (int i = 0; i < o->n_candidates; i++)
-        put_candidate(&w, &o->candidates[i]);
+        put_candidate(&w, g, &o->candidates[i]);
     rm_json_end(&w);
     put_cost(&w, &g->cost);
     rm_json_end(&w);
@@ -443,6 +476,25 @@ static rm_status read_prompt(const cli_args *args, char **owned, const char **pr
     return status;
 }
 
+static void say_count(uint64_t count, const char *what)
+{
+    if (count == RM_NOT_COUNTED)
+        fprintf(stderr, "%s not told, ", what);
+    else
+        fprintf(stderr, "%llu %s, ", (unsigned long long)count, what);
+}
+
+static void say_cost(const rm_cost *cost)
+{
+    say_count(cost->prompt_tokens, "prompt tokens");
+    say_count(cost->generated_tokens, "generated tokens");
+    say_count(cost->rounds, "rounds");
+    fprintf(stderr, "%.1f ms", cost->wall_ms);
+    if (cost->ttft_ms >= 0)
+        fprintf(stderr, " (first token after %.1f)", cost->ttft_ms);
+    fputc('\n', stderr);
+}
+
 static rm_status generate(const cli_args *args, rm_error *err)
 {
     generation g = { .args = args };
@@ -462,10 +514,7 @@ static rm_status generate(const cli_args *args, rm_error *err)
     if (!status)
         status = cli_put(&g.out, err);
     if (!status && !cli_flag(args, "raw") && !cli_flag(args, "json"))
-        fprintf(stderr, "%llu prompt + %llu generated tokens, %llu rounds, %.1f ms\n",
-                (unsigned long long)g.cost.prompt_tokens,
-                (unsigned long long)g.cost.generated_tokens, (unsigned long long)g.cost.rounds,
-                g.cost.wall_ms);
+        say_cost(&g.cost);
     rm_text_free(&g.out);
     rm_chat_prompt_free(&g.chat);
     rm_params_free(g.params);
@@ -478,6 +527,10 @@ static rm_status generate(const cli_args *args, rm_error *err)
 
 static const cli_option options[] = {
     { "model", 'm', "MODEL", "a file, a folder or an embedded model; several times: an ensemble" },
+    { "remote-model", 0, "NAME", "with -m http://HOST/v1, a server: its name for the model" },
+    { "api-key-env", 0, "VAR", "the environment variable that holds the server's key" },
+    { "top-logprobs", 0, "N", "next tokens that the server lists, for beam search" },
+    { "end-token", 0, "TEXT", "how the server spells the end token, where it writes it out" },
     { "prompt", 'p', "TEXT", "the prompt; special tokens may be written out" },
     { "prompt-file", 'f', "FILE",
       "the prompt from a file, as it stands there; - is standard input" },

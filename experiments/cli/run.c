@@ -11,6 +11,7 @@
     CLI_ENGINE_OPTIONS,                                                                           \
     { "mode", 0, "MODE", "only this phase: throughput or latency" },                              \
     { "no-sharing", 0, NULL, "draw every cell's samples anew: slower, the same records" },        \
+    { "keep-every", 0, "S", "keep what unfinished problems have drawn (default 10 s; 0: never)" },   \
     { "quiet", 'q', NULL, "no progress" }
 
 static rm_status read_options(const cli_args *args, rm_runner_options *o, rm_error *err)
@@ -25,6 +26,10 @@ static rm_status read_options(const cli_args *args, rm_runner_options *o, rm_err
         status = cli_engine_options(args, &engine, err);
     if (!status)
         status = cli_choice(args, "mode", modes, &mode, err);
+    o->keep_s = 10;
+    if (!status)
+        status = cli_real(args, "keep-every", 0, 1e6, &o->keep_s, err);
+    o->keep_s = o->keep_s > 0 ? o->keep_s : -1;
     o->threads = engine.n_threads;
     o->max_batch_rows = engine.max_batch_rows;
     o->kv_bytes = engine.kv_bytes;

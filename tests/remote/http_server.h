@@ -5,7 +5,8 @@
  *
  *     " the sum is K." in tokens " the", " sum", " is", " K", "."     K = hash(prompt, seed) mod 10
  *
- * `faults` says what becomes of the first requests for completions, one letter each, then all is well. */
+ * as a stream if that is asked for. `faults` says what becomes of the first requests for completions,
+ * one letter each (http_answer), then all is well. */
 #ifndef RM_TESTS_HTTP_SERVER_H
 #define RM_TESTS_HTTP_SERVER_H
 
@@ -29,6 +30,9 @@ typedef struct http_server {
     const char *raw;           /* fault 'x': this body with status 200 */
     bool every;                /* the first fault for ever */
     int delay_ms;              /* of every answer */
+    int token_ms;              /* between the tokens of a stream */
+    const char *retry_after;   /* of fault 'r', in seconds; NULL: 1 */
+    bool proxy;                /* takes whole addresses, as a proxy is given them */
     pthread_t thread;
     atomic_int n_requests, n_now, n_most; /* completions asked for; at once, now and at most */
     atomic_bool closing;
@@ -86,8 +90,60 @@ static int http_member(const cJSON *root, const char *name, int absent)
     return cJSON_IsNumber(item) ? item->valueint : absent;
 }
 
-/* A right answer to a request. */
-static void http_complete(http_server *s, int fd, const char *request)
+/* ---- streams ------------------------------------------------------------------------------ */
+
+static bool http_write(int fd, const char *bytes, size_t n)
+{
+    return send(fd, bytes, n, MSG_NOSIGNAL) == (ssize_t)n;
+}
+
+static void http_stream_begin(int fd)
+{
+    static const char head[] = "HTTP/1.1 200 X\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
+                               "Connection: close\r\n\r\n";
+    http_write(fd, head, sizeof head - 1);
+}
+
+/* The events of a right answer, mixed with comments and fields that mean nothing; with CR LF for
+ * every other event. `most` of them (-1: all), then the connection ends. */
+static void http_stream(http_server *s, int fd, const cJSON *root, const char *prompt, int n,
+                        int n_tokens, bool logprobs, int most)
+{
+    static const char *const words[] = { " the", " sum", " is", NULL, ".", "" };
+    int sent = 0;
+    http_stream_begin(fd);
+    http_write(fd, ": welcome\n\n", 11);
+    for (int t = 0; t < n_tokens; t++)
+        for (int i = 0; i < n; i++, sent++) {
+            char number[8], event[512];
+            uint64_t hash = rm_mix(rm_hash_bytes(prompt, strlen(prompt)),
+                                   (uint64_t)http_member(root, "seed", 0) + (uint64_t)i);
+            const char *word = words[t], *eol = sent % 2 ? "\r\n" : "\n";
+            snprintf(number, sizeof number, " %d", (int)(hash % 10));
+            word = word ? word : number;
+            char list[128] = "";
+            if (logprobs)
+                snprintf(list, sizeof list, ", \"logprobs\": {\"tokens\": [\"%s\"],"
+                         " \"token_logprobs\": [%s]}", t < 5 ? word : "</s>", t < 5 ? "-0.5" : "-0.25");
+            const char *finish = t < n_tokens - 1 ? "null"
+                                 : n_tokens > 5 ? "\"stop\", \"stop_reason\": null" : "\"length\"";
+            int length = snprintf(event, sizeof event, "event: message%sdata: {\"choices\": [{\"index\": %d,"
+                                  " \"text\": \"%s\", \"finish_reason\": %s%s}]}%s%s", eol, i, word, finish,
+                                  list, eol, eol);
+            if (sent == most || !http_write(fd, event, (size_t)length))
+                return;
+            if (s->token_ms)
+                usleep((useconds_t)s->token_ms * 1000);
+        }
+    char usage[200];
+    int length = snprintf(usage, sizeof usage, "data: {\"choices\": [], \"usage\": {\"prompt_tokens\": 7,"
+                          " \"completion_tokens\": %d, \"prompt_tokens_details\": {\"cached_tokens\":"
+                          " 3}}}\n\ndata: [DONE]\n\n", n * n_tokens);
+    http_write(fd, usage, (size_t)length);
+}
+
+/* A right answer to a request; of a stream `most` events (-1: all). */
+static void http_complete(http_server *s, int fd, const char *request, int most_events)
 {
     rm_json *json = NULL;
     rm_text body = { 0 };
@@ -99,6 +155,11 @@ static void http_complete(http_server *s, int fd, const char *request)
     int n = http_member(root, "n", 1), most = http_member(root, "max_tokens", 16);
     int n_tokens = most < 6 ? most : 6;
     bool logprobs = http_member(root, "logprobs", 0) > 0;
+    if (cJSON_IsTrue(cJSON_GetObjectItem(root, "stream"))) {
+        http_stream(s, fd, root, prompt->valuestring, n, n_tokens, logprobs, most_events);
+        rm_json_free(json);
+        return;
+    }
     rm_text_puts(&body, "{\"object\": \"text_completion\", \"choices\": [");
     for (int i = 0; i < n; i++) {
         uint64_t hash = rm_mix(rm_hash_bytes(prompt->valuestring, strlen(prompt->valuestring)),
@@ -110,13 +171,15 @@ static void http_complete(http_server *s, int fd, const char *request)
     http_send(fd, 200, "Content-Type: application/json\r\n", body.data);
     rm_text_free(&body);
     rm_json_free(json);
-    (void)s;
 }
 
 static void http_answer(http_server *s, int fd, char fault, const char *request)
 {
     static const struct linger abort_it = { 1, 0 };
+    static const char out_of_pages[] = "data: {\"error\": {\"message\": \"out of pages\"}}\n\n";
+    static const char no_json[] = "data: {\"choices\": [{\n\n";
     static char filling[1 << 16];
+    char header[64];
     switch (fault) {
     case 'c': /* closes without a word */
         setsockopt(fd, SOL_SOCKET, SO_LINGER, &abort_it, sizeof abort_it);
@@ -129,7 +192,36 @@ static void http_answer(http_server *s, int fd, char fault, const char *request)
             usleep(20000);
         break;
     case 'r': /* too many requests */
-        http_send(fd, 429, "Retry-After: 1\r\n", "{\"error\": {\"message\": \"slow down\"}}");
+        snprintf(header, sizeof header, "Retry-After: %s\r\n", s->retry_after ? s->retry_after : "1");
+        http_send(fd, 429, header, "{\"error\": {\"message\": \"slow down\"}}");
+        break;
+    case 'R': /* somewhere else */
+        http_send(fd, 307, "Location: http://elsewhere.invalid/v1/completions\r\n", "");
+        break;
+    case 'k': /* a stream whose connection ends after three tokens, */
+        http_complete(s, fd, request, 3);
+        break;
+    case 'K': /* is torn down then, */
+        http_complete(s, fd, request, 3);
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &abort_it, sizeof abort_it);
+        break;
+    case 'S': /* or falls silent */
+        http_complete(s, fd, request, 3);
+        for (int i = 0; i < 50 && !s->closing; i++)
+            usleep(20000);
+        break;
+    case 'E': /* an error in the stream */
+        http_complete(s, fd, request, 2);
+        http_write(fd, out_of_pages, sizeof out_of_pages - 1);
+        break;
+    case 'J': /* an event that is no JSON */
+        http_complete(s, fd, request, 2);
+        http_write(fd, no_json, sizeof no_json - 1);
+        break;
+    case 'X': /* these bytes as a stream, one at a time */
+        http_stream_begin(fd);
+        for (const char *at = s->raw; *at && http_write(fd, at, 1); at++)
+            ;
         break;
     case 'e':
         http_send(fd, 500, "", "Internal error");
@@ -152,7 +244,7 @@ static void http_answer(http_server *s, int fd, char fault, const char *request)
         break;
     }
     default:
-        http_complete(s, fd, request);
+        http_complete(s, fd, request, -1);
     }
 }
 
@@ -196,9 +288,11 @@ static void *http_serve(void *arg)
     snprintf(wanted, sizeof wanted, "\r\nAuthorization: Bearer %s\r\n", s->key ? s->key : "");
     if (body && s->key && !strstr(head, wanted)) {
         http_send(v->fd, 401, "", "{\"error\": {\"message\": \"wrong key\"}}");
-    } else if (body && !strncmp(head, "GET /v1/models", 14)) {
+    } else if (body && s->proxy && !strstr(head, " http://far.invalid/v1/")) {
+        http_send(v->fd, 502, "", "no such address");
+    } else if (body && strstr(head, s->proxy ? "/v1/models HTTP" : "GET /v1/models")) {
         http_send(v->fd, 200, "", "{\"data\": [{\"id\": \"adder\"}]}");
-    } else if (body && !strncmp(head, "POST /v1/completions", 20)) {
+    } else if (body && (strstr(head, "/v1/completions HTTP") || strstr(head, "/v1/chat/completions HTTP"))) {
         int i = atomic_fetch_add(&s->n_requests, 1), now = atomic_fetch_add(&s->n_now, 1) + 1;
         int most = atomic_load(&s->n_most);
         while (now > most && !atomic_compare_exchange_weak(&s->n_most, &most, now))

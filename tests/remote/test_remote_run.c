@@ -77,8 +77,8 @@ Test(remote_run, a_failing_server_loses_nothing)
                      (int)server.n_requests);
         cr_expect_eq(query(dir, "select count(*) from outcomes where evaluated_tokens is null and"
                                 " flops is null and rounds is null"), 4 * 12);
-        cr_expect_eq(query(dir, "select count(*) from outcomes where ttft_ms is null"), 3 * 12,
-                     "of the ensemble, the near model's first token is known");
+        cr_expect_eq(query(dir, "select count(*) from outcomes where ttft_ms is null"), 2 * 12,
+                     "of shared pools, whose cells are charged by a formula");
         cr_expect_eq(query(dir, "select count(*) from candidates where tokens is null and n_tokens = 6"),
                      12 * (1 + 2 + 5 + 2));
         cr_expect_eq(query(dir, "select count(*) from outcomes where generated_tokens is null"), 0);
@@ -147,7 +147,16 @@ Test(remote_run, a_refused_prompt_is_recorded)
 
 static const struct { const char *more, *strategies, *message; } refusals[] = {
     { "", "{ \"strategy\": \"beam\", \"num_beams\": 2, \"models\": [\"far\"] }",
-      "strategy \"beam\" needs the most likely next tokens, and model \"far\", which is behind a server" },
+      "strategy \"beam\" needs the most likely next tokens (of which \"top_logprobs\" says how many a server "
+      "lists), and model \"far\", which is behind a server" },
+    { ", \"top_logprobs\": 7", "{ \"strategy\": \"beam\", \"num_beams\": 4, \"models\": [\"far\"] }",
+      "needs the 8 most likely next tokens at once, and model \"far\", which is behind a server, lists 7" },
+    { ", \"endpoint\": \"chat\"", "{ \"strategy\": \"mcts\", \"score\": \"agreement\", \"models\": [\"far\"] }",
+      "needs texts that are continued, which chat completions only begin" },
+    { ", \"endpoint\": \"chat\", \"top_logprobs\": 5", "{ \"strategy\": \"greedy\", \"models\": [\"far\"] }",
+      "top_logprobs cannot be had of chat completions" },
+    { ", \"endpoint\": \"responses\"", "{ \"strategy\": \"greedy\", \"models\": [\"far\"] }",
+      "is not one of \"completions\", \"chat\"" },
     { "", "{ \"strategy\": \"ensemble-token\", \"models\": [[\"far\", \"near\"]] }",
       "strategy \"ensemble-token\" needs distributions of several models" },
     { ", \"logprobs\": false", "{ \"strategy\": \"best-of-n\", \"models\": [\"far\"] }",
@@ -168,6 +177,30 @@ Test(remote_run, refusals)
         cr_expect_not_null(strstr(err.text, refusals[i].message), "%s", err.text);
         rm_config_free(config);
     }
+}
+
+/* One prompt through a server, from the command line; what it does not tell is null and not a number. */
+Test(remote_run, generate)
+{
+    http_server server = { .key = "sk-hidden-7431" };
+    char url[64], *out, *message;
+    setenv("RM_TEST_KEY", "sk-hidden-7431", 1);
+    http_start(&server, url, sizeof url);
+    cr_expect_eq(run_program(ARGS("generate", "-m", url, "--api-key-env", "RM_TEST_KEY", "-p", "1+2=", "--json"),
+                             &out, &message), 0, "%s", message);
+    cr_expect_not_null(strstr(out, "\"generated_tokens\": 6"), "%s", out);
+    cr_expect_not_null(strstr(out, "\"rounds\": null"), "%s", out);
+    cr_expect_not_null(strstr(out, "\"tokens\": null"), "%s", out);
+    free(out);
+    free(message);
+    cr_expect_neq(run_program(ARGS("generate", "-m", url, "--api-key-env", "RM_TEST_KEY", "-p", "1+2=",
+                                   "--strategy", "beam"), &out, &message), 0);
+    cr_expect_not_null(strstr(message, "not known to tell them (top_logprobs)"), "%s", message);
+    cr_expect_null(strstr(message, "sk-hidden"));
+    cr_expect_eq(server.n_requests, 1, "refused before anything is sent");
+    http_stop(&server);
+    free(out);
+    free(message);
 }
 
 /* The key is sent, and lies nowhere. */
