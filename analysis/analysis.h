@@ -160,7 +160,8 @@ typedef struct rm_claim {
     const char *text;      /* in words */
     rm_claim_kind kind;
     rm_measure measure;
-    const char *a;         /* label of a cell; trend, budget: name of a family */
+    const char *a;         /* label of a cell, or name of a family: its largest cell; of trends and
+                            * budgets a family, all of it */
     const char *const *b;  /* [n_b] what a is compared with; none for a trend */
     size_t n_b;
     const char *chosen_on; /* task on which the most accurate of b is chosen; NULL with one b */

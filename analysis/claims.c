@@ -128,6 +128,22 @@ done:
     return status;
 }
 
+/* The cell with that label, else the largest one of that family; -1: none. */
+static int cell_or_largest(const an_frame *frame, const char *name)
+{
+    int at = an_cell_named(frame, name);
+    for (size_t i = 0; at < 0 && i < frame->n_cells; i++)
+        if (!strcmp(frame->records->cells[frame->cell[i]].family, name))
+            at = (int)i;
+    for (size_t i = 0; at >= 0 && i < frame->n_cells; i++) {
+        const rm_cell *cell = &frame->records->cells[frame->cell[i]];
+        const rm_cell *best = &frame->records->cells[frame->cell[at]];
+        if (!strcmp(cell->family, name) && cell->size > best->size && strcmp(best->label, name) != 0)
+            at = (int)i;
+    }
+    return at;
+}
+
 /* The most samples that every problem has in both pools; 0 where one has none. */
 static rm_status common_k(const an_frame *frame, int a, int b, size_t *k, rm_error *err)
 {
@@ -147,7 +163,7 @@ static rm_status test_difference(const an_frame *frame, const rm_claim *claim, s
                                  const rm_analysis_options *options, rm_claim_report *out,
                                  rm_error *err)
 {
-    int a = an_cell_named(frame, claim->a), b = an_cell_named(frame, out->b);
+    int a = cell_or_largest(frame, claim->a), b = cell_or_largest(frame, out->b);
     if (a < 0 || b < 0)
         return RM_OK;
     if (claim->measure == RM_MEASURE_ACCURACY) {
@@ -384,7 +400,7 @@ static void put_subject(const rm_claim_report *r, rm_text *out)
         return;
     }
     if (r->k)
-        rm_text_printf(out, "%.4s@%zu", measure, r->k);
+        rm_text_printf(out, "%.*s%zu", (int)strlen(measure) - 1, measure, r->k); /* pass@64 */
     else
         rm_text_puts(out, measure);
     rm_text_printf(out, " of %s less that of %s", claim->a, r->b ? r->b : "none");

@@ -8,7 +8,7 @@
 #define _GNU_SOURCE
 #include "experiments/claims.h"
 
-#include "experiments/keys.h"
+#include "experiments/config_private.h"
 
 #include <math.h>
 #include <stddef.h>
@@ -180,11 +180,11 @@ void rm_claims_free(rm_claims *claims)
 static rm_status check_name(const rm_config *config, const rm_json *json, const cJSON *item,
                             const char *path, bool family, const char *name, rm_error *err)
 {
-    const char *known[4096]; /* most cells of a configuration */
+    const char *known[RM_MAX_CELLS];
     for (int i = 0; i < config->n_cells; i++) {
         known[i] = family ? config->cells[i].family : config->cells[i].label;
-        if (!strcmp(known[i], name))
-            return RM_OK;
+        if (!strcmp(known[i], name) || !strcmp(config->cells[i].family, name))
+            return RM_OK; /* of a family that is compared its largest cell is meant */
     }
     const char *near = rm_nearest_word(name, known, config->n_cells);
     return rm_json_fail(err, RM_E_ARGUMENT, json, item, "%s: no %s is called \"%.80s\"%s%s%s", path,
