@@ -76,7 +76,7 @@ static const struct row {
     { TREND("good", HIGHER, 0.01), 100, RM_SUPPORTED },
     { TREND("good", LOWER, 0.01), 100, RM_REFUTED },
     { TREND("poor", HIGHER, 0.01), 100, RM_REFUTED }, /* level: all its sizes are equal */
-    { TREND("good", HIGHER, 0.01), 2, RM_INCONCLUSIVE },
+    { TREND("good", HIGHER, 0.01), 7, RM_INCONCLUSIVE },
 };
 enum { ROWS = sizeof rows / sizeof *rows };
 
