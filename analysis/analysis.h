@@ -142,6 +142,37 @@ typedef enum rm_direction {
 
 RM_API extern const char *const rm_direction_names[]; /* "none", "higher", ...; NULL-terminated */
 
+/* What a claim compares (claims.c has the definitions). */
+typedef enum rm_claim_kind { RM_CLAIM_DIFFERENCE, RM_CLAIM_TREND, RM_CLAIM_BUDGET } rm_claim_kind;
+typedef enum rm_measure {
+    RM_MEASURE_ACCURACY,
+    RM_MEASURE_CHOSEN_LP,    /* log-probability of the chosen candidate */
+    RM_MEASURE_LENGTH,       /* mean tokens of the candidates, ... */
+    RM_MEASURE_LENGTH_RIGHT, /* ... of the right ones, on problems that have any, ... */
+    RM_MEASURE_LENGTH_WRONG, /* ... of the wrong ones */
+    RM_MEASURE_PASS_AT_K,
+    RM_MEASURE_MAJ_AT_K
+} rm_measure;
+RM_API extern const char *const rm_claim_kind_names[]; /* "compare", "trend", "budget", NULL */
+RM_API extern const char *const rm_measure_names[];    /* "accuracy", ...; NULL-terminated */
+
+/* One claim of an experiment, stated before it runs. Trends are of accuracy or chosen_lp, budgets
+ * of accuracy. */
+typedef struct rm_claim {
+    const char *text;      /* in words */
+    rm_claim_kind kind;
+    rm_measure measure;
+    const char *a;         /* label of a cell, or name of a family: its largest cell; of trends and
+                            * budgets a family, all of it */
+    const char *const *b;  /* [n_b] what a is compared with; none for a trend */
+    size_t n_b;
+    const char *chosen_on; /* task on which the most accurate of b is chosen; NULL with one b */
+    int cost;              /* budget: an rm_quantity */
+    size_t k;              /* pass@k, maj@k; 0: the largest that both pools have */
+    rm_direction direction;/* of a against b */
+    double margin;         /* in the unit of the measure */
+} rm_claim;
+
 /* How everything below resamples. Zero-initialise for the defaults. */
 typedef struct rm_analysis_options {
     double level;         /* of the intervals; 0: 0.95 */
@@ -160,6 +191,9 @@ typedef struct rm_analysis_options {
     const rm_label_pair *pairs; /* [n_pairs] stated comparisons: in each task a family of their
                            * own, beside every cell against its baseline */
     size_t n_pairs;
+    const rm_claim *claims; /* [n_claims] in each task that has what they speak of a family of
+                             * their own */
+    size_t n_claims;
 } rm_analysis_options;
 
 /* Wilson's score interval for a proportion (proportion.c). successes may be fractional. */
@@ -558,6 +592,19 @@ typedef struct rm_front {
     rm_front_point *points; /* [n] by ascending cost */
 } rm_front;
 
+/* What became of a claim in a task. */
+typedef struct rm_claim_report {
+    const rm_claim *claim; /* of the options */
+    const char *b;         /* what a was compared with, NULL if nothing could be chosen */
+    size_t k;              /* of pass@k and maj@k, else 0 */
+    double low, high;      /* budget: range of the cost that both have */
+    rm_estimate theta;     /* at the level of the whole family of claims; it decides */
+    double p;              /* of this claim alone; NaN where there is no test but the interval */
+    const char *test;
+    size_t n_family;
+    rm_verdict verdict;
+} rm_claim_report;
+
 typedef struct rm_task_report {
     const char *task; /* lives in the records */
     size_t n_problems, n_clusters;
@@ -587,6 +634,8 @@ typedef struct rm_task_report {
     rm_tuning *tunings; /* of strategies with at least two configurations */
     size_t n_tuning_pairs;
     rm_tuning_pair *tuning_pairs;
+    size_t n_claims;
+    rm_claim_report *claims;
 } rm_task_report;
 
 typedef struct rm_analysis {
@@ -604,6 +653,9 @@ RM_API void rm_analysis_free(rm_analysis *);
 
 /* Report of a cell (index into records->cells), NULL if it has no results. */
 RM_API const rm_cell_report *rm_analysis_cell(const rm_analysis *, int cell);
+
+/* Appends a sentence with the verdict, the claim, and the number that decided it. */
+RM_API void rm_claim_sentence(const rm_claim_report *, rm_text *);
 
 /* Appends one JSON object. Numbers that are not finite are written as null. */
 RM_API rm_status rm_analysis_json(const rm_analysis *, rm_text *, rm_error *);

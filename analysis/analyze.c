@@ -334,6 +334,8 @@ static rm_status report_task(const rm_records *records, const char *name,
         status = an_crossings(frame, kept, options, task, err);
     if (!status)
         status = an_tunings(frame, options, task, err);
+    if (!status)
+        status = an_claims(frame, options, task, err);
     an_kept_free(kept, frame->n_cells);
     an_frame_free(frame);
     return status;
@@ -477,6 +479,7 @@ void rm_analysis_free(rm_analysis *analysis)
         free(task->passes);
         free(task->tunings);
         free(task->tuning_pairs);
+        free(task->claims);
     }
     free(analysis->tasks);
     free(analysis);

@@ -253,6 +253,36 @@ static rm_status areas_over(const an_frame *frame, rm_quantity cost,
     return status;
 }
 
+rm_status an_area_alone(const an_frame *frame, int cost, const rm_family *a, const rm_family *b,
+                        size_t m, const rm_analysis_options *options, const rm_task_report *task,
+                        rm_area_pair *out, rm_error *err)
+{
+    an_bundle bundle = { 0 };
+    curve of_a, of_b;
+    size_t member[AN_MAX_ARGUMENTS];
+    size_t *problems = calloc(frame->n_cells, sizeof *problems);
+    rm_status status = problems ? RM_OK : rm_fail(err, RM_E_MEMORY, "no memory for two families");
+    if (!status)
+        status = axis_bundle(frame, (rm_quantity)cost, options, problems, &bundle, err);
+    if (!status && make_curve(frame, task, (size_t)(a - task->families), &bundle, problems, &of_a) &&
+        make_curve(frame, task, (size_t)(b - task->families), &bundle, problems, &of_b) &&
+        of_a.problems == of_b.problems && 2 * (of_a.n + of_b.n) <= AN_MAX_ARGUMENTS) {
+        pair_context context = { .n_a = of_a.n, .n_b = of_b.n, .low = fmax(of_a.low, of_b.low),
+                                 .high = fmin(of_a.high, of_b.high) };
+        *out = (rm_area_pair){ .a = of_a.family, .b = of_b.family, .cost = (rm_quantity)cost,
+                               .low = context.low, .high = context.high,
+                               .difference = { .value = NAN } };
+        size_t n = members(frame, &of_a, member);
+        n += members(frame, &of_b, member + n);
+        if (context.high >= LEAST_OVERLAP * context.low)
+            status = an_derive(&bundle, member, n, area_difference, &context, of_a.problems,
+                               1 - (1 - options->level) / (double)m, &out->difference, err);
+    }
+    an_bundle_free(&bundle);
+    free(problems);
+    return status;
+}
+
 rm_status an_areas(const an_frame *frame, const rm_analysis_options *options, rm_task_report *task,
                    rm_error *err)
 {

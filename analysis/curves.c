@@ -122,6 +122,25 @@ done:
     return status;
 }
 
+rm_status an_subset_values(const an_frame *frame, int cell_at, rm_subset_kind kind, size_t k,
+                           const rm_analysis_options *options, double *values, rm_error *err)
+{
+    const rm_cell *cell = &frame->records->cells[frame->cell[cell_at]];
+    an_pool pool = { 0 };
+    double mc_se;
+    wanted w = { kind, NULL, k, options->draws, options->seed };
+    rm_status status = an_exchangeable(cell, err);
+    if (!status)
+        status = an_pool_new(frame, cell_at, false, &pool, err);
+    if (!status && pool.n_min < k)
+        status = rm_fail(err, RM_E_ARGUMENT, "a claim speaks of %zu samples; \"%s\" has a problem "
+                         "with %zu", k, cell->label, pool.n_min);
+    if (!status)
+        status = pool_values(&pool, &w, values, &mc_se, err);
+    an_pool_free(&pool);
+    return status;
+}
+
 /* ---- which scores there are -------------------------------------------------------------- */
 
 /* Whether any candidate has the number, and whether none of them is negative (weights). */

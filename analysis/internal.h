@@ -249,6 +249,9 @@ size_t an_tally(const an_pool *, size_t group, size_t *count, double *right, siz
 rm_status an_curves(const an_frame *, int cell_at, const rm_analysis_options *, rm_cell_report *,
                     an_jobs *, rm_error *);
 rm_status an_exchangeable(const rm_cell *, rm_error *);
+/* pass@k or maj@k of each problem, NaN where the cell has no result. */
+rm_status an_subset_values(const an_frame *, int cell_at, rm_subset_kind, size_t k,
+                           const rm_analysis_options *, double *values, rm_error *);
 
 /* rm_weighted_maj_at_k with log-weights (-INFINITY: no weight), which exp(lp) of a long text
  * needs; arguments are not checked. */
@@ -296,6 +299,15 @@ rm_status an_crossings(const an_frame *, const an_kept *, const rm_analysis_opti
 rm_status an_areas(const an_frame *, const rm_analysis_options *, rm_task_report *, rm_error *);
 rm_status an_trends(const an_frame *, const rm_analysis_options *, rm_task_report *, rm_error *);
 rm_status an_tunings(const an_frame *, const rm_analysis_options *, rm_task_report *, rm_error *);
+
+/* One trend, and two families at equal budgets, at the level of m statements together; n and value
+ * stay 0 and NaN without data. */
+rm_status an_trend_alone(const an_frame *, const rm_family *, rm_quantity, size_t m,
+                         const rm_analysis_options *, rm_trend *, rm_error *);
+rm_status an_area_alone(const an_frame *, int cost, const rm_family *a, const rm_family *b, size_t m,
+                        const rm_analysis_options *, const rm_task_report *, rm_area_pair *,
+                        rm_error *);
+rm_status an_claims(const an_frame *, const rm_analysis_options *, rm_task_report *, rm_error *);
 
 /* Verifier, oracle or neither (pareto.c). */
 rm_front_class an_class_of(const rm_cell *);

@@ -20,7 +20,9 @@
  *       "crossings":   [ { "curve", "behind", "ahead", "k": place } ],
  *       "equal_passes": [ { "curve", "pool", "cell", "k": place } ],
  *       "tunings":     [ { "model", "strategy", "cells", "best_of_m": [estimate] } ],
- *       "tuning_pairs": [ { "a", "b", "m", "difference" } ] } ] }
+ *       "tuning_pairs": [ { "a", "b", "m", "difference" } ],
+ *       "claims": [ { "claim", "kind", "measure", "a", "b", "direction", "margin", "corrected",
+ *                     "p", "n_family", "verdict" } ] } ] }
  *
  * Beside "tasks": "recorded" and "missing" outcomes; some are missing if the run is unfinished.
  *

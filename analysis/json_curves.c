@@ -179,10 +179,39 @@ static void put_tunings(rm_json_writer *w, const rm_analysis *analysis, const rm
     rm_json_end(w);
 }
 
+static void put_claims(rm_json_writer *w, const rm_task_report *task)
+{
+    rm_json_array(w, "claims");
+    for (size_t i = 0; i < task->n_claims; i++) {
+        const rm_claim_report *c = &task->claims[i];
+        rm_json_object(w, NULL);
+        rm_json_string(w, "claim", c->claim->text);
+        rm_json_string(w, "kind", rm_claim_kind_names[c->claim->kind]);
+        rm_json_string(w, "measure", rm_measure_names[c->claim->measure]);
+        rm_json_string(w, "a", c->claim->a);
+        if (c->claim->kind != RM_CLAIM_TREND)
+            rm_json_string(w, "b", c->b);
+        if (c->claim->kind == RM_CLAIM_BUDGET)
+            rm_json_string(w, "cost", rm_quantity_describe((rm_quantity)c->claim->cost)->name);
+        if (c->k)
+            rm_json_uint(w, "k", c->k);
+        rm_json_string(w, "direction", rm_direction_names[c->claim->direction]);
+        rm_json_real(w, "margin", c->claim->margin);
+        an_json_estimate(w, "corrected", &c->theta);
+        rm_json_real(w, "p", c->p);
+        rm_json_uint(w, "n_family", c->n_family);
+        rm_json_string(w, "verdict", rm_verdict_name(c->verdict));
+        rm_json_end(w);
+    }
+    rm_json_end(w);
+}
+
 void an_json_curves(rm_json_writer *w, const rm_analysis *analysis, const rm_task_report *task)
 {
     put_trends(w, analysis, task);
     put_areas(w, task);
     put_crossings(w, analysis, task);
     put_tunings(w, analysis, task);
+    if (analysis->options.n_claims)
+        put_claims(w, task);
 }

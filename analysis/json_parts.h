@@ -12,7 +12,7 @@ void an_json_estimate(rm_json_writer *, const char *key, const rm_estimate *);
 void an_json_scaling(rm_json_writer *, const rm_scaling *);
 
 /* Members "trends", "areas", "area_pairs", "crossings", "equal_passes", "tunings" and
- * "tuning_pairs" of a task. */
+ * "tuning_pairs" of a task, and "claims" where any are stated. */
 void an_json_curves(rm_json_writer *, const rm_analysis *, const rm_task_report *);
 
 #endif

@@ -224,6 +224,29 @@ static rm_status intervals(const an_frame *frame, const rm_analysis_options *opt
     return status;
 }
 
+rm_status an_trend_alone(const an_frame *frame, const rm_family *family, rm_quantity quantity,
+                         size_t m, const rm_analysis_options *options, rm_trend *out, rm_error *err)
+{
+    double score[MAX_SIZES];
+    an_column column = { 0 };
+    *out = (rm_trend){ .quantity = quantity, .n_sizes = family->n, .n_family = m };
+    if (!scores_of(frame, family, score))
+        return RM_OK;
+    double *replicates = malloc(options->resamples * sizeof *replicates);
+    rm_status status = replicates ? RM_OK : rm_fail(err, RM_E_MEMORY, "no memory for a trend");
+    if (!status)
+        status = trend_of(frame, family, score, quantity, options, out, &column, err);
+    if (!status && out->n)
+        status = an_bootstrap(frame, &column, 1, options, replicates, err);
+    if (!status && out->n)
+        out->corrected = an_agreeing(an_interval(frame, &column, AN_MEAN, replicates,
+                                                 options->resamples,
+                                                 1 - (1 - options->level) / (double)m), out->p);
+    an_column_free(&column);
+    free(replicates);
+    return status;
+}
+
 static rm_status trends_in(const an_frame *frame, const rm_analysis_options *given,
                            rm_quantity quantity, rm_task_report *task, rm_error *err)
 {

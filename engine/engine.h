@@ -328,6 +328,12 @@ RM_API rm_status rm_path_fork(rm_path *parent, uint32_t ordinal, rm_path **, rm_
  * generated: whoever appends has chosen them. */
 RM_API rm_status rm_path_append(rm_path *, const int32_t *tokens, int n, rm_error *);
 
+/* Takes back the last token, which was drawn or appended and not evaluated since; it stays counted
+ * as generated. The token before it is evaluated once more by the path's next request, since what
+ * it predicted is no longer there. RM_E_ARGUMENT where the last token has been evaluated, or where
+ * the one before it belongs to another path too: fork that one again instead. */
+RM_API rm_status rm_path_take_back(rm_path *, rm_error *);
+
 /* Gives the path's pages back; children keep what they share. NULL is accepted. */
 RM_API void rm_path_drop(rm_path *);
 

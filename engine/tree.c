@@ -484,6 +484,23 @@ rm_status rm_path_append(rm_path *path, const int32_t *tokens, int n, rm_error *
     return RM_OK;
 }
 
+rm_status rm_path_take_back(rm_path *path, rm_error *err)
+{
+    const rm_node *node = path->node;
+    if (rm_path_pending(path) != 1)
+        return rm_fail(err, RM_E_ARGUMENT,
+                       "only a last token that has not been evaluated can be taken back");
+    if (!node || node->references != 1 || node->length < 1)
+        return rm_fail(err, RM_E_ARGUMENT,
+                       "the token before the one to take back belongs to another path too");
+    size_t n;
+    bool special;
+    rm_token_bytes(path->model, path->tokens[path->length - 1], &n, &special);
+    rm_path_retract(path, path->length - 1, path->evaluated - 1,
+                    path->text_bytes - (special ? 0 : (int64_t)n), NULL);
+    return RM_OK;
+}
+
 void rm_path_drop(rm_path *path)
 {
     if (!path)

@@ -7,7 +7,8 @@
  *       "generation": { "temperature": 0.8 },
  *       "strategies": [ { "strategy": "beam", "num_beams": [2, 4, 8] } ],
  *       "seeds": [1], "problems": 200,
- *       "latency": { ... }, "limits": { ... }, "engine": { ... }, "analysis": { ... }
+ *       "latency": { ... }, "limits": { ... }, "engine": { ... }, "analysis": { ... },
+ *       "full": { "problems": 1000, ... }
  *     }
  *
  * README.md explains every key. The hash of a configuration covers what changes a record, so that
@@ -18,6 +19,9 @@
  * depend on it, the run directory remembers the variant and refuses another (runner.c). */
 #define _GNU_SOURCE
 #include "experiments/config_private.h"
+
+#include "experiments/claims.h"
+#include "plots/plots.h"
 
 #include <math.h>
 #include <stddef.h>
@@ -37,7 +41,7 @@ static rm_status out_of_memory(rm_error *err)
 typedef struct top {
     char *name, *description, *replay_on;
     const cJSON *models, *tasks, *strategies, *generation, *seeds;
-    const cJSON *latency, *limits, *engine, *analysis;
+    const cJSON *latency, *limits, *engine, *analysis, *full;
     int problems;
 } top;
 
@@ -56,6 +60,19 @@ static const rm_key top_keys[] = {
     { "limits", RM_KEY_ANY, TOP(limits), 0, 0, NULL, "" },
     { "engine", RM_KEY_ANY, TOP(engine), 0, 0, NULL, "" },
     { "analysis", RM_KEY_ANY, TOP(analysis), 0, 0, NULL, "" },
+    { "full", RM_KEY_ANY, TOP(full), 0, 0, NULL, "" },
+    { 0 },
+};
+
+/* What the full size may say anew. Models and analysis stay: it asks the same question. */
+static const rm_key full_keys[] = {
+    { "tasks", RM_KEY_ANY, TOP(tasks), 0, 0, NULL, "" },
+    { "strategies", RM_KEY_ANY, TOP(strategies), 0, 0, NULL, "" },
+    { "generation", RM_KEY_ANY, TOP(generation), 0, 0, NULL, "" },
+    { "seeds", RM_KEY_ANY, TOP(seeds), 0, 0, NULL, "" },
+    { "problems", RM_KEY_INT, TOP(problems), 1, 10000000, NULL, "" },
+    { "latency", RM_KEY_ANY, TOP(latency), 0, 0, NULL, "" },
+    { "limits", RM_KEY_ANY, TOP(limits), 0, 0, NULL, "" },
     { 0 },
 };
 
@@ -102,10 +119,10 @@ static const rm_key engine_size_keys[] = {
 static const char *const metric_names[] = { "accuracy", NULL };
 typedef struct analysis {
     int metric;
-    char *baseline;
+    char *baseline, *hypothesis, *figure;
     double margin;
     int direction;
-    const cJSON *comparisons;
+    const cJSON *comparisons, *claims;
 } analysis;
 
 static const rm_key analysis_keys[] = {
@@ -114,6 +131,9 @@ static const rm_key analysis_keys[] = {
     { "direction", RM_KEY_CHOICE, offsetof(analysis, direction), 0, 0, rm_direction_names, "" },
     { "baseline", RM_KEY_STRING, offsetof(analysis, baseline), 0, 0, NULL, "" },
     { "comparisons", RM_KEY_ANY, offsetof(analysis, comparisons), 0, 0, NULL, "" },
+    { "hypothesis", RM_KEY_STRING, offsetof(analysis, hypothesis), 0, 0, NULL, "" },
+    { "claims", RM_KEY_ANY, offsetof(analysis, claims), 0, 0, NULL, "" },
+    { "figure", RM_KEY_STRING, offsetof(analysis, figure), 0, 0, NULL, "" },
     { 0 },
 };
 
@@ -420,6 +440,18 @@ static rm_status read_analysis(rm_config *config, const rm_json *json, const cJS
         st = rm_json_fail(err, RM_E_ARGUMENT, json,
                           cJSON_GetObjectItemCaseSensitive(object, "direction"),
                           "analysis.direction: \"equal\" needs a \"margin\" above 0");
+    if (!st && a.claims)
+        st = rm_claims_read(json, a.claims, a.margin, &config->claims, err);
+    if (!st)
+        st = a.claims ? rm_claims_check(config, json, a.claims, err) : RM_OK;
+    rm_figure figure;
+    rm_error inner;
+    if (!st && a.figure && rm_figure_find(a.figure, &figure, &inner))
+        st = rm_json_fail(err, RM_E_ARGUMENT, json,
+                          cJSON_GetObjectItemCaseSensitive(object, "figure"), "analysis.figure: %s",
+                          inner.text);
+    config->hypothesis = a.hypothesis;
+    config->figure = a.figure;
     config->margin = a.margin;
     config->direction = (rm_direction)a.direction;
     config->baseline = a.baseline;
@@ -472,6 +504,14 @@ static rm_status read_config(rm_config *config, const rm_json *json, top *t, rm_
 {
     const cJSON *root = rm_json_root(json);
     rm_status st = rm_keys_read(json, root, "", top_keys, t, NULL, NULL, err);
+    config->has_full = t->full != NULL;
+    if (!st && config->full && !t->full)
+        st = rm_json_fail(err, RM_E_ARGUMENT, json, root, "the file has no \"full\" size to run");
+    if (!st && t->full) { /* checked also where it is not asked for */
+        top full = *t;
+        st = rm_keys_read(json, t->full, "full", full_keys, config->full ? t : &full, NULL, NULL,
+                          err);
+    }
     if (st)
         return st;
     if (t->generation && !cJSON_IsObject(t->generation))
@@ -503,8 +543,8 @@ static rm_status read_config(rm_config *config, const rm_json *json, top *t, rm_
     return RM_OK;
 }
 
-rm_status rm_config_parse(const char *file_name, const char *text, size_t n, rm_config **out,
-                          rm_error *err)
+static rm_status parse(const char *file_name, const char *text, size_t n, bool full,
+                       rm_config **out, rm_error *err)
 {
     rm_json *json = NULL;
     rm_status st = rm_json_parse(text, n, file_name, 1, RM_JSON_COMMENTS, &json, err);
@@ -514,8 +554,10 @@ rm_status rm_config_parse(const char *file_name, const char *text, size_t n, rm_
     rm_config *config = calloc(1, sizeof *config);
     if (!config || !(config->file = strdup(file_name)) || !(config->text = strndup(text, n)))
         st = out_of_memory(err);
-    else
+    else {
+        config->full = full;
         st = read_config(config, json, &t, err);
+    }
     rm_keys_free(top_keys, &t);
     rm_json_free(json);
     if (st) {
@@ -526,16 +568,38 @@ rm_status rm_config_parse(const char *file_name, const char *text, size_t n, rm_
     return RM_OK;
 }
 
-rm_status rm_config_open(const char *file, rm_config **out, rm_error *err)
+rm_status rm_config_parse(const char *file_name, const char *text, size_t n, rm_config **out,
+                          rm_error *err)
+{
+    return parse(file_name, text, n, false, out, err);
+}
+
+rm_status rm_config_parse_full(const char *file_name, const char *text, size_t n, rm_config **out,
+                               rm_error *err)
+{
+    return parse(file_name, text, n, true, out, err);
+}
+
+static rm_status open_size(const char *file, bool full, rm_config **out, rm_error *err)
 {
     char *text;
     size_t n;
     rm_status st = rm_file_read(file, (size_t)16 << 20, &text, &n, err);
     if (st)
         return st;
-    st = rm_config_parse(file, text, n, out, err);
+    st = parse(file, text, n, full, out, err);
     free(text);
     return st;
+}
+
+rm_status rm_config_open(const char *file, rm_config **out, rm_error *err)
+{
+    return open_size(file, false, out, err);
+}
+
+rm_status rm_config_open_full(const char *file, rm_config **out, rm_error *err)
+{
+    return open_size(file, true, out, err);
 }
 
 void rm_config_free(rm_config *config)
@@ -561,6 +625,9 @@ void rm_config_free(rm_config *config)
         free(config->pairs[i].b);
     }
     free(config->pairs);
+    rm_claims_free(&config->claims);
+    free(config->hypothesis);
+    free(config->figure);
     free(config->models);
     free(config->tasks);
     free(config->cells);

@@ -52,6 +52,12 @@ typedef struct rm_config_pair {
     char *a, *b;
 } rm_config_pair;
 
+/* What an experiment claims (analysis.h); the strings belong to the list. */
+typedef struct rm_claims {
+    rm_claim *claim;             /* [n] */
+    size_t n;
+} rm_claims;
+
 typedef struct rm_config {
     char *file;                  /* as given, for messages */
     char *text;                  /* as read, to be copied into the run directory */
@@ -79,6 +85,11 @@ typedef struct rm_config {
     char *baseline;              /* label of the cell the family is compared with, or NULL */
     rm_config_pair *pairs;       /* [n_pairs] */
     int n_pairs;
+    char *hypothesis;            /* in words, or NULL */
+    char *figure;                /* the one that shows it, or NULL */
+    rm_claims claims;
+    bool has_full;               /* the file describes a full size, ... */
+    bool full;                   /* ... and this is it */
     uint64_t hash;               /* of everything that changes a record: not threads, concurrency,
                                     batch rows, kv_bytes or names of files */
 } rm_config;
@@ -90,6 +101,11 @@ rm_status rm_config_replayed(const rm_config *, const char *file, rm_text *, rm_
 /* Names of files in a configuration are relative to its own directory. rm_config_parse takes the
  * text as read from `file_name`; only `file_name`'s directory matters. */
 rm_status rm_config_open(const char *file, rm_config **, rm_error *);
+/* The full size, for which the members of "full" take the place of those that they are called
+ * after; RM_E_ARGUMENT where the file has none. */
+rm_status rm_config_open_full(const char *file, rm_config **, rm_error *);
+rm_status rm_config_parse_full(const char *file_name, const char *text, size_t n, rm_config **,
+                               rm_error *);
 rm_status rm_config_parse(const char *file_name, const char *text, size_t n, rm_config **,
                           rm_error *);
 void rm_config_free(rm_config *);
@@ -103,6 +119,8 @@ rm_status rm_config_model_open(const rm_config_model *, rm_engine *, rm_model **
  * samples: an upper bound in most cases. `problems` 0: as the configuration says. */
 rm_status rm_config_describe(const rm_config *, const rm_model_info *const *models, int problems,
                              bool json, rm_text *out, rm_error *);
+/* The last line of that plan alone: cells, outcomes, tokens, FLOPs. */
+void rm_config_totals(const rm_config *, const rm_model_info *const *models, int problems, rm_text *);
 /* The same with the models themselves (NULL: none is open): where prompts go through chat templates
  * they are shown as each model reads them. */
 rm_status rm_config_describe_open(const rm_config *, rm_model *const *models, int problems,

@@ -221,6 +221,8 @@ static rm_status check_cell(const builder *b, const entry *e, const rm_plan_cell
     }
     const char *lack = (needs & RM_NEEDS_STEPS) && !rm_task_has_steps(task)
                            ? "says where a reasoning step ends (\"step_ends\")"
+                     : (needs & RM_NEEDS_THOUGHT) && !rm_task_has_thought(task)
+                           ? "has a thought to prolong (\"think\", \"wait\")"
                      : (needs & RM_NEEDS_VERIFIER) && !rm_task_has_verifier(task)
                            ? "has an exact verifier" : NULL;
     if (lack)

@@ -91,8 +91,7 @@ static size_t label_width(const rm_config *config)
     return width < 60 ? width : 60;
 }
 
-/* The table of cells; returns its sums. */
-static estimate add_cells(const rm_config *config, const rm_model_info *const *models,
+static void add_cells(const rm_config *config, const rm_model_info *const *models,
                           int problems, rm_text *out)
 {
     int width = (int)label_width(config), task_width = 4;
@@ -102,7 +101,6 @@ static estimate add_cells(const rm_config *config, const rm_model_info *const *m
     }
     rm_text_printf(out, "\n%-*s  %-*s  %6s  %9s  %7s%s\n", width, "cell", task_width, "task",
                    "paths", "outcomes", "tokens", models ? "    FLOPs" : "");
-    estimate total = { 0 };
     for (int i = 0; i < config->n_cells; i++) {
         const rm_plan_cell *cell = &config->cells[i];
         estimate e = estimate_cell(config, cell, models, problems);
@@ -116,11 +114,34 @@ static estimate add_cells(const rm_config *config, const rm_model_info *const *m
         rm_text_printf(out, models ? "  %7s\n" : "%s\n", flops.data ? flops.data : "");
         rm_text_free(&amount);
         rm_text_free(&flops);
+    }
+}
+
+void rm_config_totals(const rm_config *config, const rm_model_info *const *models, int problems,
+                      rm_text *out)
+{
+    estimate total = { 0 };
+    for (int i = 0; i < config->n_cells; i++) {
+        estimate e = estimate_cell(config, &config->cells[i], models, problems);
         total.outcomes += e.outcomes;
         total.tokens += e.tokens;
         total.flops += e.flops;
     }
-    return total;
+    rm_text_printf(out, "%s%d cell%s, %.0f outcome%s, about ", config->full ? "full size: " : "",
+                   config->n_cells, config->n_cells == 1 ? "" : "s", total.outcomes,
+                   total.outcomes == 1 ? "" : "s");
+    add_amount(out, total.tokens);
+    rm_text_puts(out, " generated tokens");
+    if (models && !isnan(total.flops)) {
+        rm_text_puts(out, ", ");
+        add_amount(out, total.flops);
+        rm_text_puts(out, "FLOP");
+    }
+    if (config->latency_problems)
+        rm_text_printf(out, "; latency of %d problem%s, %d repeats each",
+                       config->latency_problems, config->latency_problems == 1 ? "" : "s",
+                       config->latency_repeats);
+    rm_text_puts(out, "\n");
 }
 
 /* Combinations that run but throw away what they could have. */
@@ -163,6 +184,15 @@ static void add_analysis(const rm_config *config, rm_text *out)
                    config->baseline ? config->baseline : usual_baseline(config));
     for (int i = 0; i < config->n_pairs; i++)
         rm_text_printf(out, "  %s vs %s\n", config->pairs[i].a, config->pairs[i].b);
+    if (config->hypothesis)
+        rm_text_printf(out, "  hypothesis: %s\n", config->hypothesis);
+    for (size_t i = 0; i < config->claims.n; i++) {
+        const rm_claim *c = &config->claims.claim[i];
+        rm_text_printf(out, "  claim: %s (%s, %s, margin %g)\n", c->text, rm_measure_names[c->measure],
+                       rm_direction_names[c->direction], c->margin);
+    }
+    if (config->figure)
+        rm_text_printf(out, "  figure: %s\n", config->figure);
 }
 
 /* The first prompt of a task as its models read it, to `out` or to `w`. */
@@ -237,22 +267,9 @@ static rm_status describe_text(const rm_config *config, const rm_model_info *con
             return st;
         rm_text_printf(out, "      reference %s\n", item->reference);
     }
-    estimate total = add_cells(config, models, problems, out);
-    rm_text_printf(out, "\n%d cell%s, %.0f outcome%s, about ", config->n_cells,
-                   config->n_cells == 1 ? "" : "s", total.outcomes,
-                   total.outcomes == 1 ? "" : "s");
-    add_amount(out, total.tokens);
-    rm_text_puts(out, " generated tokens");
-    if (models && !isnan(total.flops)) {
-        rm_text_puts(out, ", ");
-        add_amount(out, total.flops);
-        rm_text_puts(out, "FLOP");
-    }
-    if (config->latency_problems)
-        rm_text_printf(out, "; latency of %d problem%s, %d repeats each",
-                       config->latency_problems, config->latency_problems == 1 ? "" : "s",
-                       config->latency_repeats);
+    add_cells(config, models, problems, out);
     rm_text_puts(out, "\n");
+    rm_config_totals(config, models, problems, out);
     add_analysis(config, out);
     add_warnings(config, out);
     return RM_OK;

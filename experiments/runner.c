@@ -4,6 +4,7 @@
  * bar and the summary, when it is committed. */
 #define _GNU_SOURCE
 #include "base/json.h"
+#include "experiments/claims.h"
 #include "experiments/manifest.h"
 #include "experiments/model_files.h"
 #include "experiments/quota.h"
@@ -43,6 +44,19 @@ static rm_status keep_analysis(const rm_config *config, rm_store *store, rm_erro
     }
     if (!status && config->direction)
         status = rm_store_set_meta(store, "direction", rm_direction_names[config->direction], err);
+    if (!status && config->full)
+        status = rm_store_set_meta(store, "full", "1", err);
+    if (!status && config->hypothesis)
+        status = rm_store_set_meta(store, "hypothesis", config->hypothesis, err);
+    if (!status && config->figure)
+        status = rm_store_set_meta(store, "figure", config->figure, err);
+    if (!status && config->claims.n) {
+        rm_text claims = { 0 };
+        rm_claims_json(&config->claims, &claims);
+        status = claims.failed ? rm_fail(err, RM_E_MEMORY, "no memory for the stated claims")
+                               : rm_store_set_meta(store, "claims", claims.data, err);
+        rm_text_free(&claims);
+    }
     if (status || !config->n_pairs)
         return status;
     rm_text pairs = { 0 };
@@ -89,7 +103,7 @@ rm_status rm_run_create(const rm_config *config, const char *dir, rm_store **sto
 rm_status rm_run_config(rm_store *store, rm_config **config, rm_error *err)
 {
     enum { MAX_CONFIG = 64 << 20 };
-    rm_text file = { 0 };
+    rm_text file = { 0 }, full = { 0 };
     char *text = NULL, *path = rm_store_path(store, "config.json");
     size_t n = 0;
     rm_status status = RM_OK;
@@ -101,7 +115,10 @@ rm_status rm_run_config(rm_store *store, rm_config **config, rm_error *err)
     if (!status)
         status = rm_file_read(path, MAX_CONFIG, &text, &n, err);
     if (!status)
-        status = rm_config_parse(file.data, text, n, config, err);
+        status = rm_store_get_meta(store, "full", &full)
+                     ? rm_config_parse_full(file.data, text, n, config, err)
+                     : rm_config_parse(file.data, text, n, config, err);
+    rm_text_free(&full);
     free(text);
     free(path);
     rm_text_free(&file);

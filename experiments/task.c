@@ -67,6 +67,8 @@ static const rm_key common_keys[] = {
       "strings that end a reasoning step" },
     { "think", RM_KEY_STRINGS, FORMAT(think), 0, 0, NULL,
       "the two tags around a thought ([\"<think>\", \"</think>\"]); [] for none" },
+    { "wait", RM_KEY_STRING, FORMAT(wait), 0, 0, NULL,
+      "what budget forcing puts in place of a thought's end, to make it go on (Wait)" },
     { "answer_rules", RM_KEY_ANY, FORMAT(answer), 0, 0, NULL,
       "how the answer is found, tried in order: names or {\"pattern\", \"which\"}" },
     { "grader", RM_KEY_CHOICE, FORMAT(grader.kind), 0, 0, rm_grader_names,
@@ -305,6 +307,8 @@ static rm_status slot_new(const rm_task *task, const rm_draft *draft, rm_slot **
                       .n_stop_strings = f->stop.n,
                       .step_ends = (const char *const *)f->step_ends.items,
                       .n_step_ends = f->step_ends.n,
+                      .think_end = rm_task_has_thought(task) ? f->think.items[1] : NULL,
+                      .wait = f->wait,
                       .answer = answer_whole, .answer_cut = answer_cut, .oracle = judge,
                       .verify = rm_task_has_verifier(task) ? judge : NULL, .task = slot },
             .reference = slot->reference, .question = slot->question, .cluster = slot->cluster,
@@ -609,7 +613,9 @@ static rm_status set_defaults(rm_task *task, rm_error *err)
 {
     rm_format *f = &task->format;
     f->seed = 1;
-    if (!rm_strings_add(&f->think, "<think>", 7) || !rm_strings_add(&f->think, "</think>", 8))
+    f->wait = strdup("Wait");
+    if (!f->wait || !rm_strings_add(&f->think, "<think>", 7) ||
+        !rm_strings_add(&f->think, "</think>", 8))
         return out_of_memory(err);
     return task->kind->defaults(f, task->options, err);
 }
@@ -745,6 +751,12 @@ bool rm_task_has_verifier(const rm_task *task)
 bool rm_task_has_steps(const rm_task *task)
 {
     return task->format.step_ends.n > 0;
+}
+
+bool rm_task_has_thought(const rm_task *task)
+{
+    const rm_format *f = &task->format;
+    return f->think.n == 2 && *f->think.items[1] && f->wait && *f->wait;
 }
 
 int rm_task_max_new_tokens(const rm_task *task)

@@ -36,6 +36,7 @@ size_t rm_task_count(const rm_task *);               /* problems available; SIZE
 rm_status rm_task_item(rm_task *, size_t i, const rm_item **, rm_error *);
 bool rm_task_has_verifier(const rm_task *);
 bool rm_task_has_steps(const rm_task *);
+bool rm_task_has_thought(const rm_task *);
 int rm_task_max_new_tokens(const rm_task *);         /* what the task suggests; 0: nothing */
 int rm_task_typical_tokens(const rm_task *);         /* generated tokens of a usual candidate, for
                                                         estimates of cost */

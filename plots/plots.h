@@ -170,11 +170,13 @@ RM_API rm_status rm_table_write(const rm_analysis *, size_t task, rm_table, rm_t
 typedef struct rm_report_options {
     const char *title;       /* NULL: "Ramify report" */
     const char *description; /* of the experiment; may be NULL, like the following */
+    const char *hypothesis;  /* stated before the run, in words */
     const char *command;     /* the exact command that made the run */
     const char *manifest;    /* JSON text */
     const char *config;      /* as used */
     const rm_tree *trees;    /* [n_trees] */
     size_t n_trees;
+    rm_figure figure; /* the one that leads each task; RM_FIGURE_OVERVIEW is the usual one */
     unsigned formats; /* of the figure files, bits 1 << rm_format; 0: all three */
 } rm_report_options;
 

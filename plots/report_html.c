@@ -78,7 +78,27 @@ static rm_status add_table(const rm_analysis *a, size_t task, rm_table table, rm
     return st;
 }
 
-static rm_status add_task(const rm_analysis *a, size_t task, rm_text *out, rm_error *err)
+/* What became of the claims, in the analysis' own sentences. */
+static void add_verdicts(const rm_task_report *task, rm_text *out)
+{
+    if (!task->n_claims)
+        return;
+    rm_text_puts(out, "<ul class=\"verdicts\">\n");
+    for (size_t i = 0; i < task->n_claims; i++) {
+        rm_text sentence = { 0 };
+        rm_claim_sentence(&task->claims[i], &sentence);
+        rm_text_printf(out, "<li class=\"%s\">", rm_verdict_name(task->claims[i].verdict));
+        if (sentence.data)
+            fig_html(out, sentence.data);
+        rm_text_puts(out, "</li>\n");
+        out->failed = out->failed || sentence.failed;
+        rm_text_free(&sentence);
+    }
+    rm_text_puts(out, "</ul>\n");
+}
+
+static rm_status add_task(const rm_analysis *a, size_t task, rm_figure lead, rm_text *out,
+                          rm_error *err)
 {
     static const rm_figure further[] = {
         RM_FIGURE_LATENCY, RM_FIGURE_TOKENS,    RM_FIGURE_FLOPS,       RM_FIGURE_SAMPLES,
@@ -101,12 +121,16 @@ static rm_status add_task(const rm_analysis *a, size_t task, rm_text *out, rm_er
         fig_html(out, summary.data);
     rm_text_free(&summary);
     rm_text_puts(out, "</p>\n");
-    st = add_figure(a, task, RM_FIGURE_OVERVIEW, out, err);
+    add_verdicts(v.task, out);
+    if (lead != RM_FIGURE_OVERVIEW)
+        st = add_figure(a, task, lead, out, err);
+    if (!st)
+        st = add_figure(a, task, RM_FIGURE_OVERVIEW, out, err);
     if (!st)
         st = add_table(a, task, RM_TABLE_RESULTS, out, err);
     if (!st && v.task->n_comparisons + v.task->n_pairs > 0) {
         st = add_table(a, task, RM_TABLE_COMPARISONS, out, err);
-        if (!st)
+        if (!st && lead != RM_FIGURE_DIFFERENCES)
             st = add_figure(a, task, RM_FIGURE_DIFFERENCES, out, err);
     }
     for (size_t i = 0; !st && i < sizeof curves / sizeof *curves; i++)
@@ -118,7 +142,7 @@ static rm_status add_task(const rm_analysis *a, size_t task, rm_text *out, rm_er
             st = add_table(a, task, folded[i], out, err);
     rm_text_puts(out, "</details>\n<h3>Further figures</h3>\n<div class=\"grid\">\n");
     for (size_t i = 0; !st && i < sizeof further / sizeof *further; i++)
-        st = add_figure(a, task, further[i], out, err);
+        st = further[i] == lead ? RM_OK : add_figure(a, task, further[i], out, err);
     rm_text_puts(out, "</div>\n");
     if (!st)
         st = add_table(a, task, RM_TABLE_COST, out, err);
@@ -276,6 +300,11 @@ static void add_header(const rm_analysis *a, const rm_report_options *o, rm_text
         fig_html(out, o->description);
         rm_text_puts(out, "</p>\n");
     }
+    if (o->hypothesis && *o->hypothesis) {
+        rm_text_puts(out, "<p class=\"hypothesis\"><strong>Hypothesis:</strong> ");
+        fig_html(out, o->hypothesis);
+        rm_text_puts(out, ".</p>\n");
+    }
     rm_text_printf(
         out, "<p>%zu task%s, %zu cells, %zu recorded results; intervals of %.4g%%.</p>\n",
         a->n_tasks, a->n_tasks == 1 ? "" : "s", n_cells, a->records->n_results,
@@ -341,7 +370,7 @@ rm_status rm_report_html(const rm_analysis *a, const rm_report_options *o, rm_te
     add_head(o, out);
     add_header(a, o, out);
     for (size_t i = 0; !st && i < a->n_tasks; i++)
-        st = add_task(a, i, out, err);
+        st = add_task(a, i, o->figure, out, err);
     if (!st && o->n_trees) {
         rm_text_puts(out, "<section id=\"trees\">\n<h2>Search trees</h2>\n");
         for (size_t i = 0; !st && i < o->n_trees; i++)

@@ -109,7 +109,24 @@ static void add_figure(const rm_analysis *a, size_t task, rm_figure figure, rm_t
     rm_text_printf(out, "-%s.png)\n\n*%s.* %s\n\n", info->name, info->title, info->caption);
 }
 
-static rm_status add_task(const rm_analysis *a, size_t task, rm_text *out, rm_error *err)
+static void add_verdicts(const rm_task_report *task, rm_text *out)
+{
+    for (size_t i = 0; i < task->n_claims; i++) {
+        rm_text sentence = { 0 };
+        rm_claim_sentence(&task->claims[i], &sentence);
+        rm_text_puts(out, "- ");
+        if (sentence.data)
+            fig_markdown(out, sentence.data);
+        rm_text_puts(out, "\n");
+        out->failed = out->failed || sentence.failed;
+        rm_text_free(&sentence);
+    }
+    if (task->n_claims)
+        rm_text_puts(out, "\n");
+}
+
+static rm_status add_task(const rm_analysis *a, size_t task, rm_figure lead, rm_text *out,
+                          rm_error *err)
 {
     fig_view v;
     rm_status st = fig_view_new(a, task, &v, err);
@@ -124,6 +141,9 @@ static rm_status add_task(const rm_analysis *a, size_t task, rm_text *out, rm_er
         fig_markdown(out, summary.data);
     rm_text_puts(out, "\n\n");
     rm_text_free(&summary);
+    add_verdicts(v.task, out);
+    if (lead != RM_FIGURE_OVERVIEW)
+        add_figure(a, task, lead, out);
     add_figure(a, task, RM_FIGURE_OVERVIEW, out);
     for (int t = 0; !st && t < RM_N_TABLES; t++) {
         if (!fig_table_has(&v, (rm_table)t))
@@ -134,7 +154,8 @@ static rm_status add_task(const rm_analysis *a, size_t task, rm_text *out, rm_er
     }
     rm_text_puts(out, "### Further figures\n\n");
     for (int f = RM_FIGURE_OVERVIEW + 1; f < RM_N_FIGURES; f++)
-        add_figure(a, task, (rm_figure)f, out);
+        if (f != (int)lead)
+            add_figure(a, task, (rm_figure)f, out);
     fig_view_free(&v);
     return st;
 }
@@ -161,6 +182,11 @@ rm_status rm_report_markdown(const rm_analysis *a, const rm_report_options *o, r
         fig_markdown(out, o->description);
         rm_text_puts(out, "\n\n");
     }
+    if (o->hypothesis && *o->hypothesis) {
+        rm_text_puts(out, "**Hypothesis:** ");
+        fig_markdown(out, o->hypothesis);
+        rm_text_puts(out, ".\n\n");
+    }
     rm_text unfinished = { 0 };
     if (rm_records_caveat(a->records, &unfinished)) {
         rm_text_printf(out, "**This run is %s.**\n\n", unfinished.data ? unfinished.data : "");
@@ -168,7 +194,7 @@ rm_status rm_report_markdown(const rm_analysis *a, const rm_report_options *o, r
     }
     rm_text_free(&unfinished);
     for (size_t i = 0; !st && i < a->n_tasks; i++)
-        st = add_task(a, i, out, err);
+        st = add_task(a, i, o->figure, out, err);
     if (o->n_trees)
         rm_text_puts(out, "## Search trees\n\n");
     for (size_t i = 0; i < o->n_trees; i++)

@@ -6,6 +6,7 @@
 
 extern const rm_strategy rm_greedy;
 extern const rm_strategy rm_sampling_strategy;
+extern const rm_strategy rm_budget_forcing;
 extern const rm_strategy rm_beam;
 extern const rm_strategy rm_best_of_n;
 extern const rm_strategy rm_self_consistency;
@@ -13,6 +14,7 @@ extern const rm_strategy rm_mbr;
 extern const rm_strategy rm_adaptive_consistency;
 extern const rm_strategy rm_ensemble_vote;
 extern const rm_strategy rm_ensemble_token;
+extern const rm_strategy rm_step_beam;
 extern const rm_strategy rm_mcts;
 
 #endif

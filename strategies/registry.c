@@ -9,6 +9,7 @@
 static const rm_strategy *const strategies[] = {
     &rm_greedy,
     &rm_sampling_strategy,
+    &rm_budget_forcing,
     &rm_beam,
     &rm_best_of_n,
     &rm_self_consistency,
@@ -16,6 +17,7 @@ static const rm_strategy *const strategies[] = {
     &rm_adaptive_consistency,
     &rm_ensemble_vote,
     &rm_ensemble_token,
+    &rm_step_beam,
     &rm_mcts,
     NULL,
 };

@@ -32,6 +32,8 @@ struct rm_problem {
     int n_stop_strings;
     const char *const *step_ends;    /* [n_step_ends] end a reasoning step */
     int n_step_ends;
+    const char *think_end;           /* ends a thought, "</think>"; NULL: there are none */
+    const char *wait;                /* what makes a model that has ended its thought go on */
 
     /* The canonical form of the answer that `text` (what was generated, special tokens written
      * out) ends in, allocated from the run; NULL if there is none. */
@@ -139,7 +141,8 @@ enum {
     RM_NEEDS_STEPS = 32,   /* a task that says where a step ends */
     RM_NEEDS_VERIFIER = 64,/* a task with an exact verifier */
     RM_NEEDS_ONE_VOCABULARY = 128, /* models whose token ids mean the same */
-    RM_NEEDS_LOGPROBS = 256 /* the log-probabilities of what was drawn, to choose by */
+    RM_NEEDS_LOGPROBS = 256,/* the log-probabilities of what was drawn, to choose by */
+    RM_NEEDS_THOUGHT = 512 /* a task whose answers begin with a thought between tags */
 };
 
 typedef struct rm_strategy {

@@ -81,3 +81,10 @@ rm_status value_of_candidates(const rm_trial *trial, const rm_candidate *candida
     }
     return status ? status : value_of_texts(trial, tokens, lengths, n, value, err);
 }
+
+uint64_t value_positions(uint64_t n, int max_new_tokens, int n_prompt, int n_ctx)
+{
+    int room = n_ctx - n_prompt;
+    int text = n_prompt + (max_new_tokens < room ? max_new_tokens : room);
+    return (n < GROUP ? n : GROUP) * (uint64_t)(text > n_prompt ? text : n_prompt);
+}

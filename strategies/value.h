@@ -16,4 +16,7 @@ rm_status value_of_texts(const rm_trial *, const int32_t *const *tokens, const i
 rm_status value_of_candidates(const rm_trial *, const rm_candidate *, int n, double *value,
                               rm_error *);
 
+/* Most positions of the scorer's cache that reading n texts of up to max_new_tokens takes. */
+uint64_t value_positions(uint64_t n, int max_new_tokens, int n_prompt, int n_ctx);
+
 #endif

@@ -1,7 +1,10 @@
 /* analysis.c - from run directories to an analysis, for the commands that show one. */
 #include "base/json.h"
+#include "experiments/claims.h"
 #include "experiments/cli/cli.h"
+#include "plots/plots.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -56,6 +59,29 @@ static rm_status stated_pairs(rm_store *store, cli_analysis *a, rm_error *err)
         }
     rm_json_free(json);
     rm_text_free(&text);
+    return status;
+}
+
+/* Hypothesis, claims and the figure that shows them. */
+static rm_status stated_claims(rm_store *store, cli_analysis *a, rm_error *err)
+{
+    rm_text text = { 0 }, figure = { 0 };
+    rm_json *json = NULL;
+    rm_status status = RM_OK;
+    rm_store_get_meta(store, "hypothesis", &a->hypothesis);
+    rm_figure named = RM_FIGURE_OVERVIEW;
+    if (rm_store_get_meta(store, "figure", &figure))
+        status = rm_figure_find(figure.data, &named, err);
+    a->figure = (int)named;
+    if (!status && rm_store_get_meta(store, "claims", &text)) {
+        status = rm_json_parse(text.data, text.length, "the recorded claims", 1,
+                               RM_JSON_NO_POSITIONS, &json, err);
+        if (!status)
+            status = rm_claims_read(json, rm_json_root(json), NAN, &a->claims, err);
+    }
+    rm_json_free(json);
+    rm_text_free(&text);
+    rm_text_free(&figure);
     return status;
 }
 
@@ -118,6 +144,10 @@ static rm_status stated(const cli_args *args, rm_store *store, cli_analysis *a,
         rm_store_get_meta(store, "baseline", &a->baseline);
     o->baseline = a->baseline.length ? a->baseline.data : NULL;
     rm_status status = store ? stated_pairs(store, a, err) : RM_OK;
+    if (!status && store)
+        status = stated_claims(store, a, err);
+    o->claims = a->claims.claim;
+    o->n_claims = a->claims.n;
     if (!status)
         status = given_pairs(args, a, err);
     o->pairs = a->pairs;
@@ -200,5 +230,7 @@ void cli_analysis_free(cli_analysis *a)
         free((char *)(uintptr_t)a->pairs[i].b);
     }
     free(a->pairs);
+    rm_claims_free(&a->claims);
+    rm_text_free(&a->hypothesis);
     *a = (cli_analysis){ 0 };
 }

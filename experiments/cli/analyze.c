@@ -219,6 +219,23 @@ static void print_claim(const rm_analysis *a)
                margin > 0 ? (higher ? "+" : "−") : "", margin);
 }
 
+/* What became of the claims of the experiment: one sentence each, from its test. */
+static rm_status print_verdicts(const rm_task_report *task, rm_error *err)
+{
+    rm_text out = { 0 };
+    for (size_t i = 0; i < task->n_claims; i++) {
+        rm_claim_sentence(&task->claims[i], &out);
+        rm_text_puts(&out, "\n");
+    }
+    rm_status status = RM_OK;
+    if (out.failed)
+        status = rm_fail(err, RM_E_MEMORY, "no memory for the verdicts");
+    else if (out.data)
+        printf("%s\n", out.data);
+    rm_text_free(&out);
+    return status;
+}
+
 /* What the verdicts mean. */
 static void print_rule(const rm_analysis *a, const rm_task_report *task)
 {
@@ -341,8 +358,11 @@ static rm_status print_task(const rm_analysis *a, const rm_task_report *task, de
     }
     printf("%s: %zu problem%s, intervals at %g%%\n\n", task->task, task->n_problems,
            task->n_problems == 1 ? "" : "s", 100 * a->options.level);
+    rm_status status = print_verdicts(task, err);
+    if (status)
+        return status;
     print_cells(a, task, &cells);
-    rm_status status = cells.failed ? rm_fail(err, RM_E_MEMORY, "no memory for a table") : RM_OK;
+    status = cells.failed ? rm_fail(err, RM_E_MEMORY, "no memory for a table") : RM_OK;
     if (!status) {
         cli_print_table(&cells, "lrrrrrrrrrrr", stdout);
         print_latency_problems(task);
@@ -394,6 +414,8 @@ static rm_status analyze(const cli_args *args, rm_error *err)
         if (rm_records_caveat(a.analysis->records, &unfinished) && unfinished.data)
             printf("%s\n\n", unfinished.data);
         rm_text_free(&unfinished);
+        if (a.hypothesis.length)
+            printf("Hypothesis: %s.\n\n", a.hypothesis.data);
         for (size_t t = 0; t < a.analysis->n_tasks && !status; t++)
             status = print_task(a.analysis, &a.analysis->tasks[t], how, err);
     }

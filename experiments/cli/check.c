@@ -56,6 +56,29 @@ static rm_status prompts_fit(const rm_config *config, rm_model *const *models, r
     return status;
 }
 
+/* What the full size would cost, where the file has one; it is read and checked for that. */
+static rm_status add_full(const rm_config *config, const char *file, rm_model *const *models,
+                          rm_text *out, rm_error *err)
+{
+    rm_config *full = NULL;
+    rm_status status = rm_config_open_full(file, &full, err);
+    const rm_model_info **infos = calloc((size_t)config->n_models + 1, sizeof *infos);
+    if (!status && !infos)
+        status = rm_fail(err, RM_E_MEMORY, "no memory for %d models", config->n_models);
+    for (int i = 0; infos && i < config->n_models; i++)
+        infos[i] = models[i] ? rm_model_describe(models[i]) : NULL;
+    if (!status) {
+        rm_text_puts(out, "\n");
+        bool known = true;
+        for (int i = 0; i < config->n_models; i++)
+            known = known && infos[i];
+        rm_config_totals(full, known ? infos : NULL, 0, out);
+    }
+    free(infos);
+    rm_config_free(full);
+    return status;
+}
+
 static rm_status check(const cli_args *args, rm_error *err)
 {
     rm_config *config = NULL;
@@ -65,7 +88,8 @@ static rm_status check(const cli_args *args, rm_error *err)
     int problems = 0, n_models = 0;
     rm_status status = cli_int(args, "problems", 1, 1 << 30, &problems, err);
     if (!status)
-        status = rm_config_open(args->positional[0], &config, err);
+        status = cli_flag(args, "full") ? rm_config_open_full(args->positional[0], &config, err)
+                                        : rm_config_open(args->positional[0], &config, err);
     if (!status) {
         n_models = config->n_models;
         models = calloc((size_t)n_models + 1, sizeof *models);
@@ -82,6 +106,8 @@ static rm_status check(const cli_args *args, rm_error *err)
     if (!status)
         status = rm_config_describe_open(config, models, problems, cli_flag(args, "json"), &out,
                                          err);
+    if (!status && config->has_full && !config->full && !cli_flag(args, "json"))
+        status = add_full(config, args->positional[0], models, &out, err);
     if (!status)
         status = prompts_fit(config, models, err);
     if (!status)
@@ -97,6 +123,7 @@ static rm_status check(const cli_args *args, rm_error *err)
 
 static const cli_option options[] = {
     { "problems", 0, "N", "as for run: the first N problems of each task" },
+    { "full", 0, NULL, "the plan of the full size" },
     { "json", 0, NULL, "for machines" },
     { NULL, 0, NULL, NULL },
 };

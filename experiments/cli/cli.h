@@ -130,6 +130,9 @@ typedef struct cli_analysis {
     rm_text baseline;
     rm_label_pair *pairs;    /* [n_pairs] stated comparisons; their labels are ours */
     size_t n_pairs;
+    rm_claims claims;        /* stated ones; of a single run only */
+    rm_text hypothesis;
+    int figure;              /* an rm_figure, the one that shows it; 0: the overview */
 } cli_analysis;
 
 /* Options that every command with an analysis has. */

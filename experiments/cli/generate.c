@@ -77,6 +77,8 @@ static rm_status set_problem(generation *g, const char *prompt, rm_error *err)
     g->problem.prompt = prompt;
     g->problem.stop_strings = g->stops;
     g->problem.step_ends = g->steps;
+    g->problem.think_end = cli_text(g->args, "think-end", "</think>");
+    g->problem.wait = cli_text(g->args, "wait", "Wait");
     g->problem.answer = plain_answer;
     g->problem.oracle = no_reference;
     return status;
@@ -265,6 +267,9 @@ static rm_status set_params(generation *g, rm_error *err)
     if (needs & RM_NEEDS_STEPS && !g->problem.n_step_ends)
         return cli_misuse(args, err, "%s works step by step: say with --step-end STRING where a "
                           "step ends", strategy->name);
+    if (needs & RM_NEEDS_THOUGHT && (!*g->problem.think_end || !*g->problem.wait))
+        return cli_misuse(args, err, "%s prolongs thoughts: --think-end and --wait must not be "
+                          "empty", strategy->name);
     if (needs & RM_NEEDS_VERIFIER ||
         (strategy->uses_oracle && strategy->uses_oracle(values)))
         return cli_misuse(args, err, "these parameters of %s need a task with answers to check; "
@@ -543,10 +548,10 @@ static const cli_option options[] = {
     { "seed", 0, "S", "of all random draws (default 0)" },
     { "stop-string", 0, "TEXT", "a text that ends the answer; may be given several times" },
     { "step-end", 0, "TEXT", "a text that ends a reasoning step; may be given several times" },
-    { "kv-quota-mib", 0, "MIB",
-      "most keys and values to hold (default: what the parameters need)" },
-    { "max-wall-ms", 0, "MS",
-      "give up after that time; what a search has finished by then stands" },
+    { "think-end", 0, "TEXT", "what ends a thought (default </think>), for budget-forcing" },
+    { "wait", 0, "TEXT", "what goes on with a thought instead (default Wait), for budget-forcing" },
+    { "kv-quota-mib", 0, "MIB", "most keys and values to hold (default: what the parameters need)" },
+    { "max-wall-ms", 0, "MS", "give up after that time; what a search has finished by then stands" },
     { "raw", 0, NULL, "only the text on stdout, without a line end of ours" },
     { "json", 0, NULL, "the whole outcome: candidates, tokens, log-probabilities, cost" },
     CLI_MODEL_OPTIONS,

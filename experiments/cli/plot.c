@@ -245,6 +245,7 @@ static rm_status report(const cli_args *args, rm_error *err)
         rm_report_options options = {
             .title = cli_text(args, "title", p.name.length ? p.name.data : NULL),
             .description = p.description.data,
+            .hypothesis = a.hypothesis.data, .figure = (rm_figure)a.figure,
             .command = p.command.data, .manifest = p.manifest.data, .config = p.config.data,
             .trees = p.borrowed, .n_trees = p.n_trees };
         status = rm_report_write(a.analysis, &options, out, err);

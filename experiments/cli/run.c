@@ -75,7 +75,8 @@ static rm_status run(const cli_args *args, rm_error *err)
         return cli_misuse(args, err, "--out DIR is missing: where should the run go?");
     rm_status status = read_options(args, &o, err);
     if (!status)
-        status = rm_config_open(args->positional[0], &config, err);
+        status = cli_flag(args, "full") ? rm_config_open_full(args->positional[0], &config, err)
+                                        : rm_config_open(args->positional[0], &config, err);
     if (!status)
         status = rm_runner_open(config, &o, &runner, err); /* before a directory is made */
     if (!status)
@@ -173,6 +174,7 @@ static rm_status replay(const cli_args *args, rm_error *err)
 
 static const cli_option run_options[] = {
     { "out", 'o', "DIR", "the run directory: made, or gone on with" },
+    { "full", 0, NULL, "the size for a paper, as the file's \"full\" describes it" },
     RUN_OPTIONS,
     { NULL, 0, NULL, NULL },
 };

@@ -40,7 +40,9 @@ static rm_status defaults(rm_format *format, void *data, rm_error *err)
     format->grader.kind = RM_GRADE_EXPRESSION;
     format->split = RM_SPLIT_TEST;
     format->prompt = strdup("{question}<think>");
-    if (!format->prompt || !rm_strings_add(&format->step_ends, ")", 1))
+    free(format->wait);
+    format->wait = strdup("~"); /* another attempt */
+    if (!format->prompt || !format->wait || !rm_strings_add(&format->step_ends, ")", 1))
         return rm_fail(err, RM_E_MEMORY, "out of memory for a task");
     return RM_OK;
 }

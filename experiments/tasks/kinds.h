@@ -73,6 +73,7 @@ typedef struct rm_format {
     int chat;                /* rm_chat_kind */
     char *chat_template, *date;
     const cJSON *template_variables; /* read once, when the task is made */
+    char *wait;              /* goes on with a thought that has ended (budget forcing) */
     rm_strings stop, step_ends, think;
     const cJSON *few_shot, *answer; /* read once, when the task is made */
     int max_new_tokens, typical_tokens;

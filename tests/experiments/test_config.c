@@ -250,12 +250,35 @@ static const struct mistake {
     { "{" MODELS "," TASK ",\"strategies\": [{\"strategy\": \"greedy\", \"models\": [[\"a\", "
       "\"b\"]]}]}", "takes 1 models, not 2" },
     { "{" ONE "," TASK ",\"strategies\": [{\"strategy\": \"ensemble-vote\"}]}", "takes 2 to " },
-    { "{" MODELS "," TASK ",\"strategies\": [{\"strategy\": \"ensemble-vote\", \"models\": "
-      "[[\"a\", \"a\"]]}]}", "stands twice in one group" },
+    { "{" MODELS "," TASK ",\"strategies\": [{\"strategy\": \"ensemble-vote\", \"models\": [[\"a\", \"a\"]]}]}",
+      "stands twice in one group" },
     { "{" ONE "," TASKS ",\"strategies\": [{\"strategy\": \"mcts\", \"score\": \"verifier\"}]}",
       "needs a task that has an exact verifier; task \"arithmetic\" does not" },
-    { "{" ONE ", \"tasks\": [{\"kind\": \"arithmetic\", \"step_ends\": []}],\"strategies\": "
-      "[{\"strategy\": \"mcts\"}]}", "says where a reasoning step ends" },
+    { "{" ONE "," TASK "," GREEDY ", \"full\": {\"models\": [\"b\"]}}",
+      "full: unknown key \"models\"" },
+    { "{" ONE "," TASK "," GREEDY ", \"analysis\": {\"figure\": \"beam\"}}", "analysis.figure: " },
+    { "{" ONE "," TASK "," GREEDY ", \"analysis\": {\"claims\": []}}",
+      "expected a list of 1 to 100 objects" },
+    { "{" ONE "," TASK "," GREEDY ", \"analysis\": {\"claims\": [{\"trend\": \"greedy\"}]}}",
+      "\"claim\" is missing" },
+    { "{" ONE "," TASK "," GREEDY ", \"analysis\": {\"claims\": [{\"claim\": \"x\"}]}}",
+      "expected one of \"compare\"" },
+    { "{" ONE "," TASK "," GREEDY ", \"analysis\": {\"claims\": [{\"claim\": \"x\", \"trend\": \"gredy\"}]}}",
+      "no family of cells is called \"gredy\"" },
+    { "{" ONE "," TASK "," GREEDY ", \"analysis\": {\"claims\": [{\"claim\": \"x\", \"compare\": [\"greedy\", [\"a\", \"b\"]]}]}}",
+      "go together" },
+    { "{" ONE "," TASK "," GREEDY ", \"analysis\": {\"claims\": [{\"claim\": \"x\", \"compare\": [\"greedy\"]}]}}",
+      "expected two names" },
+    { "{" ONE "," TASK "," GREEDY ", \"analysis\": {\"claims\": [{\"claim\": \"x\", \"budget\": [\"greedy\", \"greedy\"]}]}}",
+      "needs a \"cost\"" },
+    { "{" ONE "," TASK "," GREEDY ", \"analysis\": {\"claims\": [{\"claim\": \"x\", \"compare\": [\"greedy\", \"greedy\"], \"direction\": \"equal\"}]}}",
+      "\"equal\" needs a \"margin\"" },
+    { "{" ONE "," TASK "," GREEDY ", \"analysis\": {\"claims\": [{\"claim\": \"x\", \"trend\": \"greedy\", \"measure\": \"length\"}]}}",
+      "a trend is of" },
+    { "{" ONE ", \"tasks\": [{\"kind\": \"countdown\", \"think\": []}],\"strategies\": [{\"strategy\": \"budget-forcing\"}]}",
+      "has a thought to prolong" },
+    { "{" ONE ", \"tasks\": [{\"kind\": \"arithmetic\", \"step_ends\": []}],\"strategies\": [{\"strategy\": \"mcts\"}]}",
+      "says where a reasoning step ends" },
     { "{" ONE "," TASK "," GREEDY ", \"generation\": {\"temperature\": 1}}",
       "generation: no strategy of this configuration has a parameter \"temperature\"" },
     { "{" ONE "," TASK "," GREEDY ", \"generation\": []}", "generation: expected an object" },
@@ -355,6 +378,47 @@ Test(config, hash_covers_what_changes_a_record)
 static const char *const shipped[] = { "tradeoff.json", "quick.json", "gsm8k.json", "game24.json",
                                        "gsm8k-chat.json", "svamp.json", "math500.json", "bbh.json",
                                        "bbh-choice.json" };
+
+static const char *const questions[] = { "q1-beam-width", "q2-paths", "q3-ensemble", "q4-value",
+                                         "q5-reinforcement", "q6-thinking" };
+
+/* The questions are valid in both sizes, claim something, and name the figure that shows it. */
+Test(config, questions_that_ship)
+{
+    for (size_t i = 0; i < COUNT(questions); i++) {
+        char path[1024];
+        rm_error err = { { 0 } };
+        rm_config *c, *full;
+        snprintf(path, sizeof path, "%s/experiments/questions/%s.json", RM_SOURCE_DIR, questions[i]);
+        cr_assert_eq(rm_config_open(path, &c, &err), RM_OK, "%s", err.text);
+        cr_assert_eq(rm_config_open_full(path, &full, &err), RM_OK, "%s", err.text);
+        cr_expect_str_eq(c->name, questions[i]);
+        cr_expect(c->hypothesis && c->figure && c->claims.n > 0 && c->has_full && !c->full);
+        cr_expect(full->full && full->claims.n == c->claims.n);
+        cr_expect(full->problems > c->problems);
+        for (size_t k = 0; k < c->claims.n; k++)
+            cr_expect(c->claims.claim[k].margin > 0, "%s, claim %zu", questions[i], k);
+        rm_config_free(c);
+        rm_config_free(full);
+    }
+}
+
+Test(config, full_sizes)
+{
+    const char *text = "{" ONE "," TASK "," GREEDY ", \"problems\": 5, \"seeds\": [1],"
+                       " \"full\": { \"problems\": 50, \"seeds\": [1, 2] } }";
+    rm_error err = { { 0 } };
+    rm_config *c = must_parse(text), *full;
+    cr_assert_eq(rm_config_parse_full("c.json", text, strlen(text), &full, &err), RM_OK);
+    cr_expect(c->problems == 5 && c->n_seeds == 1);
+    cr_expect(full->problems == 50 && full->n_seeds == 2);
+    cr_expect(c->hash != full->hash);
+    rm_config_free(c);
+    rm_config_free(full);
+    text = "{" ONE "," TASK "," GREEDY "}";
+    cr_expect_eq(rm_config_parse_full("c.json", text, strlen(text), &full, &err), RM_E_ARGUMENT);
+    cr_expect(strstr(err.text, "has no \"full\" size"), "%s", err.text);
+}
 
 /* The experiments that ship are valid; those that need a data set say which file is missing. */
 Test(config, shipped_experiments)

@@ -11,6 +11,8 @@ static void open_models(void)
     static const char *const names[] = { "thimble-s", "thimble", "thimble-grpo" };
     fixture_open(&models, names, 3);
     sum = arithmetic_problem(prompt, "74");
+    sum.think_end = "</think>";
+    sum.wait = ";";
 }
 
 static void close_models(void)
@@ -44,6 +46,11 @@ static const struct row {
     { "ensemble-token", "do_sample=true num_return_sequences=4 max_new_tokens=40 temperature=3",
       2 },
     { "ensemble-token", "num_beams=5 max_new_tokens=30", 2 },
+    { "budget-forcing", "thinking_n_ignore=3 max_new_tokens=60", 1 },
+    { "budget-forcing", "max_tokens_thinking=20 max_new_tokens=21 do_sample=true", 1 },
+    { "step-beam", "num_beams=8 beam_width=4 max_new_tokens=40 temperature=2", 1 },
+    { "step-beam", "num_beams=6 beam_width=2 search=dvts max_new_tokens=60", 1 },
+    { "step-beam", "num_beams=3 beam_width=3 max_new_tokens=2", 1 },
     { "mcts", "simulations=12 max_new_tokens=60", 1 },
     { "mcts", "simulations=3 parallel=8 expand=6 max_new_tokens=40 temperature=3", 1 },
     { "mcts", "simulations=10 evaluate=prefix max_new_tokens=40", 1 },

@@ -135,6 +135,40 @@ Test(value, the_search_is_led_by_it)
     fixture_close(&f);
 }
 
+/* Every prefix has its value, and what is finished the one of its whole text; within the quota that
+ * the parameters promise, with a reward model that reads long prompts for short texts. */
+Test(value, the_step_beam_is_led_by_it)
+{
+    fixture f;
+    open_judge(&f);
+    rm_error err;
+    rm_problem problem = arithmetic_problem(prompt, "74");
+    const char *words = "score=value num_beams=8 beam_width=4 max_new_tokens=60";
+    rm_params *params = params_of("step-beam", words);
+    int32_t *tokens;
+    int length[2];
+    for (int m = 0; m < 2; m++) {
+        must(rm_problem_tokenize(&problem, f.model[m], &tokens, &length[m], &err), &err);
+        free(tokens);
+    }
+    rm_run_options options = { .seed = 1, .problem = 7 };
+    options.kv_quota_bytes = (size_t)rm_params_kv_bytes(params, f.model, 2, length);
+    rm_params_free(params);
+    rm_trial trial = trial_open(&f, &problem, 2, &options);
+    rm_outcome out = outcome_of(&trial, "step-beam", words);
+    cr_assert(out.n_candidates > 0 && !out.cut_short);
+    for (int i = 0; i < out.n_candidates; i++) {
+        double v = expected_value(&f, prompt, &out.candidates[i]);
+        cr_expect(fabs(out.candidates[i].score - v) < 1e-9, "%d: %g, expected %g", i,
+                  out.candidates[i].score, v);
+        cr_expect(out.candidates[i].score <= out.candidates[out.chosen].score);
+    }
+    for (int i = 1; i < out.n_nodes; i++)
+        cr_expect(out.nodes[i].value > 0 && out.nodes[i].value < 1);
+    rm_run_close(trial.run);
+    fixture_close(&f);
+}
+
 static const struct {
     const char *strategy, *words, *says;
     int n_models;
@@ -143,6 +177,9 @@ static const struct {
     { "best-of-n", "score=sum_lp", "the second one judges", 2 },
     { "self-consistency", "weight=value", "takes two models", 1 },
     { "self-consistency", "", "the second one judges", 2 },
+    { "step-beam", "score=value", "takes two models", 1 },
+    { "step-beam", "", "the second one judges", 2 },
+    { "step-beam", "num_beams=6 beam_width=4", "must be a multiple of beam_width = 4", 1 },
     { "mcts", "score=value", "takes two models", 1 },
     { "mcts", "score=lp", "the second one judges", 2 },
     { "mcts", "score=agreement evaluate=prefix", "needs score = lp or value", 1 },
