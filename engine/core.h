@@ -65,7 +65,8 @@ struct rm_engine {
     const rm_ops *ops;
     rm_backend *backend;
     rm_engine_options options;   /* with the defaults filled in */
-    char device[128];
+    char device[160], why[192];
+    rm_identity identity;
     rm_budget budget;
     rm_model *models;
     rm_run *first_run, *last_run; /* in the order of admission */
@@ -88,8 +89,5 @@ rm_status rm_model_adopt(rm_engine *, rm_weights *, rm_model **, rm_error *);
 
 /* What a round reads of the model's weights, for the account. */
 void rm_model_count_weights(rm_model *);
-
-/* Picks the table of operations for a backend's name. */
-rm_status rm_backend_find(const char *name, const rm_ops **, rm_error *);
 
 #endif
