@@ -7,7 +7,7 @@
  *
  *   KERNEL(name, args, threads)   begins a kernel; it takes one struct by value, called `a`
  *   SHARED(type, s)               the block's shared memory as a struct; its size goes to LAUNCH
- *   THREAD, THREADS, LANE, WARP, BLOCK_X/Y/Z, GRID_X    indices and counts
+ *   THREAD, THREADS, LANE, WARP, BLOCK_X/Y/Z, GRID_X/Y  indices and counts
  *   SYNC(), SYNC_WARP()           barriers; all threads of the block or warp take part
  *   SHUFFLE_XOR_F/U/U64/D, SHUFFLE_U/U64, BALLOT        among the 32 lanes of a warp
  *   ADD_U32/U64                   atomic additions of integers: exact in any order
@@ -48,6 +48,7 @@
 #define BLOCK_Y ((int)blockIdx.y)
 #define BLOCK_Z ((int)blockIdx.z)
 #define GRID_X  ((int)gridDim.x)
+#define GRID_Y  ((int)gridDim.y)
 
 #define SYNC()      __syncthreads()
 #define SYNC_WARP() __syncwarp()

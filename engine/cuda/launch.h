@@ -31,8 +31,7 @@
 #ifndef RM_ENGINE_CUDA_LAUNCH_H
 #define RM_ENGINE_CUDA_LAUNCH_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include "base/base.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -108,7 +107,8 @@ enum { RM_PRODUCT_STORE, RM_PRODUCT_ADD, RM_PRODUCT_GATE };
  *
  * K is split into `split` pieces of whole tiles of 64, which follow from n and k alone
  * (rm_product_split); each piece accumulates in ascending order; the pieces are added in
- * ascending order from `partial`. y may be NULL where only `rounded` is wanted (not for ADD). */
+ * ascending order from `partial`. y may be NULL where only `rounded` is wanted (not for ADD); a
+ * product writes a rounded copy only of a multiple of 8 columns. */
 typedef struct rm_product_args {
     float *y;
     rm_rounded rounded;
@@ -121,7 +121,7 @@ typedef struct rm_product_args {
 } rm_product_args;
 
 /* Pieces of K: enough that 64-wide tiles fill a large device, and none shorter than 8 tiles. */
-static inline int rm_product_split(int n, int k)
+RM_BOTH int rm_product_split(int n, int k)
 {
     int tiles = (n + 63) / 64, k_tiles = (k + 63) / 64;
     int want = (264 + tiles - 1) / tiles, most = k_tiles / 8;
@@ -130,14 +130,14 @@ static inline int rm_product_split(int n, int k)
 }
 
 /* Tiles of 64 along K in each piece; the last may have fewer. */
-static inline int rm_product_piece(int n, int k)
+RM_BOTH int rm_product_piece(int n, int k)
 {
     int k_tiles = (k + 63) / 64, split = rm_product_split(n, k);
     return (k_tiles + split - 1) / split;
 }
 
 /* Floats of `partial`: 0 when nothing is split. */
-static inline size_t rm_product_partial_floats(int rows, int n, int k)
+RM_BOTH size_t rm_product_partial_floats(int rows, int n, int k)
 {
     int split = rm_product_split(n, k);
     return split == 1 ? 0 : (size_t)split * (size_t)rows * (size_t)n;
@@ -153,7 +153,7 @@ int rm_launch_product_finish(const rm_product_args *, int split, rm_stream);
 
 /* ---- keys and values ------------------------------------------------------------------------- */
 
-static inline int rm_kv_dim(int head_dim)
+RM_BOTH int rm_kv_dim(int head_dim)
 {
     return (head_dim + 7) / 8 * 8;
 }
@@ -168,7 +168,7 @@ typedef struct rm_kv_view {
     int table_stride;
 } rm_kv_view;
 
-static inline size_t rm_kv_page_bytes(int n_layers, int n_kv_heads, int head_dim,
+RM_BOTH size_t rm_kv_page_bytes(int n_layers, int n_kv_heads, int head_dim,
                                       int page_positions, int type)
 {
     return (size_t)n_layers * (size_t)n_kv_heads * 2 * (size_t)page_positions *
@@ -258,12 +258,12 @@ typedef struct rm_attend_args {
 enum { RM_ATTEND_QUERIES = 32 }; /* queries (rows x heads of a group) of one item, at most */
 
 /* Most rows of an item; never 0: a larger ratio is served in several rounds. */
-static inline int rm_attend_rows(int ratio)
+RM_BOTH int rm_attend_rows(int ratio)
 {
     return ratio >= RM_ATTEND_QUERIES ? 1 : RM_ATTEND_QUERIES / ratio;
 }
 
-static inline size_t rm_attend_slot_floats(int n_heads, int head_dim)
+RM_BOTH size_t rm_attend_slot_floats(int n_heads, int head_dim)
 {
     return (size_t)n_heads * (size_t)(head_dim + 2);
 }

@@ -81,6 +81,7 @@ void emulate_load_matrix(int transposed, uint32_t *r, const void *row, const cha
 #define BLOCK_Y (emulate_now.block[1])
 #define BLOCK_Z (emulate_now.block[2])
 #define GRID_X  (emulate_now.grid[0])
+#define GRID_Y  (emulate_now.grid[1])
 
 #define SYNC()      emulate_sync(__FILE__, __LINE__)
 #define SYNC_WARP() emulate_sync_warp(__FILE__, __LINE__)
