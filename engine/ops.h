@@ -113,6 +113,7 @@ typedef struct rm_ops {
     const char *const *isa_names;     /* NULL-terminated, best first; those this machine can run
                                          are told by isa_available */
     bool (*isa_available)(const char *isa);
+    bool widens_blocks;               /* no RM_COMPUTE_Q8: quantised weights are computed in bf16 */
 
     rm_status (*open)(const rm_backend_options *, rm_backend **, rm_error *);
     void (*close)(rm_backend *);
