@@ -38,7 +38,8 @@
 #define SHARED(type, s)                                                                            \
     extern __shared__ __align__(16) unsigned char rm_shared[];                                     \
     type *s = (type *)rm_shared
-#define UNROLL _Pragma("unroll")
+#define UNROLL   _Pragma("unroll")
+#define UNROLL_8 _Pragma("unroll 8")
 
 #define THREAD  ((int)threadIdx.x)
 #define THREADS ((int)blockDim.x)

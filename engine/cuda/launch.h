@@ -255,7 +255,10 @@ typedef struct rm_attend_args {
     int n_items, n_heads, layer, qkv_stride, y_stride;
 } rm_attend_args;
 
-enum { RM_ATTEND_QUERIES = 32 }; /* queries (rows x heads of a group) of one item, at most */
+enum {
+    RM_ATTEND_QUERIES = 32, /* queries (rows x heads of a group) that a block serves together */
+    RM_ATTEND_DIM = 256     /* the largest head size */
+};
 
 /* Most rows of an item; never 0: a larger ratio is served in several rounds. */
 RM_BOTH int rm_attend_rows(int ratio)

@@ -13,12 +13,10 @@
  *                of it. Tiles of 8, 32, 64 and 128 tokens therefore agree, and every row count.
  *   pieces of K  follow from (n, k) alone (rm_product_split); their sums are added in ascending
  *                order by the second kernel.
- *   order of k   within 32: lane t of a quad reads one vector of 8 halves, k = 8t .. 8t + 7, of
- *                weights and tokens alike, and feeds it as the instruction's columns 2t, 2t + 1,
- *                2t + 8, 2t + 9, twice. A fixed permutation of the sum that makes every access to
- *                shared memory 16 bytes wide.
- *   banks        rows are 128 bytes; odd rows keep their vectors swapped by halves, so that the
- *                eight lanes of an access (two rows, four vectors each) touch all 32 banks once.
+ *   order of k   as it stands: instruction i adds k = 16 i .. 16 i + 15, which is also what a
+ *                library's kernels do, so that some may turn out to agree bit for bit.
+ *   banks        rows are 128 bytes; vector v of row r lies at v xor (r mod 8), so that the eight
+ *                rows of an ldmatrix touch all 32 banks once.
  *
  * Bytes: a weight is read once for each tile of tokens; with n n-wide outputs and R rows, 2 n K +
  * ceil(n / 64) 2 R K (from L2) + 4 R n. In flight: 3 of 4 stages, 8 KiB of weights each, for
@@ -35,14 +33,10 @@
 
 enum { TILE_N = 64, TILE_K = 64, VECTORS = TILE_K / 8, PRODUCT_THREADS = 128 };
 
-typedef struct __attribute__((aligned(16), may_alias)) four_words {
-    uint32_t word[4];
-} four_words;
-
 /* Where vector `vector` of 8 halves of a row lies. */
 DEVICE int swizzled(int row, int vector)
 {
-    return vector ^ (row & 1) << 2;
+    return vector ^ (row & 7);
 }
 
 /* ---- what becomes of a sum --------------------------------------------------------------------- */

@@ -72,6 +72,7 @@ void emulate_load_matrix(int transposed, uint32_t *r, const void *row, const cha
     static void name(const args a)
 #define SHARED(type, s) type *s = (type *)emulate_shared(sizeof(type), #type)
 #define UNROLL
+#define UNROLL_8
 
 #define THREAD  (emulate_now.thread)
 #define THREADS (emulate_now.threads)
