@@ -24,8 +24,8 @@ static rm_status find_auto(bool said, const rm_backend_options *options, rm_back
     if (!status)
         return take(cuda, true, "cuda, since a driver and the plugin are here", out);
     if (options->device || options->fast)
-        return rm_fail(err, status, "%s needs backend \"cuda\": %s",
-                       options->fast ? "fast products" : "a device's number", reason.text);
+        return rm_fail(err, status, "%s backend \"cuda\": %s",
+                       options->fast ? "fast products need" : "a device's number needs", reason.text);
     char why[sizeof out->why];
     snprintf(why, sizeof why, "cpu, since %.*s", (int)sizeof why - 12, reason.text);
     return take(&rm_cpu_ops, true, said || rm_plugin_present() ? why : "", out);
@@ -38,8 +38,8 @@ rm_status rm_backend_find(const char *name, const rm_backend_options *options,
         return find_auto(name != NULL, options, out, err);
     if (!strcmp(name, "cpu"))
         return options->device || options->fast
-                   ? rm_fail(err, RM_E_ARGUMENT, "%s, which backend \"cpu\" does not have",
-                             options->fast ? "fast products" : "a device's number")
+                   ? rm_fail(err, RM_E_ARGUMENT, "backend \"cpu\" has no %s",
+                             options->fast ? "fast products" : "devices to choose from")
                    : take(&rm_cpu_ops, false, "", out);
     if (strcmp(name, "cuda") != 0)
         return rm_fail(err, RM_E_ARGUMENT,

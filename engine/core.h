@@ -78,6 +78,8 @@ struct rm_engine {
     bool in_job;                 /* a coroutine is running */
     rm_engine_times times;
     uint64_t suspensions, recomputed_positions, restorations;
+    double energy_j, energy_s;   /* the device's reading and when it was taken; NaN: not told */
+    uint64_t energy_rows;        /* evaluated since */
 };
 
 /* Opens an engine on a given table of operations, as rm_engine_open does on the one it picks;

@@ -32,7 +32,8 @@ static size_t quarter_of_memory(void)
     return pages > 0 && page > 0 ? (size_t)pages / 4 * (size_t)page : (size_t)1 << 30;
 }
 
-static rm_status fill_options(rm_engine_options *options, rm_error *err)
+/* `has_memory`: a device with memory of its own, which wants larger batches. */
+static rm_status fill_options(rm_engine_options *options, bool has_memory, rm_error *err)
 {
     if (options->n_threads < 0 || options->n_threads > 1024)
         return rm_fail(err, RM_E_ARGUMENT, "%d threads; from 1 to 1024, or 0 for one a processor",
@@ -46,7 +47,7 @@ static rm_status fill_options(rm_engine_options *options, rm_error *err)
         return rm_fail(err, RM_E_ARGUMENT, "pages of %d positions; it must be 16, 32 or 64",
                        options->page_positions);
     if (!options->max_batch_rows)
-        options->max_batch_rows = 512;
+        options->max_batch_rows = has_memory ? 1024 : 512;
     if (options->max_batch_rows < LEAST_BATCH_ROWS || options->max_batch_rows > MOST_BATCH_ROWS)
         return rm_fail(err, RM_E_ARGUMENT, "batches of at most %d rows; it must be from %d to %d",
                        options->max_batch_rows, LEAST_BATCH_ROWS, MOST_BATCH_ROWS);
@@ -76,7 +77,7 @@ rm_status rm_engine_open_on(const rm_ops *ops, const rm_engine_options *options,
     if (options)
         engine->options = *options;
     engine->ops = ops;
-    rm_status status = fill_options(&engine->options, err);
+    rm_status status = fill_options(&engine->options, ops->identify != NULL, err);
     if (status)
         goto done;
     rm_backend_options backend = { .isa = engine->options.isa,

@@ -52,7 +52,8 @@ typedef struct rm_engine_options {
                               of a device's own. The
                               problem in front may pass it by the rounding of its paths to pages,
                               and by a row of n_embd floats for each path whose state is kept */
-    int max_batch_rows;    /* most rows in one forward pass; 0: 512; at least 16 */
+    int max_batch_rows;    /* most rows in one forward pass; 0: 512, 1024 on a device; at
+                              least 16 */
     int device;            /* cuda: which one, from 0 */
     bool fast;             /* cuda: the library chooses how a product is computed, and a result may
                               depend on how many rows the batch has; recorded */

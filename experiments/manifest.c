@@ -68,6 +68,11 @@ static void add_engine(rm_json_writer *w, const rm_engine *engine)
     rm_json_string(w, "backend", info.backend);
     rm_json_string(w, "device", info.device);
     rm_json_string(w, "isa", info.isa);
+    rm_json_string(w, "products", info.fast ? "fast" : "exact");
+    if (info.multiprocessors)
+        rm_json_int(w, "multiprocessors", info.multiprocessors);
+    if (info.libraries[0])
+        rm_json_string(w, "libraries", info.libraries);
     rm_json_int(w, "threads", info.n_threads);
     rm_json_int(w, "page_positions", info.page_positions);
     rm_json_int(w, "max_batch_rows", info.max_batch_rows);
