@@ -6,6 +6,7 @@
  * a GPU and what the tests execute on a machine that has none.
  *
  *   KERNEL(name, args, threads)   begins a kernel; it takes one struct by value, called `a`
+ *   DEVICE, DEVICE_CALL           functions of kernels: inlined; called, where code is long
  *   SHARED(type, s)               the block's shared memory as a struct; its size goes to LAUNCH
  *   THREAD, THREADS, LANE, WARP, BLOCK_X/Y/Z, GRID_X/Y  indices and counts
  *   SYNC(), SYNC_WARP()           barriers; all threads of the block or warp take part
@@ -32,6 +33,7 @@
 #include <cuda_runtime.h>
 
 #define DEVICE static __device__ __forceinline__
+#define DEVICE_CALL static __device__ __noinline__
 #define KERNEL(name, args, threads) KERNEL_NAMED(name, args, threads)
 #define KERNEL_NAMED(name, args, threads)                                                          \
     static __global__ void __launch_bounds__(threads) name(const args a)

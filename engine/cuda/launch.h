@@ -278,6 +278,12 @@ int rm_launch_attend_finish(const rm_attend_args *, rm_stream);  /* rows in no i
  * The counterpart of rm_pick (engine/pick.h): equal logits give equal results, bit for bit. */
 enum { RM_CUDA_MEMBERS = 8 };
 
+/* The values of rm_want and rm_combine. */
+enum {
+    RM_CUDA_SPAN = 1, RM_CUDA_TOP = 2, RM_CUDA_LOGPROBS = 3, RM_CUDA_SCORE = 4, RM_CUDA_ALL = 5,
+    RM_CUDA_PRODUCT = 1
+};
+
 typedef struct rm_pick_result { /* of SPAN; no_numbers of every want */
     double lp, lp_sampling;
     int32_t token, no_numbers;

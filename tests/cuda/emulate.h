@@ -62,6 +62,7 @@ void emulate_mma(int is_f16, float *d, const uint32_t *m, const uint32_t *n, con
 void emulate_load_matrix(int transposed, uint32_t *r, const void *row, const char *file, int line);
 
 #define DEVICE static inline
+#define DEVICE_CALL static
 #define KERNEL(name, args, threads) KERNEL_NAMED(name, args, threads)
 #define KERNEL_NAMED(name, args, threads)                                                          \
     static void name(const args a);                                                                \
