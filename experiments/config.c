@@ -84,10 +84,6 @@ static const rm_key limit_keys[] = {
     { 0 },
 };
 
-const char *const rm_isa_names[] = { "avx512-bf16", "avx512", "avx2", "portable", NULL };
-const char *const rm_backend_names[] = { "auto", "cpu", "cuda", NULL };
-const char *const rm_product_names[] = { "exact", "fast", NULL };
-
 static const rm_key engine_keys[] = {
     { "concurrency", RM_KEY_INT, CONFIG(concurrency), 1, 100000, NULL, "" },
     { "threads", RM_KEY_INT, CONFIG(threads), 1, 1024, NULL, "" },

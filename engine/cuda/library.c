@@ -20,7 +20,7 @@
 #include <string.h>
 
 enum { MAX_CANDIDATES = 48, ASKED = 8, WORKSPACE_BYTES = 32 << 20, MAX_BUCKETS = 32, TIMED = 3,
-       PROBED_ROWS = 512 };
+       PROBED_ROWS = 1024 };
 
 typedef struct lt_algorithm {
     cublasLtMatmulAlgo_t algo;
@@ -408,8 +408,8 @@ static void choose(cuda_choice *c, const probe *p)
 
 static void fill_buckets(const rm_backend *b, cuda_choice *c)
 {
-    int most = cuda_bucket(b->options.max_rows);
-    most = most > PROBED_ROWS ? most : PROBED_ROWS;
+    int most = b->options.max_rows < PROBED_ROWS / 2 ? cuda_bucket(2 * b->options.max_rows)
+                                                     : PROBED_ROWS; /* logits have twice the rows */
     for (int rows = 1; rows <= most && c->n_buckets < MAX_BUCKETS; rows = cuda_bucket(rows + 1)) {
         c->serves[c->n_buckets] = -1;
         c->rows[c->n_buckets++] = rows;

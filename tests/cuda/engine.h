@@ -37,13 +37,13 @@ static inline rm_model *model_on(rm_engine *engine, const char *file, const char
     return model;
 }
 
-/* A small llama with random weights in a temporary file: grouped heads of 40, two chunks and more
+/* A small llama with random weights in a temporary file: grouped heads of 48, two chunks and more
  * of context. The caller unlinks it. */
 static inline void random_model(char file[64], const char *type, int n_embd, int n_ff, uint64_t seed)
 {
     rm_error err = { "" };
-    rm_random_model shape = { .n_layers = 2, .n_embd = n_embd, .n_heads = 4, .n_kv_heads = 2,
-                              .head_dim = 40, .n_ff = n_ff, .n_vocab = 300, .n_ctx = 512,
+    rm_random_model shape = { .n_layers = 2, .n_embd = n_embd, .n_heads = 2, .n_kv_heads = 1,
+                              .head_dim = 48, .n_ff = n_ff, .n_vocab = 264, .n_ctx = 512,
                               .weight_type = type, .seed = seed };
     snprintf(file, 64, "/tmp/ramify-cuda-XXXXXX");
     int handle = mkstemp(file);
