@@ -24,7 +24,7 @@ void check_failed(const char *file, int line, const char *what, const char *form
 {
     va_list list;
     va_start(list, format);
-    fprintf(stderr, "%s:%d: not so: %s: ", file, line, what);
+    fprintf(stderr, "%s:%d: not so: %s", file, line, what);
     vfprintf(stderr, format, list);
     fputc('\n', stderr);
     va_end(list);

@@ -34,7 +34,7 @@ extern jmp_buf check_abandon;
 #define CHECK(condition, what, then, ...)                                                          \
     do {                                                                                           \
         if (!(condition)) {                                                                        \
-            check_failed(__FILE__, __LINE__, what, "" __VA_ARGS__);                                \
+            check_failed(__FILE__, __LINE__, what, " " __VA_ARGS__);                               \
             then;                                                                                  \
         }                                                                                          \
     } while (0)

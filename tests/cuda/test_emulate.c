@@ -17,6 +17,8 @@ typedef struct slip_shared {
 KERNEL(slip, slip_args, 64)
 {
     SHARED(slip_shared, s);
+    if (a.kind != 4)
+        AFTER_PREVIOUS();
     s->x[THREAD] = (float)THREAD;
     if (a.kind == 0 && THREAD < 32)
         SYNC();
@@ -55,4 +57,8 @@ Test(emulate, two_barriers_at_once_are_reported, .signal = SIGABRT)
 Test(emulate, a_copy_that_nobody_waits_for_is_reported, .signal = SIGABRT)
 {
     run_slip(3);
+}
+Test(emulate, a_kernel_that_does_not_wait_for_the_one_before_is_reported, .signal = SIGABRT)
+{
+    run_slip(4);
 }
