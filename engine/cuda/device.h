@@ -15,6 +15,7 @@
  *   COPY_ASYNC16, COPY_COMMIT, COPY_WAIT(n)             global to shared in the background
  *   MMA_BF16, MMA_F16, LOAD_MATRIX, LOAD_MATRIX_T       tensor cores: mma.sync.m16n8k16 and
  *                                 ldmatrix.x4 as the PTX manual has them (PTX ISA, 9.7.14)
+ *   AFTER_PREVIOUS()              every kernel's first line, or START_NEXT and WAIT_PREVIOUS
  *   LAUNCH(kernel, x, y, z, threads, bytes, stream, args)   gives 0 or the runtime's error
  *
  * Fragments of m16n8k16, lane = 4 g + t:  A, row-major 16x16, four words of two halves:
@@ -111,25 +112,65 @@ DEVICE void LOAD_MATRIX_T(uint32_t *r, const void *row)
                  : "memory");
 }
 
-/* More than 48 KiB of shared memory must be asked for; asking again costs nothing. */
-#define LAUNCH(kernel, x, y, z, threads, bytes, stream, args)                                      \
-    (rm_shared_limit((const void *)(kernel), (bytes))                                              \
-         ? rm_shared_limit((const void *)(kernel), (bytes))                                        \
-         : ((kernel)<<<dim3((unsigned)(x), (unsigned)(y), (unsigned)(z)), (unsigned)(threads),     \
-                       (bytes), (stream)>>>(args),                                                 \
-            (int)cudaGetLastError()))
+/* Launch overlap (programmatic dependent launch, Hopper): a kernel's blocks may be placed on the
+ * device while the kernel before it still runs, which hides the gap between two kernels of a step.
+ * From START_NEXT() on the next kernel may do so; WAIT_PREVIOUS() returns when the kernel before has
+ * finished and its writes can be seen. Every block of every kernel must call the latter before it
+ * touches what another kernel writes or reads: by induction all earlier kernels have then finished
+ * too. */
+#if __CUDA_ARCH__ >= 900
+#define START_NEXT()    asm volatile("griddepcontrol.launch_dependents;" ::: "memory")
+#define WAIT_PREVIOUS() asm volatile("griddepcontrol.wait;" ::: "memory")
+#else
+#define START_NEXT()    ((void)0)
+#define WAIT_PREVIOUS() ((void)0)
+#endif
 
-static inline int rm_shared_limit(const void *kernel, size_t bytes)
+#ifndef RM_LAUNCH_OVERLAP
+#define RM_LAUNCH_OVERLAP 1
+#endif
+
+/* The overlap is asked for only where the kernel's code knows how to wait: code that the driver made
+ * from PTX for older devices does not. More than 48 KiB of shared memory must be asked for. */
+static inline int rm_launch(const void *kernel, dim3 grid, int threads, size_t bytes,
+                            rm_stream stream, const void *args)
 {
-    if (bytes <= 48 * 1024)
-        return 0;
-    return (int)cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                     (int)bytes);
+    struct cudaFuncAttributes code;
+    int status = (int)cudaFuncGetAttributes(&code, kernel);
+    if (!status && bytes > 48 * 1024)
+        status = (int)cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                           (int)bytes);
+    if (status)
+        return status;
+    cudaLaunchAttribute overlap;
+    overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    overlap.val.programmaticStreamSerializationAllowed = 1;
+    cudaLaunchConfig_t config;
+    config.gridDim = grid;
+    config.blockDim = dim3((unsigned)threads, 1, 1);
+    config.dynamicSmemBytes = bytes;
+    config.stream = stream;
+    config.attrs = &overlap;
+    config.numAttrs = RM_LAUNCH_OVERLAP && code.ptxVersion >= 90 ? 1 : 0;
+    void *list[1];
+    list[0] = const_cast<void *>(args);
+    return (int)cudaLaunchKernelExC(&config, kernel, list);
 }
+
+#define LAUNCH(kernel, x, y, z, threads, bytes, stream, args)                                      \
+    rm_launch((const void *)(kernel), dim3((unsigned)(x), (unsigned)(y), (unsigned)(z)),           \
+              (threads), (bytes), (stream), &(args))
 
 #else
 #include "tests/cuda/emulate.h"
 #endif
+
+/* How a kernel begins that has nothing to do before the one before it is done. */
+#define AFTER_PREVIOUS()                                                                           \
+    do {                                                                                           \
+        START_NEXT();                                                                              \
+        WAIT_PREVIOUS();                                                                           \
+    } while (0)
 
 enum { RM_BAD_SHAPE = 1 }; /* cudaErrorInvalidValue: a launcher's answer to what it cannot do */
 

@@ -603,6 +603,7 @@ DEVICE void serve(pick_shared *s, const rm_pick_item *p, const pick_room *r)
 
 KERNEL(picks, rm_pick_args, PICK_THREADS)
 {
+    AFTER_PREVIOUS();
     SHARED(pick_shared, s);
     size_t wide = (8 * (size_t)a.n_vocab + 127) / 128 * 128,
            narrow = (4 * (size_t)a.n_vocab + 127) / 128 * 128;

@@ -22,6 +22,9 @@
  * ceil(n / 64) 2 R K (from L2) + 4 R n. In flight: 3 of 4 stages, 8 KiB of weights each, for
  * every block.
  *
+ * The first stages of weights are asked for before the kernel before this one has finished (launch
+ * overlap, device.h): nobody writes weights while kernels run.
+ *
  * f32.  One fused multiply-add a product in ascending k: with one piece the bits of the CPU
  * backend. Weights of 16 bits are widened exactly. */
 #include "engine/cuda/device.h"
@@ -37,6 +40,15 @@ enum { TILE_N = 64, TILE_K = 64, VECTORS = TILE_K / 8, PRODUCT_THREADS = 128 };
 DEVICE int swizzled(int row, int vector)
 {
     return vector ^ (row & 7);
+}
+
+/* Starts copying 8 halves of a row; zeros outside `rows` and from k = `end` on. */
+DEVICE void copy_piece(uint16_t *to, const void *from, int stride, int row, int rows, int k,
+                       int end)
+{
+    int real = row < rows && k < end;
+    COPY_ASYNC16(to, (const uint16_t *)from + (real ? (size_t)row * (size_t)stride + (size_t)k : 0),
+                 real);
 }
 
 /* ---- what becomes of a sum --------------------------------------------------------------------- */
@@ -174,13 +186,14 @@ DEVICE void four_inputs(const rm_product_args *a, int token, int k, float *to)
  * way in registers while one is multiplied. */
 KERNEL(product_wide, rm_product_args, PRODUCT_THREADS)
 {
+    AFTER_PREVIOUS();
     SHARED(wide_shared, s);
     int piece = rm_product_piece(a.n, a.k) * TILE_K, k = BLOCK_Y * piece;
     int end = k + piece < a.k ? k + piece : a.k;
     int j = THREAD % TILE_N, half = THREAD / TILE_N;
     int j0 = BLOCK_X * TILE_N, t0 = BLOCK_Z * WIDE_TOKENS;
     int row = THREAD / (WIDE_K / 4), column = THREAD % (WIDE_K / 4) * 4;
-    float acc[WIDE_EACH], w[WIDE_LOADS][4], x[2][4];
+    float acc[WIDE_EACH], w[WIDE_LOADS][4] = { { 0.0f } }, x[2][4] = { { 0.0f } };
     UNROLL for (int i = 0; i < WIDE_EACH; i++) acc[i] = 0.0f;
 
     for (int from = k - WIDE_K; from < end; from += WIDE_K) {
@@ -237,6 +250,7 @@ DEVICE float summed(const finish_args *a, int token, int j)
 
 KERNEL(product_finish, finish_args, PRODUCT_THREADS)
 {
+    AFTER_PREVIOUS();
     int column = BLOCK_X * PRODUCT_THREADS + THREAD, token = BLOCK_Y;
     if (column < a.columns) {
         float value;

@@ -44,6 +44,7 @@ DEVICE float widened(int type, const void *from, size_t i)
 
 KERNEL(embed, rm_embed_args, ROW_THREADS)
 {
+    AFTER_PREVIOUS();
     int row = BLOCK_X;
     int32_t token = a.token[row];
     float *y = a.y + (size_t)row * (size_t)a.y_stride;
@@ -91,6 +92,7 @@ DEVICE float norm_scale(norm_shared *s, const float *x, int width, float eps)
 
 KERNEL(rms_norm, rm_norm_args, ROW_THREADS)
 {
+    AFTER_PREVIOUS();
     SHARED(norm_shared, s);
     size_t row = (size_t)BLOCK_X;
     const float *x = a.x + row * (size_t)a.x_stride;
@@ -109,6 +111,7 @@ int rm_launch_rms_norm(const rm_norm_args *p, rm_stream stream)
 
 KERNEL(head_norm, rm_head_norm_args, ROW_THREADS)
 {
+    AFTER_PREVIOUS();
     SHARED(norm_shared, s);
     float *head = a.y + (size_t)BLOCK_X * (size_t)a.stride +
                   (size_t)(a.first + BLOCK_Y) * (size_t)a.head_dim;
@@ -127,6 +130,7 @@ int rm_launch_head_norm(const rm_head_norm_args *p, rm_stream stream)
 
 KERNEL(round_rows, rm_round_args, ROW_THREADS)
 {
+    AFTER_PREVIOUS();
     size_t row = (size_t)BLOCK_X;
     const float *x = a.x + row * (size_t)a.x_stride;
     for (int i = THREAD; i < a.width; i += THREADS)
@@ -143,6 +147,7 @@ int rm_launch_round(const rm_round_args *p, rm_stream stream)
 
 KERNEL(copy_rows, rm_copy_rows_args, ROW_THREADS)
 {
+    AFTER_PREVIOUS();
     int32_t to = a.to[BLOCK_X], from = a.from[BLOCK_X];
     if (to < 0 || from < 0)
         return;
@@ -163,6 +168,7 @@ int rm_launch_copy_rows(const rm_copy_rows_args *p, rm_stream stream)
 
 KERNEL(rope_table, rm_rope_table_args, ROW_THREADS)
 {
+    AFTER_PREVIOUS();
     size_t i = (size_t)BLOCK_X * (size_t)THREADS + (size_t)THREAD, half = (size_t)a.half;
     if (i >= (size_t)(a.to - a.from) * half)
         return;
@@ -195,6 +201,7 @@ DEVICE void store_cell(const rm_kv_view *kv, uint8_t *cell, int c, float value)
  * that are not rotated and the values follow. */
 KERNEL(rope_store, rm_rope_store_args, ROW_THREADS)
 {
+    AFTER_PREVIOUS();
     int row = BLOCK_X, C = a.kv.head_dim, P = a.kv.page_positions, G = a.kv.n_kv_heads;
     int32_t position = a.row.position[row];
     if (position < 0)
@@ -245,6 +252,7 @@ typedef struct copy_word {
 
 KERNEL(kv_copy, rm_kv_copy_args, ROW_THREADS)
 {
+    AFTER_PREVIOUS();
     int32_t to = a.pair[2 * BLOCK_Y], from = a.pair[2 * BLOCK_Y + 1];
     if (to < 0 || from < 0)
         return;

@@ -22,6 +22,7 @@ DEVICE int ends(const rm_span_entry *e, int32_t token)
 
 KERNEL(span_step, rm_span_args, SPAN_THREADS)
 {
+    AFTER_PREVIOUS();
     int i = BLOCK_X * SPAN_THREADS + THREAD;
     if (i >= a.n || a.entry[i].stopped)
         return;

@@ -55,6 +55,7 @@ static struct {
     const emulate_call *call;
     const char *kernel;
     bool running; /* no launch inside a launch */
+    bool waited;  /* a thread of the block has waited for the kernel before */
 } device;
 
 static void stop(const char *format, ...)
@@ -234,6 +235,11 @@ void emulate_load_matrix(int transposed, uint32_t *r, const void *row, const cha
     meet(MATRIX, transposed, file, line);
 }
 
+void emulate_wait_previous(void)
+{
+    device.waited = true;
+}
+
 /* ---- copies in the background ---------------------------------------------------------------- */
 
 void emulate_copy_async(void *to, const void *from, int real)
@@ -341,6 +347,7 @@ static void run_block(int threads)
         if (!t->stack)
             stop("%s", error.text);
     }
+    device.waited = false;
     shuffle_order(threads);
     for (int left = threads; left;) {
         bool moved = false;
@@ -358,6 +365,8 @@ static void run_block(int threads)
         if (!moved)
             open_barrier(threads);
     }
+    if (!device.waited)
+        stop("the block has ended and never waited for the kernel before it");
     for (int i = 0; i < threads; i++) {
         emulate_thread *t = &device.thread[i];
         emulate_now.thread = i;

@@ -10,6 +10,7 @@
  *   - shared memory is filled with signalling patterns before each block, has its exact size
  *     (AddressSanitizer sees what lies outside), and a background copy arrives only when its
  *     group is waited for
+ *   - a block that ends without having waited for the kernel before it (WAIT_PREVIOUS)
  *   - races: emulate_order(seed) makes the threads between two barriers run in another order;
  *     a kernel whose results change with it has one
  *
@@ -54,6 +55,7 @@ void emulate_sync(const char *file, int line);
 void emulate_sync_warp(const char *file, int line);
 uint64_t emulate_shuffle(uint64_t value, int from, const char *file, int line);
 uint32_t emulate_ballot(int predicate, const char *file, int line);
+void emulate_wait_previous(void);
 void emulate_copy_async(void *to, const void *from, int real);
 void emulate_copy_commit(void);
 void emulate_copy_wait(int pending);
@@ -125,6 +127,9 @@ static inline uint64_t emulate_add_u64(uint64_t *at, uint64_t x)
 }
 
 #define square_root __builtin_sqrtf
+
+#define START_NEXT()    ((void)0)
+#define WAIT_PREVIOUS() emulate_wait_previous()
 
 #define COPY_ASYNC16(to, from, real) emulate_copy_async((to), (from), (real))
 #define COPY_COMMIT()                emulate_copy_commit()

@@ -1,4 +1,4 @@
-/* Products on the emulated device.
+/* Products on the device, emulated or real.
  *
  * f32 products of one piece equal the CPU backend's bit for bit, with every end; products of 16-bit
  * inputs equal a sum in double up to the rounding of their accumulator; and no row's bits depend
@@ -194,14 +194,14 @@ Test(product, order_of_threads_changes_nothing)
     product_data d = data_of(&cases[5]);
     for (int wide = 0; wide < 2; wide++) {
         float *y[3];
-        for (uint64_t seed = 0; seed < 3; seed++) {
-            emulate_order(seed);
+        for (int seed = 0; seed < ORDERS; seed++) {
+            thread_order((uint64_t)seed);
             y[seed] = product(&d, wide ? RM_F32 : RM_BF16, wide, 0, 33, NULL);
         }
-        emulate_order(0);
-        for (int seed = 1; seed < 3; seed++)
+        thread_order(0);
+        for (int seed = 1; seed < ORDERS; seed++)
             cr_expect_eq(memcmp(y[0], y[seed], 33 * (size_t)d.columns * 4), 0);
-        for (int seed = 0; seed < 3; seed++)
+        for (int seed = 0; seed < ORDERS; seed++)
             free(y[seed]);
     }
     data_free(&d);

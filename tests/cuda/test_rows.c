@@ -1,11 +1,9 @@
-/* Kernels of single rows and cells on the emulated device: norms have the CPU backend's bits, tables
+/* Kernels of single rows and cells on the device, emulated or real: norms have the CPU backend's bits, tables
  * are widened exactly, copies copy, and padding is left alone. */
 #include "tests/cuda/device_memory.h"
 
 #include "engine/cpu/cpu.h"
-#include "engine/cuda/device.h"
-
-#include <signal.h>
+#include "engine/num.h"
 
 static const int row_counts[] = { 1, 7, 33, 129 };
 
@@ -46,10 +44,10 @@ Test(rows, norms_have_the_bits_of_the_cpu)
                   *w = values_of(7, 1, (size_t)D, (size_t)D), *y = malloc(n * 4);
             uint16_t *half = malloc((size_t)(R * padded) * 2);
             rm_norm_args a = { .y = on_device(NULL, n * 4),
-                               .rounded = { on_device(NULL, (size_t)(R * padded) * 2), padded, RM_CUDA_BF16 },
+                               .rounded = { filled_on_device(0xff, (size_t)(R * padded) * 2), padded,
+                                            RM_CUDA_BF16 },
                                .x = on_device(x, n * 4), .w = on_device(w, (size_t)D * 4),
                                .eps = 1e-6f, .rows = R, .width = D, .x_stride = D, .y_stride = D };
-            memset(a.rounded.to, 0xff, (size_t)(R * padded) * 2);
             cr_assert_eq(rm_launch_rms_norm(&a, NULL), 0);
             from_device(y, a.y, n * 4);
             from_device(half, a.rounded.to, (size_t)(R * padded) * 2);
@@ -182,57 +180,4 @@ Test(rows, copies_copy_and_skip_padding)
     free(after);
     device_free(k.base);
     device_free((void *)(uintptr_t)k.pair);
-}
-
-/* What the emulator is for: it must find a barrier that not all threads reach. Its report ends the
- * program, so each slip runs in a child (Criterion gives a test a process of its own). */
-typedef struct slip_args {
-    int kind;
-    float *out;
-} slip_args;
-
-typedef struct slip_shared {
-    float x[64];
-} slip_shared;
-
-KERNEL(slip, slip_args, 64)
-{
-    SHARED(slip_shared, s);
-    s->x[THREAD] = (float)THREAD;
-    if (a.kind == 0 && THREAD < 32)
-        SYNC();
-    if (a.kind == 1 && THREAD != 5)
-        s->x[0] += SHUFFLE_XOR_F(1.0f, 1);
-    if (a.kind == 2) {
-        if (THREAD < 32)
-            SYNC();
-        else
-            SYNC();
-    }
-    if (a.kind == 3)
-        COPY_ASYNC16(&s->x[0], a.out, 1);
-    a.out[THREAD] = s->x[THREAD];
-}
-
-static void run_slip(int kind)
-{
-    slip_args a = { kind, on_device(NULL, 256) };
-    (void)LAUNCH(slip, 1, 1, 1, 64, sizeof(slip_shared), NULL, a);
-}
-
-Test(rows, a_barrier_that_some_do_not_reach_is_reported, .signal = SIGABRT)
-{
-    run_slip(0);
-}
-Test(rows, a_shuffle_that_some_do_not_join_is_reported, .signal = SIGABRT)
-{
-    run_slip(1);
-}
-Test(rows, two_barriers_at_once_are_reported, .signal = SIGABRT)
-{
-    run_slip(2);
-}
-Test(rows, a_copy_that_nobody_waits_for_is_reported, .signal = SIGABRT)
-{
-    run_slip(3);
 }

@@ -1,4 +1,4 @@
-/* Spans on the emulated device: draw and step without the host between, against the CPU's picks one
+/* Spans on the device, emulated or real: draw and step without the host between, against the CPU's picks one
  * after another. Three paths draw from fixed rows with a penalty on what they drew before, so that
  * index and history count; the third draws from two members, whose rows move together. */
 #include "tests/cuda/device_memory.h"
@@ -65,7 +65,7 @@ Test(span, draws_what_the_host_would_draw)
             *d_position = on_device(position, sizeof position),
             *stop = on_device(stops, sizeof stops), *history[PATHS];
     rm_pick_result *drawn[PATHS];
-    rm_pick_item *d_item = on_device(NULL, sizeof item);
+    rm_pick_item *d_item = NULL;
     for (int i = 0; i < PATHS; i++) {
         for (int j = 0; j < PROMPT; j++)
             want[i].tokens[want[i].length++] = (i * 7 + j) % V;
@@ -79,6 +79,7 @@ Test(span, draws_what_the_host_would_draw)
                                   .history = history[i], .result = result + i };
         on_host(&want[i], i);
     }
+    d_item = on_device(item, sizeof item);
     for (int r = 0; r < ROWS; r++) {
         int i = r < PATHS ? r : 2; /* row 3 is the other member of path 2 */
         entry[r] = (rm_span_entry){ .pick = d_item + i, .token = d_token + r,
@@ -87,7 +88,6 @@ Test(span, draws_what_the_host_would_draw)
                                     .n_stop = sizeof stops / sizeof *stops,
                                     .history = history[i], .drawn = drawn[i] };
     }
-    memcpy(d_item, item, sizeof item);
     rm_pick_args picks = { .item = d_item, .scratch = on_device(NULL, 2 * rm_pick_slot_bytes(V)),
                            .n_items = PATHS, .n_slots = 2, .n_vocab = V };
     rm_span_args span = { .entry = on_device(entry, sizeof entry), .n_live = d_live, .n = ROWS };
