@@ -8,6 +8,7 @@ enum { COMPARE_THREADS = 256, COMPARE_BLOCKS = 1024 };
 KERNEL(compare, rm_compare_args, COMPARE_THREADS)
 {
     uint32_t differ = 0;
+    AFTER_PREVIOUS();
     for (size_t i = (size_t)BLOCK_X * (size_t)THREADS + (size_t)THREAD; i < a.n;
          i += (size_t)GRID_X * (size_t)THREADS)
         differ += a.a[i] != a.b[i];
