@@ -315,7 +315,7 @@ int main(int argc, char **argv)
         return 2;
     }
     if (rm_engine_open(&(rm_engine_options){ .backend = "cuda" }, &engine, &err)) {
-        printf("gpu_tests: skipped, %s\n", err.text);
+        printf("[SKIP] gpu_tests: %s\n", err.text);
         return 77;
     }
     printf("%s\n", rm_engine_describe(engine).device);
