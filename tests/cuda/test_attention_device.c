@@ -87,7 +87,7 @@ static float *on_cpu(const ground *g)
     const rm_ops *ops = &rm_cpu_ops;
     rm_error err = { "" };
     rm_backend *b = NULL;
-    rm_backend_options options = { NULL, 1, 512 };
+    rm_backend_options options = { .n_threads = 1, .max_rows = 512 };
     cr_assert_eq(ops->open(&options, &b, &err), RM_OK, "%s", err.text);
     rm_kv_shape shape = { 2, c->G, c->C, c->page, c->type, c->window };
     rm_rope rope = { .n_dims = c->rope_dims, .interleaved = c->interleaved, .theta = THETA, .scale = 1 };

@@ -214,7 +214,7 @@ static float *on_cpu(const product_data *d, rm_dtype type, int rows)
     const product_case *c = d->c;
     rm_error err = { "" };
     rm_backend *b = NULL;
-    rm_backend_options options = { NULL, 1, 256 };
+    rm_backend_options options = { .n_threads = 1, .max_rows = 256 };
     cr_assert_eq(ops->open(&options, &b, &err), RM_OK, "%s", err.text);
     size_t k = (size_t)c->k, n = (size_t)c->n, stride = (size_t)d->k_stride, F = n / 2,
            each = type == RM_F32 ? 4 : 2;

@@ -13,7 +13,7 @@ static void norm_on_cpu(float *x, const float *w, int rows, int width, int head_
     const rm_ops *ops = &rm_cpu_ops;
     rm_error err = { "" };
     rm_backend *b = NULL;
-    rm_backend_options options = { NULL, 1, 256 };
+    rm_backend_options options = { .n_threads = 1, .max_rows = 256 };
     cr_assert_eq(ops->open(&options, &b, &err), RM_OK, "%s", err.text);
     rm_tensor *t = NULL;
     rm_weight *weight = NULL;
