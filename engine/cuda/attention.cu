@@ -114,10 +114,12 @@ DEVICE void copy_vector(const rm_attend_args *a, void *to, const int32_t *pages,
                         int end, int side, int vector)
 {
     int P = a->kv.page_positions, each = a->kv.type == RM_CUDA_F32 ? 4 : 8;
+    int shift = P == 64 ? 6 : P == 32 ? 5 : 4; /* no division for every vector */
     int real = position < end && vector * each < rm_kv_dim(a->kv.head_dim);
     const uint8_t *from = a->kv.base;
     if (real)
-        from = page_row(&a->kv, pages[position / P], a->layer, BLOCK_Y, side, position % P) +
+        from = page_row(&a->kv, pages[position >> shift], a->layer, BLOCK_Y, side,
+                        position & (P - 1)) +
                16 * vector;
     COPY_ASYNC16(to, from, real);
 }
@@ -286,7 +288,7 @@ static int attend(const rm_attend_args *p, int finish, rm_stream stream)
     if (p->n_items < 1)
         return 0;
     if (C < 1 || C > RM_ATTEND_DIM || p->kv.n_kv_heads < 1 || p->n_heads % p->kv.n_kv_heads ||
-        RM_CHUNK % p->kv.page_positions || (!f32 && p->kv.type != RM_CUDA_BF16))
+        (p->kv.page_positions != 16 && p->kv.page_positions != 32 && p->kv.page_positions != 64) || (!f32 && p->kv.type != RM_CUDA_BF16))
         return RM_BAD_SHAPE;
     if (f32)
         return C <= 32    ? attend_wide_32_launch(p, finish, stream)

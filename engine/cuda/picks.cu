@@ -183,7 +183,7 @@ DEVICE_CALL double ordered_sum(pick_shared *s, const float *row, const double *x
             if (i && THREAD < lanes) { /* what was computed in the round before */
                 int left = n - (i - 1) * PICK_TILE, count = left < PICK_TILE ? left : PICK_TILE;
                 const double *tile = s->u.tile[(i - 1) % 2];
-                for (int v = THREAD; v < count; v += lanes)
+                UNROLL_8 for (int v = THREAD; v < count; v += lanes)
                     sum += tile[v];
             }
         } else if (i < tiles) {

@@ -12,7 +12,7 @@
 jmp_buf check_abandon;
 
 static check_test *first;
-static int failures;
+static int failures, before; /* of all tests; before the one that runs */
 
 void check_register(check_test *test)
 {
@@ -40,6 +40,18 @@ static bool asked_for(const check_test *test, int n, char **names)
     return n < 2;
 }
 
+/* Did it pass? A function of its own, so that no variable lives across the jump. */
+static bool passes(const check_test *test)
+{
+    before = failures;
+    if (!setjmp(check_abandon))
+        test->run();
+    cudaError_t error = cudaDeviceSynchronize();
+    if (error)
+        check_failed(test->suite, 0, "no device error", " %s", cudaGetErrorString(error));
+    return failures == before;
+}
+
 int main(int argc, char **argv)
 {
     int devices = 0, passed = 0, failed = 0;
@@ -52,13 +64,7 @@ int main(int argc, char **argv)
     for (const check_test *test = first; test; test = test->next) {
         if (!asked_for(test, argc, argv))
             continue;
-        int before = failures;
-        if (!setjmp(check_abandon))
-            test->run();
-        error = cudaDeviceSynchronize();
-        if (error)
-            check_failed(test->suite, 0, "no device error", "%s", cudaGetErrorString(error));
-        bool ok = failures == before;
+        bool ok = passes(test);
         passed += ok;
         failed += !ok;
         printf("%s %s/%s\n", ok ? "passed" : "FAILED", test->suite, test->name);
