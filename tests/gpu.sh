@@ -68,6 +68,9 @@ say "tests on the device"
 status=0
 "$build/tests/cuda/device/gpu_tests" engine/models || status=$?
 [ "$status" != 77 ] || exit 77
+cmake --build "$build" -j "$(nproc)" --target gpu_kernel_tests >>"$build.log" 2>&1 ||
+    die "the tests of the kernels do not build; see $build.log"
+"$build/gpu_kernel_tests" || status=$?
 [ "$status" = 0 ] || die "a test failed; nothing is measured before it passes"
 if command -v compute-sanitizer >/dev/null; then
     for tool in memcheck racecheck; do
