@@ -28,7 +28,7 @@ static rm_status find_auto(bool said, const rm_backend_options *options, rm_back
                        options->fast ? "fast products need" : "a device's number needs", reason.text);
     char why[sizeof out->why];
     snprintf(why, sizeof why, "cpu, since %.*s", (int)sizeof why - 12, reason.text);
-    return take(&rm_cpu_ops, true, said || rm_plugin_present() ? why : "", out);
+    return take(&rm_cpu_ops, true, said || rm_driver_present() ? why : "", out);
 }
 
 rm_status rm_backend_find(const char *name, const rm_backend_options *options,

@@ -22,7 +22,7 @@ rm_status rm_plugin_load(const rm_ops **, rm_error *);
 /* The same of one file, whatever drivers there are. */
 rm_status rm_plugin_open(const char *file, const rm_ops **, rm_error *);
 
-/* Is a plugin's file where this build or installation keeps it? */
-bool rm_plugin_present(void);
+/* Is there an NVIDIA driver, without which there is nothing to choose? */
+bool rm_driver_present(void);
 
 #endif

@@ -50,14 +50,12 @@ static void places(char place[N_PLACES][PATH_MAX])
         place[2][0] = '\0';
 }
 
-bool rm_plugin_present(void)
+bool rm_driver_present(void)
 {
-    char place[N_PLACES][PATH_MAX];
-    places(place);
-    for (int i = 0; i < N_PLACES; i++)
-        if (place[i][0] && access(place[i], R_OK) == 0)
-            return true;
-    return false;
+    void *driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL);
+    if (driver)
+        dlclose(driver);
+    return driver != NULL;
 }
 
 rm_status rm_plugin_open(const char *file, const rm_ops **ops, rm_error *err)
@@ -80,11 +78,9 @@ rm_status rm_plugin_open(const char *file, const rm_ops **ops, rm_error *err)
 
 rm_status rm_plugin_load(const rm_ops **ops, rm_error *err)
 {
-    void *driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL);
-    if (!driver)
+    if (!rm_driver_present())
         return rm_fail(err, RM_E_UNSUPPORTED,
                        "there is no NVIDIA driver here (libcuda.so.1 cannot be loaded)");
-    dlclose(driver);
     char place[N_PLACES][PATH_MAX];
     places(place);
     rm_status status = rm_fail(err, RM_E_UNSUPPORTED,

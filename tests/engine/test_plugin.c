@@ -5,6 +5,7 @@
 #include <criterion/criterion.h>
 #include <dlfcn.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Tests of a machine without a driver mean nothing on one that has it. */
 static void skip_with_driver(void)
@@ -83,7 +84,7 @@ Test(plugin, of_this_build_is_taken)
     rm_error err = { "" };
     rm_backend *b = NULL;
     rm_backend_options options = { .n_threads = 1, .max_rows = 16 };
-    if (!rm_plugin_present())
+    if (access(RM_BINARY_DIR "/ramify-cuda.so", R_OK))
         cr_skip_test("this build has no CUDA plugin");
     skip_with_driver();
     cr_assert_eq(rm_plugin_open(RM_BINARY_DIR "/ramify-cuda.so", &ops, &err), RM_OK, "%s", err.text);
