@@ -18,6 +18,13 @@
 extern "C" {
 #endif
 
+/* A function that a device compiler takes for both of its sides. */
+#ifdef __CUDACC__
+#define RM_BOTH static __host__ __device__ __forceinline__
+#else
+#define RM_BOTH static inline
+#endif
+
 #if defined(__GNUC__)
 #define RM_API __attribute__((visibility("default")))
 #define RM_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
@@ -125,7 +132,7 @@ RM_API uint64_t rm_hash_bytes(const void *bytes, size_t n);
 
 /* Order-dependent combination of two 64-bit hashes: the SplitMix64 finaliser (Steele, Lea &
  * Flood 2014) of a ^ rotl(b, 32) + golden ratio. Frozen: recorded results depend on it. */
-static inline uint64_t rm_mix(uint64_t a, uint64_t b)
+RM_BOTH uint64_t rm_mix(uint64_t a, uint64_t b)
 {
     uint64_t z = (a ^ (b << 32 | b >> 32)) + UINT64_C(0x9e3779b97f4a7c15);
     z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
@@ -135,7 +142,7 @@ static inline uint64_t rm_mix(uint64_t a, uint64_t b)
 
 /* Philox4x32-10 (Salmon, Moraes, Dror & Shaw 2011, "Parallel random numbers: as easy as 1, 2,
  * 3"): a 128-bit counter and a 64-bit key to 128 random bits. Stateless. */
-static inline void rm_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4])
+RM_BOTH void rm_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4])
 {
     uint32_t c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3];
     uint32_t k0 = key[0], k1 = key[1];
@@ -158,7 +165,7 @@ static inline void rm_philox(const uint32_t counter[4], const uint32_t key[2], u
 
 /* 64 random bits: key `seed`; counter (stream, index, draw). `stream` is a hash that names
  * what is drawn and for whom. */
-static inline uint64_t rm_random(uint64_t seed, uint64_t stream, uint32_t index, uint32_t draw)
+RM_BOTH uint64_t rm_random(uint64_t seed, uint64_t stream, uint32_t index, uint32_t draw)
 {
     uint32_t key[2] = { (uint32_t)seed, (uint32_t)(seed >> 32) };
     uint32_t counter[4] = { (uint32_t)stream, (uint32_t)(stream >> 32), index, draw };
@@ -169,13 +176,13 @@ static inline uint64_t rm_random(uint64_t seed, uint64_t stream, uint32_t index,
 
 /* A uniform integer in [0, n), n > 0, from 64 random bits by the high half of the product
  * (Lemire 2019 without rejection: the bias is below n / 2^64). */
-static inline uint64_t rm_scale(uint64_t bits, uint64_t n)
+RM_BOTH uint64_t rm_scale(uint64_t bits, uint64_t n)
 {
     return (uint64_t)(__extension__(unsigned __int128) bits * n >> 64);
 }
 
 /* Uniform in the open interval (0, 1): the midpoints of 2^52 equal parts, each a double. */
-static inline double rm_unit(uint64_t bits)
+RM_BOTH double rm_unit(uint64_t bits)
 {
     return ((double)(bits >> 12) + 0.5) * 0x1p-52;
 }

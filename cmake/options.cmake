@@ -33,7 +33,7 @@ set(THREADS_PREFER_PTHREAD_FLAG ON)
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
-set(RM_ENGINE_LIBRARIES Threads::Threads PkgConfig::PCRE2 PkgConfig::CJSON PkgConfig::UTF8PROC m) # m: fma, exact by definition
+set(RM_ENGINE_LIBRARIES Threads::Threads PkgConfig::PCRE2 PkgConfig::CJSON PkgConfig::UTF8PROC ${CMAKE_DL_LIBS} m) # m: fma, exact by definition
 pkg_check_modules(CJSON REQUIRED IMPORTED_TARGET libcjson)
 pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
 if(NOT RM_ENGINE_ONLY)

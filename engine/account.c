@@ -121,13 +121,51 @@ static void add_usage(rm_cost *cost, const rm_usage *usage)
     cost->kv_bytes += (double)usage->kv_positions * (double)info->kv_position_bytes;
 }
 
+/* ---- energy --------------------------------------------------------------------------------
+ *
+ * A device counts its joules, whatever they were spent on. Those of the time between two readings go to
+ * the runs by the rows they had evaluated in it; what it used while it stood idle goes to nobody.
+ * A reading takes longer than a small pass and changes every few hundredths of a second, so
+ * it is taken no more often than that, and whenever an account is asked for. */
+
+static const double energy_every_s = 0.02, energy_idle_s = 0.005;
+
+static double read_energy(rm_engine *engine)
+{
+    engine->energy_s = rm_now_s();
+    return engine->ops->energy ? engine->ops->energy(engine->backend) : (double)NAN;
+}
+
+void rm_energy_begin(rm_engine *engine)
+{
+    if (engine->ops->energy && !engine->energy_rows &&
+        rm_now_s() - engine->energy_s > energy_idle_s)
+        engine->energy_j = read_energy(engine);
+}
+
+void rm_energy_divide(rm_engine *engine, bool now)
+{
+    if (!engine->ops->energy || !engine->energy_rows ||
+        (!now && rm_now_s() - engine->energy_s < energy_every_s))
+        return;
+    double joules = read_energy(engine), each = (joules - engine->energy_j) /
+                                                (double)engine->energy_rows;
+    engine->energy_j = joules;
+    for (rm_run *run = engine->first_run; run; run = run->next) {
+        run->energy_j += each * (double)run->energy_rows;
+        run->energy_rows = 0;
+    }
+    engine->energy_rows = 0;
+}
+
 rm_cost rm_run_cost(const rm_run *run)
 {
+    rm_energy_divide(run->engine, true);
     rm_cost cost = { .generated_tokens = run->generated,
                      .shared_tokens = run->shared,
                      .rounds = run->rounds,
                      .kv_peak_positions = run->peak_positions,
-                     .energy_j = NAN };
+                     .energy_j = run->engine->ops->energy ? run->energy_j : (double)NAN };
     for (int i = 0; i < run->n_usages; i++)
         add_usage(&cost, &run->usage[i]);
     if (run->served) { /* what is computed elsewhere is not known here */
@@ -137,7 +175,7 @@ rm_cost rm_run_cost(const rm_run *run)
             cost.generated_tokens = RM_NOT_COUNTED;
         cost.evaluated_tokens = cost.shared_tokens = cost.rounds = RM_NOT_COUNTED;
         cost.kv_peak_positions = RM_NOT_COUNTED;
-        cost.flops = cost.weight_bytes = cost.kv_bytes = NAN;
+        cost.flops = cost.weight_bytes = cost.kv_bytes = cost.energy_j = NAN;
     }
     double now = run->ended_s > 0.0 ? run->ended_s : rm_engine_now(run->engine);
     cost.wall_ms = 1e3 * (now - run->started_s);

@@ -20,4 +20,9 @@ static inline uint64_t rm_positions_looked(uint64_t before, uint64_t n, int wind
     return whole * before + whole * (whole + 1) / 2 + (n - whole) * most;
 }
 
+/* Energy (account.c). Before a pass: a reading to begin from, if the device stood idle. After it: the
+ * joules since are divided among the runs, if `now` or if it is time again. */
+void rm_energy_begin(rm_engine *);
+void rm_energy_divide(rm_engine *, bool now);
+
 #endif

@@ -68,7 +68,8 @@ struct rm_engine {
     const rm_ops *ops;
     rm_backend *backend;
     rm_engine_options options;   /* with the defaults filled in */
-    char device[128];
+    char device[160], why[192];
+    rm_identity identity;
     rm_budget budget;
     rm_model *models;
     rm_run *first_run, *last_run; /* in the order of admission */
@@ -85,6 +86,8 @@ struct rm_engine {
     double deciding_s;           /* what replayed models took themselves: no run's time */
     uint64_t suspensions, recomputed_positions, restorations;
     uint64_t walks;              /* over token trees, to stamp nodes with */
+    double energy_j, energy_s;   /* the device's reading and when it was taken; NaN: not told */
+    uint64_t energy_rows;        /* evaluated since */
 };
 
 /* Opens an engine on a given table of operations, as rm_engine_open does on the one it picks;
@@ -103,8 +106,5 @@ static inline double rm_engine_now(const rm_engine *engine)
 {
     return rm_now_s() - engine->deciding_s;
 }
-
-/* Picks the table of operations for a backend's name. */
-rm_status rm_backend_find(const char *name, const rm_ops **, rm_error *);
 
 #endif

@@ -1,5 +1,6 @@
 /* engine.c - opening and closing engines and models, and what they say of themselves. */
 #define _GNU_SOURCE
+#include "engine/backend.h"
 #include "engine/core.h"
 
 #include "engine/forward.h"
@@ -8,6 +9,7 @@
 
 #include <assert.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -31,7 +33,8 @@ static size_t quarter_of_memory(void)
     return pages > 0 && page > 0 ? (size_t)pages / 4 * (size_t)page : (size_t)1 << 30;
 }
 
-static rm_status fill_options(rm_engine_options *options, rm_error *err)
+/* `has_memory`: a device with memory of its own, which wants larger batches. */
+static rm_status fill_options(rm_engine_options *options, bool has_memory, rm_error *err)
 {
     if (options->n_threads < 0 || options->n_threads > 1024)
         return rm_fail(err, RM_E_ARGUMENT, "%d threads; from 1 to 1024, or 0 for one a processor",
@@ -44,13 +47,14 @@ static rm_status fill_options(rm_engine_options *options, rm_error *err)
         options->page_positions != 64)
         return rm_fail(err, RM_E_ARGUMENT, "pages of %d positions; it must be 16, 32 or 64",
                        options->page_positions);
-    if (!options->kv_bytes)
-        options->kv_bytes = quarter_of_memory();
     if (!options->max_batch_rows)
-        options->max_batch_rows = 512;
+        options->max_batch_rows = has_memory ? 1024 : 512;
     if (options->max_batch_rows < LEAST_BATCH_ROWS || options->max_batch_rows > MOST_BATCH_ROWS)
         return rm_fail(err, RM_E_ARGUMENT, "batches of at most %d rows; it must be from %d to %d",
                        options->max_batch_rows, LEAST_BATCH_ROWS, MOST_BATCH_ROWS);
+    if (options->device < 0)
+        return rm_fail(err, RM_E_ARGUMENT, "device %d; a number from 0 on was expected",
+                       options->device);
     return RM_OK;
 }
 
@@ -74,12 +78,14 @@ rm_status rm_engine_open_on(const rm_ops *ops, const rm_engine_options *options,
     if (options)
         engine->options = *options;
     engine->ops = ops;
-    rm_status status = fill_options(&engine->options, err);
+    rm_status status = fill_options(&engine->options, ops->identify != NULL, err);
     if (status)
         goto done;
     rm_backend_options backend = { .isa = engine->options.isa,
                                    .n_threads = engine->options.n_threads,
-                                   .max_rows = engine->options.max_batch_rows };
+                                   .max_rows = engine->options.max_batch_rows,
+                                   .device = engine->options.device,
+                                   .fast = engine->options.fast };
     status = ops->open(&backend, &engine->backend, err);
     if (status)
         goto done;
@@ -91,6 +97,11 @@ rm_status rm_engine_open_on(const rm_ops *ops, const rm_engine_options *options,
         status = rm_fail(err, RM_E_MEMORY, "no memory for an engine");
         goto done;
     }
+    if (ops->identify)
+        ops->identify(engine->backend, &engine->identity);
+    if (!engine->options.kv_bytes)
+        engine->options.kv_bytes = engine->identity.memory_bytes ? engine->identity.memory_bytes / 2
+                                                                 : quarter_of_memory();
     engine->budget.limit_bytes = engine->options.kv_bytes;
     engine->options.backend = ops->name;
     engine->options.isa = ops->isa(engine->backend);
@@ -104,9 +115,28 @@ done:
 
 rm_status rm_engine_open(const rm_engine_options *options, rm_engine **out, rm_error *err)
 {
-    const rm_ops *ops;
-    rm_status status = rm_backend_find(options ? options->backend : NULL, &ops, err);
-    return status ? status : rm_engine_open_on(ops, options, out, err);
+    static const rm_engine_options defaults = { 0 };
+    rm_backend_choice choice;
+    if (!options)
+        options = &defaults;
+    rm_backend_options wanted = { .isa = options->isa, .device = options->device,
+                                  .fast = options->fast };
+    rm_status status = rm_backend_find(options->backend, &wanted, &choice, err);
+    if (status)
+        return status;
+    rm_error reason;
+    status = rm_engine_open_on(choice.ops, options, out, &reason);
+    if (status && choice.automatic && choice.ops != &rm_cpu_ops && !options->device &&
+        !options->fast) { /* a driver without a device that can be used */
+        snprintf(choice.why, sizeof choice.why, "cpu, since %.*s", (int)sizeof choice.why - 12,
+                 reason.text);
+        status = rm_engine_open_on(&rm_cpu_ops, options, out, &reason);
+    }
+    if (status)
+        rm_fail(err, status, "%s", reason.text);
+    else
+        memcpy((*out)->why, choice.why, sizeof choice.why);
+    return status;
 }
 
 void rm_engine_close(rm_engine *engine)
@@ -128,8 +158,12 @@ rm_engine_info rm_engine_describe(const rm_engine *engine)
                             .n_threads = engine->options.n_threads,
                             .page_positions = engine->options.page_positions,
                             .max_batch_rows = engine->options.max_batch_rows,
+                            .multiprocessors = engine->identity.multiprocessors,
+                            .fast = engine->options.fast,
                             .kv_limit_bytes = engine->budget.limit_bytes };
     memcpy(info.device, engine->device, sizeof info.device);
+    memcpy(info.why, engine->why, sizeof info.why);
+    memcpy(info.libraries, engine->identity.libraries, sizeof info.libraries);
     return info;
 }
 

@@ -43,20 +43,29 @@ typedef struct rm_path rm_path;
 
 /* Zero-initialise and set what differs from the defaults. */
 typedef struct rm_engine_options {
-    const char *backend;   /* "auto" (default) or "cpu" */
+    const char *backend;   /* "auto" (default): "cuda" where there is a device, else "cpu" */
     const char *isa;       /* NULL: the best this processor has; "avx512-bf16", "avx512", "avx2",
                               "portable" */
     int n_threads;         /* 0: the processors this process may run on */
     int page_positions;    /* KV positions per page: 16 (default), 32 or 64 */
-    size_t kv_bytes;       /* limit of all KV pages together; 0: a quarter of physical memory. The
+    size_t kv_bytes;       /* limit of all KV pages together; 0: a quarter of physical memory, half
+                              of a device's own. The
                               problem in front may pass it by the rounding of its paths to pages,
                               and by a row of n_embd floats for each path whose state is kept */
-    int max_batch_rows;    /* most rows in one forward pass; 0: 512; at least 16 */
+    int max_batch_rows;    /* most rows in one forward pass; 0: 512, 1024 on a device; at
+                              least 16 */
+    int device;            /* cuda: which one, from 0 */
+    bool fast;             /* cuda: the library chooses how a product is computed, and a result may
+                              depend on how many rows the batch has; recorded */
 } rm_engine_options;
 
 typedef struct rm_engine_info {
     const char *backend, *isa;   /* live as long as the engine */
-    char device[128];            /* the processor's or the device's own name */
+    char device[160];            /* the processor's or the device's own name */
+    char why[192];               /* what "auto" took and why; "" where there was nothing to choose */
+    char libraries[96];          /* cuda: versions that its results may depend on; else "" */
+    int multiprocessors;         /* cuda; else 0 */
+    bool fast;                   /* as asked for */
     int n_threads, page_positions, max_batch_rows;
     size_t kv_limit_bytes;
 } rm_engine_info;

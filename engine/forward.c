@@ -20,7 +20,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LOGITS_BYTES = 128 << 20 }; /* most that the logits of one pass may take */
+enum { LOGITS_BYTES = 128 << 20, LOGITS_SHARE = 64 }; /* most that the logits of one pass may take:
+                                                         so much, or this part of a device's memory */
 
 /* ---- buffers ------------------------------------------------------------------------------- */
 
@@ -77,7 +78,8 @@ rm_status rm_model_buffers_new(rm_model *model, rm_error *err)
     size_t R = (size_t)rows, C = (size_t)info->head_dim, H = (size_t)info->n_heads,
            G = (size_t)info->n_kv_heads, D = (size_t)info->n_embd;
 
-    size_t block = LOGITS_BYTES / sizeof(float) / (size_t)info->n_vocab;
+    size_t most = model->engine->identity.memory_bytes / LOGITS_SHARE;
+    size_t block = (most > LOGITS_BYTES ? most : LOGITS_BYTES) / sizeof(float) / (size_t)info->n_vocab;
     model->block_rows = block < RM_MAX_MEMBERS * 2 ? RM_MAX_MEMBERS * 2
                         : block > 2 * R            ? 2 * rows
                                                    : (int)block;
@@ -306,6 +308,8 @@ rm_status rm_pass_add(rm_engine *engine, rm_run *run, rm_task *task, rm_error *e
         rm_path *path = task->member[m];
         int n = fit.before[m] + (fit.places ? fit.places - fit.tip[m] : 0);
         first_row[m] = add_rows(path, path->evaluated, n) + fit.before[m];
+        run->energy_rows += (uint64_t)n;
+        engine->energy_rows += (uint64_t)n;
         rm_path_advance(path, n);
     }
     bool distribution = task->request->want != RM_WANT_NOTHING;

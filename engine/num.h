@@ -17,10 +17,14 @@
 #ifndef RM_ENGINE_NUM_H
 #define RM_ENGINE_NUM_H
 
-#include <stdint.h>
+#include "base/base.h"
+
 #include <string.h>
 
-#ifndef RM_FMA /* exact by definition, whether an instruction or a function does it */
+#ifdef __CUDACC__
+#define RM_FMA(a, b, c)  fma((a), (b), (c))
+#define RM_FMAF(a, b, c) fmaf((a), (b), (c))
+#elif !defined(RM_FMA) /* exact by definition, whether an instruction or a function does it */
 #define RM_FMA(a, b, c)  __builtin_fma((a), (b), (c))
 #define RM_FMAF(a, b, c) __builtin_fmaf((a), (b), (c))
 #endif
@@ -28,28 +32,28 @@
 #define RM_INF __builtin_inf()
 #define RM_NAN __builtin_nan("")
 
-static inline uint64_t rm_bits(double x)
+RM_BOTH uint64_t rm_bits(double x)
 {
     uint64_t u;
     memcpy(&u, &x, sizeof u);
     return u;
 }
 
-static inline double rm_from_bits(uint64_t u)
+RM_BOTH double rm_from_bits(uint64_t u)
 {
     double x;
     memcpy(&x, &u, sizeof x);
     return x;
 }
 
-static inline uint32_t rm_bitsf(float x)
+RM_BOTH uint32_t rm_bitsf(float x)
 {
     uint32_t u;
     memcpy(&u, &x, sizeof u);
     return u;
 }
 
-static inline float rm_from_bitsf(uint32_t u)
+RM_BOTH float rm_from_bitsf(uint32_t u)
 {
     float x;
     memcpy(&x, &u, sizeof x);
@@ -76,7 +80,7 @@ static inline float rm_from_bitsf(uint32_t u)
 #define RM_EXPF_Q1     0x1.5554dep-3f
 #define RM_EXPF_Q0     0x1p-1f
 
-static inline float rm_expf(float x)
+RM_BOTH float rm_expf(float x)
 {
     if (x != x)
         return x;
@@ -109,7 +113,7 @@ static inline float rm_expf(float x)
         0x1.71de3a556c734p-19, 0x1.a01a01a01a01ap-16, 0x1.a01a01a01a01ap-13,                     \
         0x1.6c16c16c16c17p-10, 0x1.1111111111111p-7, 0x1.5555555555555p-5, 0x1.5555555555555p-3, \
         0.5
-static inline double rm_exp_tail(double r)
+RM_BOTH double rm_exp_tail(double r)
 {
     const double c[] = { RM_EXP_TAIL }; /* highest power first */
     double q = c[0];
@@ -119,7 +123,7 @@ static inline double rm_exp_tail(double r)
 }
 
 /* e^x; 0 below -708, infinity above 709.78. */
-static inline double rm_exp(double x)
+RM_BOTH double rm_exp(double x)
 {
     if (x != x)
         return x;
@@ -135,7 +139,7 @@ static inline double rm_exp(double x)
 }
 
 /* e^x - 1 without cancellation near 0. */
-static inline double rm_expm1(double x)
+RM_BOTH double rm_expm1(double x)
 {
     if (x != x)
         return x;
@@ -154,7 +158,7 @@ static inline double rm_expm1(double x)
 }
 
 /* log(1 + f) + e ln 2 for 1 + f in [sqrt(1/2), sqrt(2)); `low` is what rounding left of f. */
-static inline double rm_log_parts(double f, double low, double e)
+RM_BOTH double rm_log_parts(double f, double low, double e)
 {
     double s = f / (2.0 + f), z = s * s;
     double p = RM_FMA(0x1.642c8590b2164p-4, z, 0x1.8618618618618p-4);
@@ -175,7 +179,7 @@ static inline double rm_log_parts(double f, double low, double e)
 }
 
 /* Natural logarithm; -infinity at 0, NaN below. */
-static inline double rm_log(double x)
+RM_BOTH double rm_log(double x)
 {
     if (!(x > 0.0))
         return x == 0.0 ? -RM_INF : RM_NAN;
@@ -194,7 +198,7 @@ static inline double rm_log(double x)
 }
 
 /* log(1 + x), accurate near 0. */
-static inline double rm_log1p(double x)
+RM_BOTH double rm_log1p(double x)
 {
     if (!(x > -1.0))
         return x == -1.0 ? -RM_INF : RM_NAN;
@@ -208,26 +212,26 @@ static inline double rm_log1p(double x)
 }
 
 /* log(1 - e^x) for x < 0 (Maechler 2012, "Accurately computing log(1 - exp(-|a|))"). */
-static inline double rm_log1mexp(double x)
+RM_BOTH double rm_log1mexp(double x)
 {
     return x > -0x1.62e42fefa39efp-1 ? rm_log(-rm_expm1(x)) : rm_log1p(-rm_exp(x));
 }
 
 /* log(e^a + e^b). */
-static inline double rm_log_add(double a, double b)
+RM_BOTH double rm_log_add(double a, double b)
 {
     double hi = a > b ? a : b, lo = a > b ? b : a;
     return lo == -RM_INF ? hi : hi + rm_log1p(rm_exp(lo - hi));
 }
 
 /* x^y for x > 0: e^(y log x); relative error about |y log x| 2^-53 + 2^-52. */
-static inline double rm_pow(double x, double y)
+RM_BOTH double rm_pow(double x, double y)
 {
     return rm_exp(y * rm_log(x));
 }
 
 /* Sine and cosine for |x| < 2^30. */
-static inline void rm_sincos(double x, double *sine, double *cosine)
+RM_BOTH void rm_sincos(double x, double *sine, double *cosine)
 {
     double biased = RM_FMA(x, 0x1.45f306dc9c883p-1, RM_ROUND), k = biased - RM_ROUND;
     double r = RM_FMA(-k, 0x1.921fb54442d18p0, x);

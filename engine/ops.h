@@ -63,7 +63,17 @@ typedef struct rm_backend_options {
     const char *isa;  /* NULL: the best this processor has; else a name from `isa_names` */
     int n_threads;    /* >= 1 */
     int max_rows;     /* most rows in one batch; buffers are sized by it */
+    int device;       /* which of several, from 0 */
+    bool fast;        /* products may depend on the number of rows, where that is faster */
 } rm_backend_options;
+
+/* What a device with memory and libraries of its own says of itself; `libraries` and
+ * `multiprocessors` belong to the bit contract there. */
+typedef struct rm_identity {
+    size_t memory_bytes;    /* of its own */
+    int multiprocessors;
+    char libraries[96];     /* versions that its results may depend on */
+} rm_identity;
 
 /* Rotary embedding (Su et al. 2021, arXiv:2104.09864) of the first n_dims of each head. */
 typedef struct rm_rope {
@@ -103,11 +113,16 @@ typedef struct rm_ops {
     const char *const *isa_names;     /* NULL-terminated, best first; those this machine can run
                                          are told by isa_available */
     bool (*isa_available)(const char *isa);
+    bool widens_blocks;               /* no RM_COMPUTE_Q8: quantised weights are computed in bf16 */
 
     rm_status (*open)(const rm_backend_options *, rm_backend **, rm_error *);
     void (*close)(rm_backend *);
     const char *(*isa)(const rm_backend *);     /* the variant in use, e.g. "avx512-bf16" */
     void (*describe)(const rm_backend *, rm_text *); /* device name and properties, one line */
+    /* Optional, NULL where a backend has nothing to say. Joules the device has used since some
+     * moment; NaN if it does not tell. */
+    void (*identify)(const rm_backend *, rm_identity *);
+    double (*energy)(rm_backend *);
 
     /* Stacks n matrices of equal n_in one above the other (q over k over v; gate over up) into
      * one weight. `bias` is NULL or [n] pointers to f32 vectors (each NULL or [n_out]). `compute`
@@ -177,5 +192,12 @@ typedef struct rm_ops {
 } rm_ops;
 
 extern const rm_ops rm_cpu_ops;
+
+/* A backend in a shared object of its own, under the symbol "rm_plugin": loaded only if `build`
+ * is the loader's own RM_BUILD_ID, since the table and the structures have no stable form. */
+typedef struct rm_plugin {
+    char build[72];
+    const rm_ops *ops;
+} rm_plugin;
 
 #endif

@@ -22,7 +22,7 @@
  * Then r = floor(u W / 2^64), and the first v in id order whose running sum exceeds r is drawn. */
 #include "engine/pick.h"
 
-#include "engine/num.h"
+#include "engine/pick_math.h"
 
 #include <assert.h>
 #include <math.h> /* INFINITY */
@@ -92,10 +92,7 @@ static double double_lse(const double *x, int n)
     double max = double_max(x, n), lane[8] = { 0 };
     for (int v = 0; v < n; v++)
         lane[v % 8] += rm_exp(x[v] - max);
-    for (int half = 4; half >= 1; half /= 2)
-        for (int j = 0; j < half; j++)
-            lane[j] += lane[j + half];
-    return max + rm_log(lane[0]);
+    return max + rm_log(rm_fold_lanes(lane));
 }
 
 /* lp[V] of several rows as one distribution. */
@@ -112,10 +109,10 @@ static void combine(const rm_pick *pick, const float *const *rows, const rm_row_
         double weight = pick->member[m].weight;
         if (pick->combine == RM_COMBINE_PRODUCT)
             for (int v = 0; v < V; v++)
-                lp[v] += weight * ((double)rows[m][v] - lse);
+                lp[v] += rm_product_term(weight, (double)rows[m][v], lse);
         else
             for (int v = 0; v < V; v++)
-                lp[v] += weight / total * rm_exp((double)rows[m][v] - lse);
+                lp[v] += rm_mixture_term(weight, total, (double)rows[m][v], lse);
     }
     if (pick->combine == RM_COMBINE_PRODUCT) {
         double lse = checked(pick, double_lse(lp, V));
@@ -125,11 +122,6 @@ static void combine(const rm_pick *pick, const float *const *rows, const rm_row_
         for (int v = 0; v < V; v++)
             lp[v] = rm_log(lp[v]);
     }
-}
-
-static double penalised(double x, double penalty)
-{
-    return x < 0.0 ? x * penalty : x / penalty;
 }
 
 static bool has_penalty(const rm_pick *pick)
@@ -143,7 +135,7 @@ static void penalise_doubles(const rm_pick *pick, const double *raw, double *out
     memcpy(out, raw, (size_t)pick->n_vocab * sizeof *out);
     for (int i = 0; i < pick->n_history; i++)
         out[pick->history[i]] =
-            penalised(raw[pick->history[i]], pick->sampling->repetition_penalty);
+            rm_penalised(raw[pick->history[i]], pick->sampling->repetition_penalty);
 }
 
 static void penalise_row(const rm_pick *pick, const float *raw, float *out)
@@ -151,7 +143,7 @@ static void penalise_row(const rm_pick *pick, const float *raw, float *out)
     memcpy(out, raw, (size_t)pick->n_vocab * sizeof *out);
     for (int i = 0; i < pick->n_history; i++)
         out[pick->history[i]] =
-            (float)penalised((double)raw[pick->history[i]], pick->sampling->repetition_penalty);
+            (float)rm_penalised((double)raw[pick->history[i]], pick->sampling->repetition_penalty);
 }
 
 /* ---- filters on integer weights ------------------------------------------------------------ */
@@ -231,15 +223,6 @@ static int32_t reach(int32_t *id, const double *key, const uint64_t *w, int n, u
     }
 }
 
-/* The least whole weight that is at least `share` of `total`. */
-static uint64_t share_of(double share, uint64_t total)
-{
-    double exact = share * (double)total;
-    uint64_t need = (uint64_t)exact;
-    need += (double)need < exact;
-    return need < 1 ? 1 : need > total ? total : need;
-}
-
 static int magnitude(uint64_t w)
 {
     return 63 - __builtin_clzll(w);
@@ -248,7 +231,7 @@ static int magnitude(uint64_t w)
 /* Only the weights of one power of two around the cut have to be ordered. */
 static uint64_t filter_top_p(const scratch *s, int n, double top_p, uint64_t total)
 {
-    uint64_t sum[64] = { 0 }, need = share_of(top_p, total), above = 0;
+    uint64_t sum[64] = { 0 }, need = rm_share_of(top_p, total), above = 0;
     for (int v = 0; v < n; v++)
         if (s->w[v])
             sum[magnitude(s->w[v])] += s->w[v];
@@ -276,7 +259,7 @@ static uint64_t filter_min_p(const scratch *s, int n, double min_p)
     uint64_t max = 0;
     for (int v = 0; v < n; v++)
         max = s->w[v] > max ? s->w[v] : max;
-    return drop_below(s->w, n, share_of(min_p, max));
+    return drop_below(s->w, n, rm_share_of(min_p, max));
 }
 
 static uint64_t filter_typical(const scratch *s, int n, double typical_p, uint64_t total)
@@ -286,15 +269,15 @@ static uint64_t filter_typical(const scratch *s, int n, double typical_p, uint64
     for (int v = 0; v < n; v++) {
         if (!s->w[v])
             continue;
-        s->key[v] = log_total - rm_log((double)s->w[v]);
-        entropy += (double)s->w[v] / (double)total * s->key[v];
+        s->key[v] = rm_surprise(log_total, s->w[v]);
+        entropy += rm_entropy_term(s->w[v], total, s->key[v]);
         s->id[n_ids++] = v;
     }
     for (int i = 0; i < n_ids; i++) {
         double distance = s->key[s->id[i]] - entropy;
         s->key[s->id[i]] = distance < 0.0 ? -distance : distance;
     }
-    int32_t last = reach(s->id, s->key, s->w, n_ids, share_of(typical_p, total));
+    int32_t last = reach(s->id, s->key, s->w, n_ids, rm_share_of(typical_p, total));
     double most = s->key[last];
     uint64_t left = 0;
     for (int v = 0; v < n; v++) {
@@ -344,8 +327,7 @@ static uint64_t double_weights(const double *x, int n, double temperature, uint6
     double max = double_max(x, n);
     uint64_t total = 0;
     for (int v = 0; v < n; v++) {
-        double e = rm_exp((x[v] - max) / temperature);
-        w[v] = e == e ? rm_bits(e * 0x1p40 + 0x1p52) & ((UINT64_C(1) << 52) - 1) : 0;
+        w[v] = rm_weight_of(x[v], max, temperature);
         total += w[v];
     }
     return total;
@@ -364,7 +346,7 @@ static int32_t draw(const rm_pick *pick, const scratch *s, uint64_t total, doubl
     for (int v = 0; v < n; v++) {
         sum += w[v];
         if (sum > r) {
-            *lp_sampling = rm_log((double)w[v]) - rm_log((double)total);
+            *lp_sampling = rm_log_share(w[v], total);
             return v;
         }
     }

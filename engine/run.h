@@ -101,6 +101,8 @@ struct rm_run {
     bool prompt_told, uncounted;/* of services: prompt tokens are known; generated ones are not */
     double started_s, first_token_s, ended_s; /* first_token_s 0: none yet */
     double load_sum;
+    double energy_j;             /* its part of the device's, up to the last reading */
+    uint64_t energy_rows;        /* evaluated since */
     uint64_t load_rounds;
 
     /* the rm_eval in progress */

@@ -335,6 +335,7 @@ void rm_schedule_pass(rm_engine *engine)
     double start = rm_now_s();
     rm_error error;
     rm_status status = RM_OK;
+    rm_energy_begin(engine);
     abandon_late(engine);
     restore_runs(engine);
     restore_prefixes(engine);
@@ -347,6 +348,7 @@ void rm_schedule_pass(rm_engine *engine)
     if (!rm_pass_empty(engine))
         status = rm_pass_run(engine, &error);
     double done = rm_now_s();
+    rm_energy_divide(engine, false);
     settle(engine, status, &error);
     engine->times.forward_s += (restored - start) + (done - planned);
     engine->times.schedule_s += (planned - restored) + (rm_now_s() - done);

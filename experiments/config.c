@@ -15,8 +15,9 @@
  * a run directory can be resumed only with the configuration that made it. A limit of one outcome
  * belongs to it, since a strategy sees it and works within it. The number of problems does not (a
  * run may be extended), nor do file names, threads, concurrency and kv_mib: a cache that is too
- * small for one problem ends the run instead of changing an outcome. Nor does isa: where the bits
- * depend on it, the run directory remembers the variant and refuses another (runner.c). */
+ * small for one problem ends the run instead of changing an outcome. Nor do isa, backend, device and
+ * products: where the bits depend on them, the run directory remembers what it was begun with and
+ * refuses another (runner.c). */
 #define _GNU_SOURCE
 #include "experiments/config_private.h"
 
@@ -84,12 +85,13 @@ static const rm_key latency_keys[] = {
     { 0 },
 };
 
-/* Limits of one outcome, sizes in MiB, which are read as reals and kept in bytes, and the name of
- * an instruction set. */
+/* Limits of one outcome, sizes in MiB, which are read as reals and kept in bytes, and what has a
+ * name: instruction set, backend, products. */
 typedef struct sizes {
     double max_wall_ms, kv_mib, kv_quota_mib;
     uint64_t max_generated_tokens;
-    int isa;                     /* index; -1: not said */
+    int isa, backend;            /* index; -1: not said */
+    int products;
 } sizes;
 
 #define SIZES(field) offsetof(sizes, field)
@@ -100,17 +102,18 @@ static const rm_key limit_keys[] = {
     { 0 },
 };
 
-const char *const rm_isa_names[] = { "avx512-bf16", "avx512", "avx2", "portable", NULL };
-
 static const rm_key engine_keys[] = {
     { "concurrency", RM_KEY_INT, CONFIG(concurrency), 1, 100000, NULL, "" },
     { "threads", RM_KEY_INT, CONFIG(threads), 1, 1024, NULL, "" },
     { "max_batch_rows", RM_KEY_INT, CONFIG(max_batch_rows), 16, 1 << 16, NULL, "" },
+    { "device", RM_KEY_INT, CONFIG(device), 0, 1023, NULL, "" },
     { 0 },
 };
 static const rm_key engine_size_keys[] = {
     { "kv_mib", RM_KEY_REAL, SIZES(kv_mib), 1, 1e9, NULL, "" },
     { "isa", RM_KEY_CHOICE, SIZES(isa), 0, 0, rm_isa_names, "" },
+    { "backend", RM_KEY_CHOICE, SIZES(backend), 0, 0, rm_backend_names, "" },
+    { "products", RM_KEY_CHOICE, SIZES(products), 0, 0, rm_product_names, "" },
     { 0 },
 };
 
@@ -333,7 +336,7 @@ static rm_status read_seeds(rm_config *config, const rm_json *json, const cJSON 
 
 static rm_status read_sizes(rm_config *config, const rm_json *json, const top *t, rm_error *err)
 {
-    sizes z = { .isa = -1 };
+    sizes z = { .isa = -1, .backend = -1 };
     rm_status st = RM_OK;
     config->latency_repeats = 3;
     config->latency_warmup = 1;
@@ -345,6 +348,8 @@ static rm_status read_sizes(rm_config *config, const rm_json *json, const top *t
         st = rm_keys_read(json, t->engine, "engine", engine_keys, config, engine_size_keys, &z,
                           err);
     config->isa = z.isa < 0 ? NULL : rm_isa_names[z.isa];
+    config->backend = z.backend < 0 ? NULL : rm_backend_names[z.backend];
+    config->fast = z.products == RM_PRODUCTS_FAST;
     config->max_wall_ms = z.max_wall_ms;
     config->max_generated_tokens = z.max_generated_tokens;
     config->kv_bytes = (size_t)(z.kv_mib * 1048576.0);

@@ -15,6 +15,10 @@
  * knows. */
 extern const char *const rm_isa_names[];
 
+/* Values of `engine.backend` and --backend, of `engine.products` and --products. */
+extern const char *const rm_backend_names[], *const rm_product_names[];
+enum { RM_PRODUCTS_EXACT, RM_PRODUCTS_FAST };
+
 /* A model behind a server (engine/remote/remote.h says what the keys mean). */
 typedef struct rm_config_remote {
     char *url, *model, *api_key_env;
@@ -79,6 +83,9 @@ typedef struct rm_config {
     size_t kv_bytes, kv_quota_bytes;
     int concurrency, threads, max_batch_rows; /* 0: the default */
     const char *isa;             /* static; NULL: the best there is */
+    const char *backend;         /* static; NULL: auto */
+    int device;
+    bool fast;                   /* products */
     char *primary_metric;        /* "accuracy", so far the only one with paired tests */
     double margin;               /* delta of the comparison; NaN if none */
     rm_direction direction;      /* what is claimed of each cell against its baseline */

@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "experiments/exchange.h"
 
+#include <sqlite3.h>
 #include <errno.h>
 #include <string.h>
 

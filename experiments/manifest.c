@@ -4,6 +4,7 @@
 #include "experiments/manifest.h"
 #include "base/json.h"
 
+#include <sqlite3.h>
 #include <gsl/gsl_version.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -11,14 +12,6 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#ifndef RM_GIT_DESCRIBE
-#define RM_GIT_DESCRIBE ""
-#endif
-
-const char *rm_version_text(void)
-{
-    return RM_GIT_DESCRIBE[0] ? RM_VERSION " (" RM_GIT_DESCRIBE ")" : RM_VERSION;
-}
 
 /* ---- one session ------------------------------------------------------------------------- */
 
@@ -26,8 +19,8 @@ static void add_program(rm_json_writer *w, const char *command)
 {
     rm_json_object(w, "program");
     rm_json_string(w, "version", RM_VERSION);
-    if (RM_GIT_DESCRIBE[0])
-        rm_json_string(w, "git", RM_GIT_DESCRIBE);
+    if (rm_version_git[0])
+        rm_json_string(w, "git", rm_version_git);
     else
         rm_json_null(w, "git");
 #if defined(__clang__)
@@ -68,6 +61,11 @@ static void add_engine(rm_json_writer *w, const rm_engine *engine)
     rm_json_string(w, "backend", info.backend);
     rm_json_string(w, "device", info.device);
     rm_json_string(w, "isa", info.isa);
+    rm_json_string(w, "products", info.fast ? "fast" : "exact");
+    if (info.multiprocessors)
+        rm_json_int(w, "multiprocessors", info.multiprocessors);
+    if (info.libraries[0])
+        rm_json_string(w, "libraries", info.libraries);
     rm_json_int(w, "threads", info.n_threads);
     rm_json_int(w, "page_positions", info.page_positions);
     rm_json_int(w, "max_batch_rows", info.max_batch_rows);

@@ -21,5 +21,6 @@ rm_status rm_manifest_text(rm_store *, rm_text *, rm_error *);
 
 /* "0.1.0" or "0.1.0 (git describe)". */
 const char *rm_version_text(void);
+extern const char rm_version_git[]; /* as git describes it; "" if that is not known */
 
 #endif

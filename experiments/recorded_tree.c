@@ -2,6 +2,7 @@
  * it: a damaged file must not send a drawing in circles. */
 #include "experiments/recorded_tree.h"
 
+#include <sqlite3.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

@@ -3,6 +3,7 @@
 #include "experiments/store.h"
 #include "strategies/strategy.h"
 
+#include <sqlite3.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,7 @@
 /* regrade.c - extract and grade the recorded texts again, without a model. */
 #include "experiments/exchange.h"
 
+#include <sqlite3.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

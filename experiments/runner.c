@@ -186,8 +186,8 @@ static rm_status keep_totals(const runner *r, rm_error *err)
 
 /* ---- engine and models ------------------------------------------------------------------- */
 
-/* A run must go on with the models it began with, and where the arithmetic depends on the
- * instruction set (all compute types but f32), with the same variant. */
+/* A run must go on with the models it began with; where the arithmetic depends on the instruction
+ * set (all compute types but f32), with the same variant; and on a device with the same one. */
 static rm_status check_recorded(runner *r, const char *key, const char *value, const char *what,
                                 rm_error *err)
 {
@@ -236,9 +236,14 @@ static rm_status check_model(runner *r, int index, rm_error *err)
     snprintf(key, sizeof key, "model %.64s", r->config->models[index].name);
     snprintf(value, sizeof value, "%s %s/%s", info->hash, info->compute, info->kv);
     rm_status status = check_recorded(r, key, value, key, err);
-    if (!status && !info->served && strcmp(info->compute, "f32") != 0)
-        status = check_recorded(r, "isa", rm_engine_describe(r->engine).isa,
-                                "the instruction-set variant", err);
+    rm_engine_info engine = rm_engine_describe(r->engine);
+    bool on_cpu = strcmp(engine.backend, "cpu") == 0;
+    if (status || info->served)
+        return status;
+    if (on_cpu && strcmp(info->compute, "f32") != 0)
+        status = check_recorded(r, "isa", engine.isa, "the instruction-set variant", err);
+    if (!status)
+        status = check_recorded(r, "device", on_cpu ? "cpu" : engine.device, "the device", err);
     const rm_model_info *body = rm_model_replayed_on(r->models[index]);
     if (!status && body) {
         snprintf(key, sizeof key, "replay of %.64s", r->config->models[index].name);
@@ -254,11 +259,16 @@ static rm_status open_engine(runner *r, rm_error *err)
     const rm_config *config = r->config;
     const rm_runner_options *o = r->options;
     rm_engine_options engine = { .isa = o->isa ? o->isa : config->isa,
+                                 .backend = o->backend ? o->backend : config->backend,
+                                 .device = o->device ? o->device : config->device,
+                                 .fast = o->fast || config->fast,
                                  .n_threads = o->threads ? o->threads : config->threads,
                                  .kv_bytes = o->kv_bytes ? o->kv_bytes : config->kv_bytes,
                                  .max_batch_rows = o->max_batch_rows ? o->max_batch_rows
                                                                      : config->max_batch_rows };
     rm_status status = rm_engine_open(&engine, &r->engine, err);
+    if (!status && o->progress && rm_engine_describe(r->engine).why[0])
+        fprintf(o->progress, "backend: %s\n", rm_engine_describe(r->engine).why);
     r->models = calloc((size_t)config->n_models + 1, sizeof *r->models);
     r->prefixes = calloc((size_t)config->n_models * (size_t)config->n_tasks + 1,
                          sizeof *r->prefixes);

@@ -24,9 +24,11 @@ typedef struct rm_runner_options {
     int threads, max_batch_rows;
     size_t kv_bytes;         /* limit of the key/value cache; too small for one problem alone, and
                                 the run ends with a sentence */
-    const char *isa;
-    double keep_s;           /* how often what unfinished problems have drawn is kept; default 10; negative:
-                                never */
+    double keep_s;           /* how often what unfinished problems have drawn is kept; default 10;
+                                negative: never */
+    const char *isa, *backend;
+    int device;
+    bool fast;               /* products; also if the configuration says so */
     rm_mode mode;
     bool no_sharing;         /* draw every cell's samples for itself: slower, the same records */
     const char *command;     /* for the manifest */

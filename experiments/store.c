@@ -8,6 +8,7 @@
 #include "experiments/schema.h"
 #include "experiments/store_private.h"
 
+#include <sqlite3.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -17,7 +17,8 @@
 #include "experiments/task.h"
 #include "strategies/strategy.h"
 
-#include <sqlite3.h>
+typedef struct sqlite3 sqlite3;           /* sqlite3.h, for those that use it */
+typedef struct sqlite3_stmt sqlite3_stmt;
 
 enum { RM_SCHEMA_VERSION = 1 };
 

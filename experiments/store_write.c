@@ -1,6 +1,7 @@
 /* store_write.c - cells, problems and outcomes into the records; see schema.c for the tables. */
 #include "experiments/store_private.h"
 
+#include <sqlite3.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -210,21 +211,6 @@ const char *rm_timing_name(rm_timing timing)
                                             : "none";
 }
 
-static const char *const reasons[] = { "none", "token", "string", "step", "length", "context",
-                                       "budget" };
-
-const char *rm_stop_reason_name(rm_stop_reason reason)
-{
-    return (size_t)reason < sizeof reasons / sizeof *reasons ? reasons[reason] : "none";
-}
-
-rm_stop_reason rm_stop_reason_find(const char *name)
-{
-    for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++)
-        if (strcmp(name, reasons[i]) == 0)
-            return (rm_stop_reason)i;
-    return RM_STOP_NONE;
-}
 
 bool rm_stop_reason_truncated(rm_stop_reason reason)
 {

@@ -25,7 +25,7 @@
  * since ignoring it could change what the model computes.
  *
  * Compute types. What the caller asks for, else what the weights are: bf16 for bf16, q8 for
- * quantised types, f32 otherwise. Under q8 a product whose matrices are not all quantised is
+ * quantised types (bf16 on a device that widens them), f32 otherwise. Under q8 a product whose matrices are not all quantised is
  * computed in f32.
  *
  * The file is read twice from front to back: by the hash, then by the backend. Told so, the kernel
@@ -339,7 +339,7 @@ static rm_status choose_compute(loader *l, const char *name)
     rm_weights *w = l->w;
     w->info.weight_type = rm_dtype_name(type);
     if (!name)
-        name = type == RM_BF16 ? "bf16" : type >= RM_Q8_0 ? "q8" : "f32";
+        name = type == RM_BF16 ? "bf16" : type < RM_Q8_0 ? "f32" : l->ops->widens_blocks ? "bf16" : "q8";
     if (strcmp(name, "f32") == 0) {
         w->compute = RM_COMPUTE_F32;
         w->info.compute = "f32";
@@ -350,6 +350,9 @@ static rm_status choose_compute(loader *l, const char *name)
         if (type < RM_Q8_0)
             return rm_fail(l->err, RM_E_ARGUMENT, "%s: compute type q8 needs quantised weights, "
                            "this file's are %s", l->source->file, w->info.weight_type);
+        if (l->ops->widens_blocks)
+            return rm_fail(l->err, RM_E_ARGUMENT, "%s: compute type q8 on backend \"%s\", which "
+                           "computes in f32 or bf16", l->source->file, l->ops->name);
         w->compute = RM_COMPUTE_Q8;
         w->info.compute = "q8";
     } else {

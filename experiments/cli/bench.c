@@ -164,7 +164,7 @@ static rm_status open_model(bench *b, const cli_args *args, rm_error *err)
     if (!status)
         status = rm_model_find(name, NULL, &path, err);
     if (!status)
-        status = rm_engine_open(&engine, &b->engine, err);
+        status = cli_engine_open(&engine, &b->engine, err);
     if (!status)
         status = rm_model_open(b->engine, path, &options, &b->model, err);
     free(path);
@@ -213,6 +213,7 @@ static rm_status put_json(const bench *b, const result *results, rm_error *err)
     rm_json_string(&w, "backend", engine.backend);
     rm_json_string(&w, "device", engine.device);
     rm_json_string(&w, "isa", engine.isa);
+    rm_json_string(&w, "products", engine.fast ? "fast" : "exact");
     rm_json_int(&w, "threads", engine.n_threads);
     rm_json_int(&w, "prompt", b->n_prompt);
     rm_json_int(&w, "generate", b->n_generate);
@@ -428,9 +429,10 @@ const cli_command cli_bench = {
     .positional = "",
     .details =
         "N paths forked from one shared prompt. With --json one object: model, file, weights,\n"
-        "compute, kv, backend, device, isa, threads, prompt, generate, repeats, sampling, and\n"
-        "results, for each of --batch: batch, prefill_tokens_per_s, decode_tokens_per_s (of\n"
-        "all paths together; medians, with _min and _max beside them), kv_peak_bytes,\n"
+        "compute, kv, backend, device, isa, products, threads, prompt, generate, repeats,\n"
+        "sampling, and results, for each of --batch: batch, prefill_tokens_per_s,\n"
+        "decode_tokens_per_s (of all paths together; medians, with _min and _max beside\n"
+        "them), kv_peak_bytes,\n"
         "weight_bytes_per_s (read while decoding) and, with --roof, memory_bytes_per_s and\n"
         "memory_share, the ratio of the two taken within each repeat. A model that fits the\n"
         "caches may read its weights faster than memory gives them.\n"

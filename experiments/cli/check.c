@@ -6,11 +6,15 @@
 #include <string.h>
 
 /* Opens the models for their shapes and vocabularies. */
-static rm_status open_models(const rm_config *config, rm_engine **engine, rm_model **models,
-                             rm_error *err)
+static rm_status open_models(const cli_args *args, const rm_config *config, rm_engine **engine,
+                             rm_model **models, rm_error *err)
 {
-    rm_engine_options options = { .isa = config->isa, .kv_bytes = config->kv_bytes };
-    rm_status status = rm_engine_open(&options, engine, err);
+    rm_engine_options options = { .isa = config->isa, .kv_bytes = config->kv_bytes,
+                                  .backend = config->backend, .device = config->device,
+                                  .fast = config->fast };
+    rm_status status = cli_engine_options(args, &options, err);
+    if (!status)
+        status = cli_engine_open(&options, engine, err);
     for (int i = 0; i < config->n_models && !status; i++) {
         if (!config->models[i].remote) /* nobody is asked before the run */
             status = rm_config_model_load(config, i, *engine, &models[i], err);
@@ -97,7 +101,7 @@ static rm_status check(const cli_args *args, rm_error *err)
             status = rm_fail(err, RM_E_MEMORY, "no memory for %d models", n_models);
     }
     if (!status)
-        status = open_models(config, &engine, models, err);
+        status = open_models(args, config, &engine, models, err);
     if (!status)
         status = rm_quota_check(config, models, problems,
                                 rm_engine_describe(engine).kv_limit_bytes, err);
@@ -122,6 +126,7 @@ static rm_status check(const cli_args *args, rm_error *err)
 }
 
 static const cli_option options[] = {
+    CLI_BACKEND_OPTIONS,
     { "problems", 0, "N", "as for run: the first N problems of each task" },
     { "full", 0, NULL, "the plan of the full size" },
     { "json", 0, NULL, "for machines" },

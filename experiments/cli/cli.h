@@ -79,10 +79,15 @@ rm_status cli_choice(const cli_args *, const char *name, const char *const *choi
                      rm_error *);
 
 /* Options of every command that opens an engine and models. */
+#define CLI_BACKEND_OPTIONS                                                                       \
+    { "backend", 0, "NAME", "auto (default: a CUDA device if there is one), cpu or cuda" },       \
+    { "device", 0, "N", "which CUDA device, from 0" },                                            \
+    { "products", 0, "MODE", "on CUDA: exact (default: the same bits in any batch) or fast" }
 #define CLI_ENGINE_OPTIONS                                                                        \
+    CLI_BACKEND_OPTIONS,                                                                          \
     { "threads", 't', "T", "worker threads (default: all processors)" },                          \
     { "isa", 0, "NAME", "instruction-set variant: avx512-bf16, avx512, avx2, portable" },         \
-    { "kv-mib", 0, "MIB", "most memory for keys and values (default: a quarter of all memory)" }, \
+    { "kv-mib", 0, "MIB", "most memory for keys and values (default: a quarter, of a device half)" }, \
     { "max-batch-rows", 0, "N", "most rows of one forward pass" }
 #define CLI_MODEL_OPTIONS                                                                         \
     { "compute", 0, "TYPE", "f32, bf16 or q8 (default: as the weights are stored)" },             \
@@ -91,6 +96,8 @@ rm_status cli_choice(const cli_args *, const char *name, const char *const *choi
 
 /* Set what is given and leave the rest. The strings live as long as the program. */
 rm_status cli_engine_options(const cli_args *, rm_engine_options *, rm_error *);
+/* Opens an engine; says on stderr what "auto" took and why, where there was something to choose. */
+rm_status cli_engine_open(const rm_engine_options *, rm_engine **, rm_error *);
 rm_status cli_model_options(const cli_args *, rm_model_options *, rm_error *);
 
 /* ---- tables ------------------------------------------------------------------------------- */

@@ -195,7 +195,7 @@ static rm_status open_models(generation *g, rm_error *err)
         return cli_misuse(args, err, "-m MODEL is missing (`ramify models` lists the embedded "
                           "ones)");
     if (!status)
-        status = rm_engine_open(&engine, &g->engine, err);
+        status = cli_engine_open(&engine, &g->engine, err);
     for (int i = 0; i < args->n_given && !status; i++) {
         char *path = NULL;
         if (strcmp(args->given[i].name, "model") != 0)

@@ -9,12 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-const cli_command *const cli_commands[] = {
-    &cli_run,    &cli_resume, &cli_check,  &cli_generate, &cli_bench,      &cli_analyze,
-    &cli_plot,   &cli_report, &cli_tree,   &cli_models,   &cli_tasks,      &cli_strategies,
-    &cli_export, &cli_import, &cli_regrade, &cli_replay, &cli_train,  NULL
-};
-
 static void print_overview(FILE *out)
 {
     fprintf(out, "ramify %s - a workbench for research on decoding strategies\n\n"

@@ -171,7 +171,7 @@ static rm_status describe(const cli_args *args, const char *file, rm_error *err)
     if (!status)
         status = cli_model_options(args, &model_options, err);
     if (!status)
-        status = rm_engine_open(&options, &engine, err);
+        status = cli_engine_open(&options, &engine, err);
     if (!status)
         status = rm_model_open(engine, file, &model_options, &model, err);
     if (!status) {
@@ -253,7 +253,9 @@ static rm_status list(const cli_args *args, rm_error *err)
     rm_json_writer w = { .out = &out, .pretty = true };
     bool json = cli_flag(args, "json");
     rm_model_names(&names);
-    rm_status status = rm_engine_open(&options, &engine, err);
+    rm_status status = cli_engine_options(args, &options, err);
+    if (!status)
+        status = cli_engine_open(&options, &engine, err);
     if (!status && !json) {
         rm_engine_info info = rm_engine_describe(engine);
         fprintf(stderr, "%s\n", info.device);
@@ -337,6 +339,7 @@ static const cli_option options[] = {
     { "compute", 0, "TYPE", "describe it as computed in f32, bf16 or q8" },
     { "context", 0, "N", "describe it with room for N positions" },
     { "isa", 0, "NAME", "instruction-set variant: avx512-bf16, avx512, avx2, portable" },
+    CLI_BACKEND_OPTIONS,
     { "json", 0, NULL, "for machines" },
     { "random", 0, NULL, "write a model with random weights to FILE, for measuring speed:" },
     { "layers", 0, "N", "  6" },

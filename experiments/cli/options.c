@@ -256,9 +256,15 @@ rm_status cli_choice(const cli_args *args, const char *name, const char *const *
 
 rm_status cli_engine_options(const cli_args *args, rm_engine_options *o, rm_error *err)
 {
-    int isa = -1;
+    int isa = -1, backend = -1, products = 0;
     double kv_mib = 0;
     rm_status status = cli_int(args, "threads", 1, 1024, &o->n_threads, err);
+    if (!status)
+        status = cli_choice(args, "backend", rm_backend_names, &backend, err);
+    if (!status)
+        status = cli_int(args, "device", 0, 1023, &o->device, err);
+    if (!status)
+        status = cli_choice(args, "products", rm_product_names, &products, err);
     if (!status)
         status = cli_choice(args, "isa", rm_isa_names, &isa, err);
     if (!status)
@@ -269,9 +275,21 @@ rm_status cli_engine_options(const cli_args *args, rm_engine_options *o, rm_erro
         return status;
     if (isa >= 0)
         o->isa = rm_isa_names[isa];
+    if (backend >= 0)
+        o->backend = rm_backend_names[backend];
+    o->fast = products == RM_PRODUCTS_FAST;
     if (kv_mib > 0)
         o->kv_bytes = (size_t)(kv_mib * 1048576.0);
     return RM_OK;
+}
+
+rm_status cli_engine_open(const rm_engine_options *options, rm_engine **engine, rm_error *err)
+{
+    rm_status status = rm_engine_open(options, engine, err);
+    rm_engine_info info;
+    if (!status && (info = rm_engine_describe(*engine)).why[0])
+        fprintf(stderr, "backend: %s\n", info.why);
+    return status;
 }
 
 rm_status cli_model_options(const cli_args *args, rm_model_options *o, rm_error *err)

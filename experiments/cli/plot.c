@@ -3,6 +3,7 @@
 #include "experiments/recorded_tree.h"
 #include "experiments/train/log.h"
 
+#include <sqlite3.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -34,6 +34,9 @@ static rm_status read_options(const cli_args *args, rm_runner_options *o, rm_err
     o->max_batch_rows = engine.max_batch_rows;
     o->kv_bytes = engine.kv_bytes;
     o->isa = engine.isa;
+    o->backend = engine.backend;
+    o->device = engine.device;
+    o->fast = engine.fast;
     o->mode = (rm_mode)mode;
     o->no_sharing = cli_flag(args, "no-sharing");
     o->command = args->line;

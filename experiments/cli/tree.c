@@ -4,6 +4,7 @@
 #include "experiments/keys.h"
 #include "experiments/recorded_tree.h"
 
+#include <sqlite3.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

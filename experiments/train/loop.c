@@ -384,7 +384,7 @@ static rm_status train_all(train_loop *loop, rm_error *err)
 rm_status train_run(const train_recipe *recipe, const train_options *options, rm_error *err)
 {
     train_loop loop = { .recipe = recipe, .options = options, .log = -1 };
-    rm_engine_options engine = { .isa = options->isa, .n_threads = options->threads };
+    rm_engine_options engine = { .backend = "cpu", .isa = options->isa, .n_threads = options->threads };
     rm_status st = rm_engine_open(&engine, &loop.engine, err);
     if (!st)
         st = train_all(&loop, err);

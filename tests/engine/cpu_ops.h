@@ -29,7 +29,7 @@ static inline rm_backend *open_backend(const char *isa, int threads)
 {
     rm_error err = { "" };
     rm_backend *b = NULL;
-    rm_backend_options options = { isa, threads, 256 };
+    rm_backend_options options = { .isa = isa, .n_threads = threads, .max_rows = 256 };
     cr_assert_eq(ops->open(&options, &b, &err), RM_OK, "%s", err.text);
     return b;
 }

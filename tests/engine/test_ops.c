@@ -291,9 +291,9 @@ Test(ops, impossible_options_and_weights_are_refused)
     rm_backend *b = NULL;
     rm_weight *w = NULL;
     rm_kv *kv = NULL;
-    static const rm_backend_options wrong[] = { { "sse9", 1, 16 },
-                                                { NULL, 0, 16 },
-                                                { NULL, 1, 0 } };
+    static const rm_backend_options wrong[] = { { .isa = "sse9", .n_threads = 1, .max_rows = 16 },
+                                                { .max_rows = 16 },
+                                                { .n_threads = 1 } };
     for (int i = 0; i < 3; i++)
         cr_expect_eq(ops->open(&wrong[i], &b, &err), RM_E_ARGUMENT);
     b = open_backend("portable", 1);

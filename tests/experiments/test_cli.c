@@ -3,6 +3,7 @@
 
 #include "base/json.h"
 
+#include <sqlite3.h>
 #include <math.h>
 
 TestSuite(cli, .init = make_scratch, .fini = remove_scratch);

@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "plots/plots.h"
 
+#include <sqlite3.h>
 #include <math.h>
 
 TestSuite(cli_slips, .init = make_scratch, .fini = remove_scratch);

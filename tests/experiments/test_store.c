@@ -1,6 +1,7 @@
 /* Run directories: what is committed stays, what is not ours is left alone. */
 #include "run_support.h"
 
+#include <sqlite3.h>
 #include <math.h>
 #include <sys/file.h>
 

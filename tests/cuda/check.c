@@ -1,0 +1,76 @@
+/* check.c - runs the tests of the kernels on a real device (check.h). Exit status 0 when all passed,
+ * 1 when one failed, 77 with a reason when there is no device. */
+#include "tests/cuda/check.h"
+
+#if RM_TEST_ON_DEVICE
+
+#include <cuda_runtime_api.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+jmp_buf check_abandon;
+
+static check_test *first;
+static int failures, before; /* of all tests; before the one that runs */
+
+void check_register(check_test *test)
+{
+    test->next = first;
+    first = test;
+}
+
+void check_failed(const char *file, int line, const char *what, const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    fprintf(stderr, "%s:%d: not so: %s", file, line, what);
+    vfprintf(stderr, format, list);
+    fputc('\n', stderr);
+    va_end(list);
+    failures++;
+}
+
+/* Runs the tests whose suite or name is an argument; all without one. */
+static bool asked_for(const check_test *test, int n, char **names)
+{
+    for (int i = 1; i < n; i++)
+        if (!strcmp(names[i], test->suite) || !strcmp(names[i], test->name))
+            return true;
+    return n < 2;
+}
+
+/* Did it pass? A function of its own, so that no variable lives across the jump. */
+static bool passes(const check_test *test)
+{
+    before = failures;
+    if (!setjmp(check_abandon))
+        test->run();
+    cudaError_t error = cudaDeviceSynchronize();
+    if (error)
+        check_failed(test->suite, 0, "no device error", " %s", cudaGetErrorString(error));
+    return failures == before;
+}
+
+int main(int argc, char **argv)
+{
+    int devices = 0, passed = 0, failed = 0;
+    cudaError_t error = cudaGetDeviceCount(&devices);
+    if (error || devices < 1) {
+        fprintf(stderr, "skipped: no CUDA device (%s)\n",
+                error ? cudaGetErrorString(error) : "none found");
+        return 77;
+    }
+    for (const check_test *test = first; test; test = test->next) {
+        if (!asked_for(test, argc, argv))
+            continue;
+        bool ok = passes(test);
+        passed += ok;
+        failed += !ok;
+        printf("%s %s/%s\n", ok ? "passed" : "FAILED", test->suite, test->name);
+    }
+    printf("%d passed, %d failed\n", passed, failed);
+    return failed || !passed;
+}
+
+#endif
