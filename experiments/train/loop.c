@@ -197,12 +197,14 @@ static rm_status evaluate(train_loop *loop, const train_source *source, rm_error
     return st;
 }
 
-static rm_status evaluate_all(train_loop *loop, rm_error *err)
+static rm_status evaluate_all(train_loop *loop, void *state, rm_error *err)
 {
     const train_recipe *r = loop->recipe;
     if (!r->evaluate_every ||
         (loop->step % (uint64_t)r->evaluate_every && loop->step != loop->steps))
         return RM_OK;
+    if (r->kind == TRAIN_REWARD)
+        return train_reward_evaluate(loop, state, err);
     rm_status st = loop_model(loop, err);
     for (int i = 0; i < r->n_sources && !st; i++)
         st = evaluate(loop, &r->sources[i], err);
@@ -287,7 +289,10 @@ static rm_status log_head(train_loop *loop, rm_error *err)
     rm_json_string(&w, "training", train_kind_names[r->kind]);
     rm_json_string(&w, "name", r->name);
     rm_json_string(&w, "configuration", r->file);
+    rm_json_uint(&w, "seed", r->seed);
     rm_json_string(&w, "model", r->model ? r->model : "new");
+    if (r->model)
+        rm_json_string(&w, "model_hash", rm_model_describe(loop->model)->hash);
     rm_json_uint(&w, "parameters", rm_shape_parameters(rm_trainer_shape(loop->trainer)));
     rm_json_string(&w, "version", rm_version_text());
     rm_json_string(&w, "device", engine.device);
@@ -331,7 +336,7 @@ static rm_status all_steps(train_loop *loop, void *state, rm_error *err)
         st = ways[r->kind].step(loop, state, err);
         if (!st) {
             loop->step++;
-            st = evaluate_all(loop, err);
+            st = evaluate_all(loop, state, err);
         }
         if (!st && loop->step % (uint64_t)r->checkpoint_every == 0)
             st = save_checkpoint(loop, err);

@@ -62,6 +62,7 @@ static const rm_key part_keys[TRAIN_KINDS][6] = {
     { { "model", RM_KEY_ANY, T(model), 0, 0, NULL, "" },
       { "tasks", RM_KEY_ANY, T(tasks), 0, 0, NULL, "" },
       { "optimizer", RM_KEY_ANY, T(optimizer), 0, 0, NULL, "" },
+      { "evaluate", RM_KEY_ANY, T(evaluate), 0, 0, NULL, "" },
       { "reward", RM_KEY_ANY, T(part), 0, 0, NULL, "" } },
 };
 
