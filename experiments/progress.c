@@ -30,7 +30,8 @@ static void draw(rm_progress *p, bool last)
         time_left(left, sizeof left, elapsed);
     else if (p->done)
         time_left(left, sizeof left, (double)(p->total - p->done) / rate);
-    snprintf(figures, sizeof figures, "%zu/%zu  %.*f/s  %.0f tok/s  %s%s%s%s", p->done, p->total,
+    size_t done = p->before + p->done, total = p->before + p->total;
+    snprintf(figures, sizeof figures, "%zu/%zu  %.*f/s  %.0f tok/s  %s%s%s%s", done, total,
              rate < 10 ? 2 : rate < 100 ? 1 : 0, rate, tokens, p->note, p->note[0] ? "  " : "",
              last ? "in " : left[0] ? "left " : "", left);
     if (!p->terminal) {
@@ -48,7 +49,7 @@ static void draw(rm_progress *p, bool last)
         room = 40;
     fprintf(p->out, "\r%s ", p->what);
     if (room >= 8) {
-        int filled = p->total ? (int)((double)room * (double)p->done / (double)p->total) : room;
+        int filled = total ? (int)((double)room * (double)done / (double)total) : room;
         fputc('[', p->out);
         for (int i = 0; i < room; i++)
             fputc(i < filled ? '#' : '.', p->out);

@@ -15,7 +15,7 @@ here=$(dirname "$(readlink -f "$0")")
 ramify=$(readlink -f "${RAMIFY:-$here/../../build/ramify}")
 [ $# -ge 2 ] || { sed -n '2,14p' "$0" | sed 's/^# \{0,1\}//' >&2; exit 2; }
 [ -x "$ramify" ] || { echo "family.sh: $ramify is not a program (set RAMIFY)" >&2; exit 2; }
-what=$1 folder=$2
+what=$1 folder=$(readlink -m "$2")
 shift 2
 
 # KIND NAME [first model]
@@ -52,8 +52,10 @@ seeds)
     done
     ;;
 cards)
-    out=$1
+    out=$(readlink -m "$1") runs=()
     shift
+    for run in "$@"; do runs+=("$(readlink -m "$run")"); done
+    set -- "${runs[@]+"${runs[@]}"}"
     mkdir -p "$out"
     cd "$here/../.." # so that a card names the recipe as this project does
     for model in "$folder"/*.gguf; do

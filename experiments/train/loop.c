@@ -320,6 +320,20 @@ static bool cancelled(const train_loop *loop)
     return loop->options->cancel && *loop->options->cancel;
 }
 
+/* The sentence of a failure in the step that comes next, or after the one that was done. */
+static rm_status stopped(const train_loop *loop, rm_status st, bool after, rm_error *err)
+{
+    unsigned long long step = loop->step, saved = loop->saved;
+    const char *when = after ? "after step" : "step";
+    if (st == RM_E_CANCELLED)
+        return rm_fail(err, st, "stopped after step %llu of %llu; the same command goes on with "
+                       "step %llu", step, (unsigned long long)loop->steps, saved + 1);
+    if (saved)
+        return rm_fail_within(err, st, "%s %llu (the checkpoint after step %llu is kept)", when,
+                              after ? step : step + 1, saved);
+    return rm_fail_within(err, st, "%s %llu", when, after ? step : step + 1);
+}
+
 static rm_status all_steps(train_loop *loop, void *state, rm_error *err)
 {
     const train_recipe *r = loop->recipe;
@@ -334,24 +348,15 @@ static rm_status all_steps(train_loop *loop, void *state, rm_error *err)
                                 (unsigned long long)loop->step, (unsigned long long)loop->steps);
         }
         st = ways[r->kind].step(loop, state, err);
+        bool after = !st; /* what fails now fails after the step, not in it */
         if (!st) {
             loop->step++;
             st = evaluate_all(loop, state, err);
         }
         if (!st && loop->step % (uint64_t)r->checkpoint_every == 0)
             st = save_checkpoint(loop, err);
-        if (st == RM_E_CANCELLED)
-            return rm_fail(err, st,
-                           "stopped after step %llu of %llu; the same command goes on with "
-                           "step %llu",
-                           (unsigned long long)loop->step, (unsigned long long)loop->steps,
-                           (unsigned long long)loop->saved + 1);
-        if (st && loop->saved)
-            return rm_fail_within(err, st, "step %llu (the checkpoint after step %llu is kept)",
-                                  (unsigned long long)loop->step + 1,
-                                  (unsigned long long)loop->saved);
         if (st)
-            return rm_fail_within(err, st, "step %llu", (unsigned long long)loop->step + 1);
+            return stopped(loop, st, after, err);
     }
     return RM_OK;
 }
@@ -374,6 +379,7 @@ static rm_status train_all(train_loop *loop, rm_error *err)
     if (!st) {
         rm_progress_begin(&loop->bar, loop->options->progress, train_kind_names[r->kind],
                           (size_t)(loop->steps > loop->step ? loop->steps - loop->step : 0));
+        loop->bar.before = (size_t)loop->step;
         st = all_steps(loop, state, err);
         rm_progress_end(&loop->bar);
     }
