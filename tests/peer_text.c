@@ -1,5 +1,5 @@
-/* peer_text.c - the greedy tokens of another engine, llama.cpp, for prompts on standard input, one a
- * line; peer_text.py compiles it against an installation outside this project and compares.
+/* peer_text.c - the greedy tokens of another engine, llama.cpp, for prompts on standard input, one
+ * a line; peer_text.py compiles it against an installation outside this project and compares.
  *
  *   peer_text MODEL.gguf MOST_TOKENS < prompts > tokens       a line of token ids for each prompt
  *
@@ -28,8 +28,8 @@ static llama_token largest(const float *logits, int n)
     return best;
 }
 
-static int answer(struct llama_context *context, const struct llama_vocab *vocab, const char *prompt,
-                  int most)
+static int answer(struct llama_context *context, const struct llama_vocab *vocab,
+                  const char *prompt, int most)
 {
     llama_token tokens[MOST_PROMPT], next;
     int n = llama_tokenize(vocab, prompt, (int)strlen(prompt), tokens, MOST_PROMPT, true, true);
@@ -58,8 +58,7 @@ int main(int argc, char **argv)
         return fprintf(stderr, "peer_text MODEL.gguf MOST_TOKENS < prompts\n"), 2;
     llama_log_set(quiet, NULL);
     llama_backend_init();
-    struct llama_model *model = llama_model_load_from_file(argv[1],
-                                                           llama_model_default_params());
+    struct llama_model *model = llama_model_load_from_file(argv[1], llama_model_default_params());
     struct llama_context_params params = llama_context_default_params();
     params.n_ctx = 512;
     params.n_threads = params.n_threads_batch = 1;

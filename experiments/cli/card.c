@@ -31,10 +31,11 @@ static rm_status put_model(const char *file, card_model *model, rm_text *out, rm
         snprintf(model->name, sizeof model->name, "%s", m->name);
         snprintf(model->hash, sizeof model->hash, "%s", m->hash);
         rm_text_printf(out, "# %s\n\n| | |\n|---|---|\n", m->name);
-        rm_text_printf(out, "| architecture | %s: %d layers, width %d, %d heads of %d, feed-forward "
-                       "%d, vocabulary %d, context %d%s |\n", m->arch, m->n_layers, m->n_embd,
-                       m->n_heads, m->head_dim, m->n_ff, m->n_vocab, m->n_ctx,
-                       m->tied ? ", tied embeddings" : "");
+        rm_text_printf(out,
+                       "| architecture | %s: %d layers, width %d, %d heads of %d, feed-forward "
+                       "%d, vocabulary %d, context %d%s |\n",
+                       m->arch, m->n_layers, m->n_embd, m->n_heads, m->head_dim, m->n_ff,
+                       m->n_vocab, m->n_ctx, m->tied ? ", tied embeddings" : "");
         rm_text_printf(out, "| parameters | %.2f million, stored as %s, %.2f MB |\n",
                        (double)m->n_params / 1e6, m->weight_type, (double)m->file_bytes / 1e6);
         if (m->value_good >= 0)
@@ -82,7 +83,7 @@ static rm_status put_recipe(const char *file, double *seed, rm_text *out, rm_err
 
 typedef struct log_sums {
     double steps, tokens, seconds, difference;
-    rm_text evaluated;   /* the lines of the last evaluation */
+    rm_text evaluated; /* the lines of the last evaluation */
     double evaluated_at;
 } log_sums;
 
@@ -96,11 +97,13 @@ static void add_evaluation(log_sums *sums, const cJSON *line)
         sums->evaluated.length = 0;
     sums->evaluated_at = step;
     rm_estimate e = rm_wilson(p * n, n, 0.95);
-    rm_text_printf(&sums->evaluated, "| at step %.0f, %s | %.1f%% [%.1f, %.1f] of %.0f tuning "
-                   "problems", step, string_of(line, "evaluated", "?"), 100 * p, 100 * e.low,
-                   100 * e.high, n);
+    rm_text_printf(&sums->evaluated,
+                   "| at step %.0f, %s | %.1f%% [%.1f, %.1f] of %.0f tuning "
+                   "problems",
+                   step, string_of(line, "evaluated", "?"), 100 * p, 100 * e.low, 100 * e.high, n);
     if (isfinite(auc))
-        rm_text_printf(&sums->evaluated, " by the best judged of %.0f samples (%.1f%% at random; "
+        rm_text_printf(&sums->evaluated,
+                       " by the best judged of %.0f samples (%.1f%% at random; "
                        "within problems right above wrong with probability %.3f)",
                        number_of(line, "samples"), 100 * number_of(line, "random"), auc);
     else
@@ -158,7 +161,8 @@ static rm_status put_log(const char *file, double seed, rm_text *out, rm_error *
         if (!first)
             add_line(&sums, root);
         else if (!cJSON_GetObjectItemCaseSensitive(root, "training"))
-            status = rm_json_fail(err, RM_E_FORMAT, json, root, "a training's log begins with its "
+            status = rm_json_fail(err, RM_E_FORMAT, json, root,
+                                  "a training's log begins with its "
                                   "\"training\" and \"name\"");
         else
             put_head(root, seed, out);
@@ -169,12 +173,15 @@ static rm_status put_log(const char *file, double seed, rm_text *out, rm_error *
     if (!status) {
         rm_text_printf(out, "| steps, tokens | %.0f, %.1f million |\n", sums.steps,
                        sums.tokens / 1e6);
-        rm_text_printf(out, "| time | %.0f minutes of steps by the clock, on a machine that did "
-                       "other work beside: %s |\n", sums.seconds / 60,
-                       machine.data ? machine.data : "");
+        rm_text_printf(out,
+                       "| time | %.0f minutes of steps by the clock, on a machine that did "
+                       "other work beside: %s |\n",
+                       sums.seconds / 60, machine.data ? machine.data : "");
         if (sums.difference >= 0)
-            rm_text_printf(out, "| drawing against training | largest difference of a token's "
-                           "log-probability: %g |\n", sums.difference);
+            rm_text_printf(out,
+                           "| drawing against training | largest difference of a token's "
+                           "log-probability: %g |\n",
+                           sums.difference);
         rm_text_puts(out, sums.evaluated.data && sums.evaluated.length ? sums.evaluated.data : "");
     }
     rm_text_free(&sums.evaluated);
@@ -197,12 +204,15 @@ static rm_status name_in_run(rm_store *store, const char *hash, char **name, rm_
                                &json, err);
     const cJSON *session, *m;
     if (!status)
-        cJSON_ArrayForEach(session, cJSON_GetObjectItemCaseSensitive(rm_json_root(json),
-                                                                     "sessions")) {
+        cJSON_ArrayForEach(session,
+                           cJSON_GetObjectItemCaseSensitive(rm_json_root(json), "sessions"))
+        {
             const cJSON *with = cJSON_GetObjectItemCaseSensitive(session, "with");
-            cJSON_ArrayForEach(m, cJSON_GetObjectItemCaseSensitive(with, "models"))
-                if (!*name && strcmp(string_of(m, "hash_xxh3_128", ""), hash) == 0)
-                    *name = strdup(string_of(m, "name", ""));
+            cJSON_ArrayForEach(m, cJSON_GetObjectItemCaseSensitive(
+                                      with, "models")) if (!*name &&
+                                                           strcmp(string_of(m, "hash_xxh3_128", ""),
+                                                                  hash) == 0) *name =
+                strdup(string_of(m, "name", ""));
         }
     rm_json_free(json);
     rm_text_free(&text);
@@ -257,7 +267,8 @@ static void put_alone(const rm_analysis *a, const char *name, rm_text *out)
         if (!greedy && !pool)
             continue;
         if (!any)
-            rm_text_puts(out, "| task | problems | greedy % | one sample % | samples | majority % | "
+            rm_text_puts(out,
+                         "| task | problems | greedy % | one sample % | samples | majority % | "
                          "any right % | tokens of a sample |\n|---|---|---|---|---|---|---|---|\n");
         any = true;
         static const rm_estimate none = { .value = NAN, .low = NAN };
@@ -302,9 +313,10 @@ static void put_together(const rm_analysis *a, const char *name, rm_text *out)
                 continue;
             if (!any)
                 rm_text_puts(out, "| task | problems | cell | % | held against | % | difference | "
-                             "verdict |\n|---|---|---|---|---|---|---|---|\n");
+                                  "verdict |\n|---|---|---|---|---|---|---|---|\n");
             any = true;
-            rm_text_printf(out, "| %s | %zu | %s | %.1f | %s | %.1f | %+.1f [%+.1f, %+.1f] | %s |\n",
+            rm_text_printf(out,
+                           "| %s | %zu | %s | %.1f | %s | %.1f | %+.1f [%+.1f, %+.1f] | %s |\n",
                            task->task, c->n, one->label, 100 * c->accuracy_a, two->label,
                            100 * c->accuracy_b, 100 * c->difference.value, 100 * c->corrected.low,
                            100 * c->corrected.high, rm_comparison_verdict(c, a->options.level));
@@ -312,7 +324,7 @@ static void put_together(const rm_analysis *a, const char *name, rm_text *out)
     }
     if (any)
         rm_text_puts(out, "\nDifferences in points; their intervals hold for all pairs of a task "
-                     "together.\n\n");
+                          "together.\n\n");
 }
 
 static rm_status put_run(const cli_args *args, const char *dir, const card_model *model,
@@ -325,8 +337,10 @@ static rm_status put_run(const cli_args *args, const char *dir, const card_model
     if (!status)
         status = name_in_run(store, model->hash, &name, err);
     if (!status && !name)
-        status = rm_fail(err, RM_E_ARGUMENT, "%s is no run of this file of %s (%s): its manifest "
-                         "has no such hash", dir, model->name, model->hash);
+        status = rm_fail(err, RM_E_ARGUMENT,
+                         "%s is no run of this file of %s (%s): its manifest "
+                         "has no such hash",
+                         dir, model->name, model->hash);
     if (!status)
         status = cli_analyze_dirs(args, &dir, 1, &a, err);
     if (!status) {
@@ -376,9 +390,9 @@ static rm_status run(const cli_args *args, rm_error *err)
     for (int i = 1; i < args->n_positional && !status; i++)
         status = put_run(args, args->positional[i], &model, &out, err);
     if (!status && args->n_positional > 1)
-        rm_text_printf(&out, "In brackets: intervals at %g%%.\n",
-                       100 * (cli_text(args, "level", NULL) ? atof(cli_text(args, "level", ""))
-                                                            : 0.95));
+        rm_text_printf(
+            &out, "In brackets: intervals at %g%%.\n",
+            100 * (cli_text(args, "level", NULL) ? atof(cli_text(args, "level", "")) : 0.95));
     if (!status)
         status = cli_put(&out, err);
     rm_text_free(&out);

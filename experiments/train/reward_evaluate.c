@@ -26,13 +26,18 @@ rm_status reward_hold(train_loop *loop, reward_held **out, rm_error *err)
     *out = held;
     for (int i = 0; i < r->n_sources && !st; i++) {
         const train_source *s = &r->sources[i];
-        rollout_request request = { .engine = loop->engine, .model = loop->model, .task = s->tune,
-                                    .listed = true, .n_problems = r->evaluate_problems,
-                                    .n_samples = r->samples, .sampling = RM_SAMPLING_DEFAULT,
+        rollout_request request = { .engine = loop->engine,
+                                    .model = loop->model,
+                                    .task = s->tune,
+                                    .listed = true,
+                                    .n_problems = r->evaluate_problems,
+                                    .n_samples = r->samples,
+                                    .sampling = RM_SAMPLING_DEFAULT,
                                     .max_new_tokens = r->max_new_tokens
                                                           ? r->max_new_tokens
                                                           : rm_task_max_new_tokens(s->tune),
-                                    .seed = r->seed, .cancel = loop->options->cancel };
+                                    .seed = r->seed,
+                                    .cancel = loop->options->cancel };
         request.sampling.temperature = r->temperature;
         st = rollouts_draw(&request, 0, &held->list[i], err);
     }
@@ -153,7 +158,7 @@ rm_status reward_evaluate(train_loop *loop, const reward_held *held, rm_error *e
 {
     rm_status st = RM_OK;
     for (int i = 0; i < loop->recipe->n_sources && !st; i++)
-        st = evaluate_source(loop, &held->list[i],
-                             rm_task_name(loop->recipe->sources[i].tune), err);
+        st =
+            evaluate_source(loop, &held->list[i], rm_task_name(loop->recipe->sources[i].tune), err);
     return st;
 }

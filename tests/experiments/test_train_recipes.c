@@ -1,5 +1,5 @@
-/* test_train_recipes.c - the committed recipes: they can be read, they keep training, tuning and test
- * problems apart, and a training is the same file under every compiler and instruction set. */
+/* test_train_recipes.c - the committed recipes: they can be read, they keep training, tuning and
+ * test problems apart, and a training is the same file under every compiler and instruction set. */
 #include "run_support.h"
 
 #include "experiments/train/train.h"
@@ -104,7 +104,8 @@ static void add_tasks(hash_set *set, const char *tasks, const char *split)
     char text[1024];
     int n = snprintf(text, sizeof text, tasks, split, split);
     CHECK(rm_json_parse(text, (size_t)n, "tasks", 1, 0, &json, err));
-    cJSON_ArrayForEach(object, rm_json_root(json)) {
+    cJSON_ArrayForEach(object, rm_json_root(json))
+    {
         rm_task *task;
         CHECK(rm_task_new(json, object, ".", "tasks", &task, err));
         add_items(set, task, 400);
@@ -136,7 +137,8 @@ Test(train_recipes, training_tuning_and_test_problems_are_disjoint)
     /* the tasks of evaluate.json */
     add_tasks(&test,
               "[{ \"kind\": \"arithmetic\", \"operations\": 4, \"split\": \"%s\" },"
-              " { \"kind\": \"countdown\", \"split\": \"%s\" }]", "test");
+              " { \"kind\": \"countdown\", \"split\": \"%s\" }]",
+              "test");
     cr_expect_eq(common(&train, &tune), 0);
     cr_expect_eq(common(&train, &test), 0);
     cr_expect_eq(common(&tune, &test), 0);
@@ -155,11 +157,13 @@ Test(train_recipes, training_tuning_and_test_problems_are_disjoint)
  * the last two begin with the file of the second. */
 static const struct {
     const char *kind, *text;
-    uint64_t hash; /* of the whole file; ours, today's: gcc 12 and clang 14, every instruction set */
+    uint64_t
+        hash; /* of the whole file; ours, today's: gcc 12 and clang 14, every instruction set */
 } golden[] = {
     { "sft",
       "{ \"name\": \"short\", \"model\": { \"layers\": 2, \"width\": 32, \"heads\": 2,"
-      " \"kv_heads\": 1, \"ffn\": 48, \"context\": 256, \"tied\": false }, \"tasks\": [ { \"task\": {"
+      " \"kv_heads\": 1, \"ffn\": 48, \"context\": 256, \"tied\": false }, \"tasks\": [ { "
+      "\"task\": {"
       " \"kind\": \"arithmetic\", \"operations\": 2 } }, { \"task\": { \"kind\": \"countdown\" },"
       " \"failures\": [1, 1] } ], \"steps\": 6, \"tokens_per_step\": 128 }",
       0x0db84930db67c202 },
@@ -210,9 +214,10 @@ Test(train_recipes, a_recipe_is_one_file_for_every_compiler_and_instruction_set)
             snprintf(out, sizeof out, "%s", in_scratch(name));
             if (i == 1)
                 memcpy(first, out, sizeof first);
-            int status = run_program(ARGS("train", golden[i].kind, file, "--out", out, "--quiet",
-                                          "--isa", isas[k], i > 1 ? "--from" : "--threads",
-                                          i > 1 ? first : "2"), NULL, &message);
+            int status =
+                run_program(ARGS("train", golden[i].kind, file, "--out", out, "--quiet", "--isa",
+                                 isas[k], i > 1 ? "--from" : "--threads", i > 1 ? first : "2"),
+                            NULL, &message);
             cr_assert_eq(status, 0, "%s", message);
             free(message);
             CHECK(rm_file_read(out, 64 << 20, &bytes, &n, err));
@@ -223,7 +228,8 @@ Test(train_recipes, a_recipe_is_one_file_for_every_compiler_and_instruction_set)
     }
 }
 
-/* ---- what the command line changes ------------------------------------------------------------- */
+/* ---- what the command line changes -------------------------------------------------------------
+ */
 
 static void train_as(const char *text, const char *out, const char *option, const char *value,
                      int expected, const char *says)
@@ -262,8 +268,8 @@ Test(train_recipes, seed_and_first_model_of_the_command_line)
     cr_expect_eq(hash_of(two), hash_of(three));
     train_as(golden[0].text, in_scratch("four.gguf"), "--from", one, 2, "begins with none");
     train_as("{ \"model\": \"thimbel\", \"steps\": 1, \"tokens_per_step\": 128, \"tasks\": [ {"
-             " \"task\": { \"kind\": \"countdown\" } } ] }", in_scratch("four.gguf"), "--from", one,
-             0, "");
+             " \"task\": { \"kind\": \"countdown\" } } ] }",
+             in_scratch("four.gguf"), "--from", one, 0, "");
 }
 
 Test(train_recipes, a_card_says_what_the_records_say)
@@ -274,20 +280,24 @@ Test(train_recipes, a_card_says_what_the_records_say)
     snprintf(run, sizeof run, "%s", in_scratch("run"));
     train_as(golden[0].text, model, "--threads", "1", 0, "");
     char text[PATH_MAX + 512];
-    snprintf(text, sizeof text, "{ \"models\": { \"m\": \"%s\" }, \"problems\": 3, \"tasks\": ["
+    snprintf(text, sizeof text,
+             "{ \"models\": { \"m\": \"%s\" }, \"problems\": 3, \"tasks\": ["
              " { \"kind\": \"arithmetic\", \"max_new_tokens\": 9 } ], \"strategies\": ["
              " { \"strategy\": \"greedy\" }, { \"strategy\": \"sampling\","
-             " \"num_return_sequences\": 4 } ] }", model);
+             " \"num_return_sequences\": 4 } ] }",
+             model);
     const char *config = write_scratch("config.json", text);
     cr_assert_eq(run_program(ARGS("run", config, "--out", run, "-q"), NULL, &message), 0, "%s",
                  message);
     free(message);
     const char *recipe = write_scratch("recipe.json", golden[0].text);
-    cr_assert_eq(run_program(ARGS("card", model, run, "--recipe", recipe, "--log", log), &card,
-                             &message), 0, "%s", message);
-    static const char *const says[] = { "# short\n", "2 layers, width 32", "| sft, from new weights |",
-                                        "| seed | 1 |", "| steps, tokens | 6, ",
-                                        "| arithmetic | 3 | 0.0 [0.0, 56.1] |" };
+    cr_assert_eq(
+        run_program(ARGS("card", model, run, "--recipe", recipe, "--log", log), &card, &message), 0,
+        "%s", message);
+    static const char *const says[] = {
+        "# short\n",    "2 layers, width 32",    "| sft, from new weights |",
+        "| seed | 1 |", "| steps, tokens | 6, ", "| arithmetic | 3 | 0.0 [0.0, 56.1] |"
+    };
     for (size_t i = 0; i < sizeof says / sizeof *says; i++)
         cr_expect(strstr(card, says[i]), "no \"%s\" in\n%s", says[i], card);
     free(card);
