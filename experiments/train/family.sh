@@ -24,6 +24,7 @@ grpo thimble-grpo thimble
 reward thimble-reward thimble
 sft thimble-b
 sft thimble-c
+sft thimble-s
 grpo thimble-dr-grpo thimble'
 
 # train KIND RECIPE NAME FROM [OPTION...]: nothing to do if it is there

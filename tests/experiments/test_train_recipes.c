@@ -14,9 +14,9 @@ static const struct {
 } recipes[] = {
     { TRAIN_SFT, "thimble" },           { TRAIN_SFT, "thimble-b" },
     { TRAIN_SFT, "thimble-c" },         { TRAIN_SFT, "tiny" },
-    { TRAIN_GRPO, "thimble-grpo" },     { TRAIN_GRPO, "thimble-dr-grpo" },
-    { TRAIN_GRPO, "thimble-dapo" },     { TRAIN_REJECT, "thimble-reject" },
-    { TRAIN_REWARD, "thimble-reward" },
+    { TRAIN_SFT, "thimble-s" },         { TRAIN_GRPO, "thimble-grpo" },
+    { TRAIN_GRPO, "thimble-dr-grpo" },  { TRAIN_GRPO, "thimble-dapo" },
+    { TRAIN_REJECT, "thimble-reject" }, { TRAIN_REWARD, "thimble-reward" },
 };
 enum { N_RECIPES = sizeof recipes / sizeof *recipes };
 
