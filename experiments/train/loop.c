@@ -211,6 +211,17 @@ static rm_status evaluate_all(train_loop *loop, void *state, rm_error *err)
     return st;
 }
 
+/* Are there so many problems to evaluate on? Asked before the first step. */
+static rm_status check_evaluation(const train_recipe *r, rm_error *err)
+{
+    const rm_item *item;
+    rm_status st = RM_OK;
+    for (int i = 0; i < r->n_sources && r->evaluate_every && !st; i++)
+        for (int k = 0; k < r->evaluate_problems && !st; k++)
+            st = rm_task_item(r->sources[i].tune, (size_t)k, &item, err);
+    return st ? rm_fail_within(err, st, "evaluate: %d problems", r->evaluate_problems) : RM_OK;
+}
+
 /* ---- opening --------------------------------------------------------------------------------- */
 
 static char *beside(const char *out, const char *suffix)
@@ -366,7 +377,9 @@ static rm_status train_all(train_loop *loop, rm_error *err)
     const train_recipe *r = loop->recipe;
     void *state = NULL;
     bool going_on = false;
-    rm_status st = open_files(loop, &going_on, err);
+    rm_status st = check_evaluation(r, err);
+    if (!st)
+        st = open_files(loop, &going_on, err);
     if (!st)
         st = open_model(loop, err);
     if (!st && going_on)

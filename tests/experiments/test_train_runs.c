@@ -343,6 +343,14 @@ static const struct {
       "{ " SHAPE " \"steps\": 1, \"tasks\": [ { \"task\": { \"kind\": \"arithmetic\" },"
       " \"failures\": [0] } ] }",
       "failures: expected" },
+    { "sft",
+      "{ " SHAPE " \"steps\": 1, \"evaluate\": { \"every\": 1, \"problems\": 99 }, \"tasks\": ["
+      " { \"task\": { \"kind\": \"arithmetic\", \"operations\": 1, \"leaves\": [1, 3] } } ] }",
+      "evaluate: 99 problems: task arithmetic: found no problem" },
+    { "sft",
+      "{ " SHAPE " \"steps\": 1, \"tasks\": [ { \"task\": { \"kind\": \"countdown\", \"range\":"
+      " [1, 2], \"target\": [90, 100] } } ], \"evaluate\": { \"every\": 1 } }",
+      "no problem found whose target" },
     { "sft", "{ " SHAPE TASKS " \"steps\": 1, \"weight_type\": \"q4\" }", "weight type \"q4\"" },
     { "grpo", "{ \"model\": \"thimbel\"," TASKS " \"steps\": 1 }", "did you mean thimble?" },
     { "grpo", "{ \"model\": \"thimble\"," TASKS " \"steps\": 1, \"grpo\": { \"group\": 1 } }",
