@@ -32,8 +32,10 @@ static rm_status change(const cli_args *args, train_recipe *recipe, rm_error *er
             return rm_fail(err, RM_E_MEMORY, "out of memory");
     }
     if (cli_text(args, "seed", NULL)) {
-        rm_status status = cli_uint(args, "seed", &recipe->seed, err);
-        recipe->hash = rm_mix(recipe->hash, recipe->seed);
+        uint64_t seed = 0;
+        rm_status status = cli_uint(args, "seed", &seed, err);
+        if (!status)
+            train_recipe_seed(recipe, seed);
         return status;
     }
     return RM_OK;
@@ -74,7 +76,7 @@ static rm_status run(const cli_args *args, rm_error *err)
 static const cli_option options[] = {
     { "out", 'o', "FILE", "the model to write (default: NAME.gguf, by the configuration's name)" },
     { "from", 0, "MODEL", "the model to begin with, in place of the configuration's" },
-    { "seed", 0, "SEED", "of all draws, in place of the configuration's" },
+    { "seed", 0, "SEED", "of problems and all draws, in place of the configuration's" },
     { "threads", 't', "T", "worker threads (default: all processors; no effect on the weights)" },
     { "isa", 0, "NAME", "instruction-set variant (no effect on the weights)" },
     { "quiet", 'q', NULL, "no progress" },
@@ -94,7 +96,7 @@ const cli_command cli_train = {
                "A training may be killed at any moment; the same command goes on from the last\n"
                "checkpoint, FILE.checkpoint, and ends in the same bits as one that was never\n"
                "interrupted. FILE.train.jsonl is its log. Keys: experiments/train/README.md.",
-    .example = "ramify train sft experiments/train/thimble.json --out thimble.gguf",
+    .example = "ramify train sft experiments/train/tiny.json --out tiny.gguf",
     .options = options,
     .run = run,
 };

@@ -19,10 +19,11 @@ what=$1 folder=$(readlink -m "$2")
 shift 2
 
 # KIND NAME [first model]
-family='sft thimble
+family='sft thimble-base
+sft thimble thimble-base
 grpo thimble-grpo thimble
 reward thimble-reward thimble
-sft thimble-b
+sft thimble-b thimble-base
 sft thimble-c
 sft thimble-s
 grpo thimble-dr-grpo thimble'
@@ -46,9 +47,9 @@ train)
     done <<<"$family"
     ;;
 seeds)
-    for seed in 2 3; do
+    for seed in 8 9; do
         for name in thimble-grpo thimble-dr-grpo; do
-            train grpo "$name" "$name-s$seed" thimble --seed "$seed"
+            train grpo "$name" "$name-s$((seed - 6))" thimble --seed "$seed"
         done
     done
     ;;

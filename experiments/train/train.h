@@ -47,6 +47,7 @@ typedef struct train_source {
     rm_task *task;       /* split "train" */
     rm_task *tune;       /* the same in split "tune" */
     double share;        /* of documents, in proportion to the others' */
+    bool own_seed;       /* the task says which problems; else the recipe's seed does */
     thought_recipe thought;
 } train_source;
 
@@ -77,6 +78,8 @@ typedef struct train_recipe {
 } train_recipe;
 
 rm_status train_recipe_open(const char *file, train_kind, train_recipe **, rm_error *);
+/* Another seed than the recipe says, for problems and all draws. */
+void train_recipe_seed(train_recipe *, uint64_t seed);
 void train_recipe_free(train_recipe *);
 
 /* ---- thoughts -------------------------------------------------------------------------------- */
