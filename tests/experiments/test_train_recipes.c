@@ -167,26 +167,26 @@ static const struct {
       "\"task\": {"
       " \"kind\": \"arithmetic\", \"operations\": 2 } }, { \"task\": { \"kind\": \"countdown\" },"
       " \"failures\": [1, 1] } ], \"steps\": 6, \"tokens_per_step\": 128 }",
-      0x0db84930db67c202 },
+      0x484bd235d7ba217f },
     { "sft",
       "{ \"name\": \"golden\", \"model\": { \"layers\": 1, \"width\": 48, \"heads\": 2,"
       " \"head_size\": 32, \"ffn\": 64, \"context\": 256 }, \"tasks\": [ { \"task\": {"
       " \"kind\": \"arithmetic\", \"operations\": 1, \"leaves\": [1, 4] }, \"share\": 9 },"
       " { \"task\": { \"kind\": \"countdown\" }, \"failures\": [1, 1] } ], \"steps\": 100,"
       " \"tokens_per_step\": 256, \"optimizer\": { \"rate\": 0.01, \"warmup\": 5 } }",
-      0x0efaaa873364bb11 },
+      0x06094abd8635d1eb },
     { "grpo",
       "{ \"name\": \"golden-grpo\", \"model\": \"golden\", \"tasks\": [ { \"task\": {"
       " \"kind\": \"arithmetic\", \"operations\": 1, \"leaves\": [1, 4] } } ], \"steps\": 2,"
       " \"optimizer\": { \"rate\": 0.001 }, \"grpo\": { \"objective\": \"dapo\", \"group\": 6,"
       " \"problems_per_step\": 6, \"updates\": 2, \"max_new_tokens\": 20, \"overlong\": 8 } }",
-      0x0c53c8b7b0f041c4 },
+      0x6a1195a0b61184c8 },
     { "reward",
       "{ \"name\": \"golden-reward\", \"model\": \"golden\", \"tasks\": [ { \"task\": {"
       " \"kind\": \"arithmetic\", \"operations\": 1, \"leaves\": [1, 4] } } ],"
       " \"tokens_per_step\": 256, \"weight_type\": \"f32\", \"reward\": { \"samples\": 6,"
       " \"problems\": 12, \"max_new_tokens\": 20 } }",
-      0x91ae3739d5b257f0 },
+      0x7ad17e56b9392fdd },
 };
 enum { N_GOLDEN = sizeof golden / sizeof *golden };
 
