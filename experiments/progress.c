@@ -121,13 +121,14 @@ static void draw(rm_progress *p, bool last)
         time_left(left, sizeof left, p->left_tokens / tokens);
     else if (p->done)
         time_left(left, sizeof left, (double)(p->total - p->done) / rate);
+    size_t done = p->before + p->done, total = p->before + p->total;
     if (!last && p->flight_problems) {
         char count[16];
         short_count(count, sizeof count, (double)p->flight_tokens);
         snprintf(flight, sizeof flight, "in flight %d (%d path%s, %s tokens)  ", p->flight_problems,
                  p->flight_paths, p->flight_paths == 1 ? "" : "s", count);
     }
-    snprintf(figures, sizeof figures, "%zu/%zu  %.*f/s  %.0f tok/s  %s%s%s%s%s", p->done, p->total,
+    snprintf(figures, sizeof figures, "%zu/%zu  %.*f/s  %.0f tok/s  %s%s%s%s%s", done, total,
              rate < 10 ? 2 : rate < 100 ? 1 : 0, rate, tokens, flight, p->note, p->note[0] ? "  " : "",
              last ? "in " : left[0] ? "left about " : "", left);
     if (!p->terminal) {
@@ -145,7 +146,7 @@ static void draw(rm_progress *p, bool last)
         room = 40;
     fprintf(p->out, "\r%s ", p->what);
     if (room >= 8) {
-        int filled = p->total ? (int)((double)room * (double)p->done / (double)p->total) : room;
+        int filled = total ? (int)((double)room * (double)done / (double)total) : room;
         fputc('[', p->out);
         for (int i = 0; i < room; i++)
             fputc(i < filled ? '#' : '.', p->out);

@@ -14,6 +14,7 @@ typedef struct rm_progress {
     char what[48];          /* "throughput", "latency" */
     char note[40];          /* shown behind the figures: "loss 0.4213" */
     size_t total, done;
+    size_t before;          /* done by an earlier session: shown, but no part of rate and time */
     uint64_t tokens;        /* generated so far, by what is done */
     double started_s, shown_s;
 

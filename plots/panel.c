@@ -139,17 +139,22 @@ void fig_panel_band(fig_panel *p, const double *x, const double *low, const doub
 void fig_panel_line(fig_panel *p, const double *x, const double *y, size_t n, double width,
                     fig_dash dash, fig_color color, int owner)
 {
-    fig_point before = { NAN, NAN };
-    fig_point at[1024];
+    enum { MOST = 1024 }; /* points drawn at once; a longer line goes on from its last one */
+    fig_point at[MOST];
     size_t m = 0;
-    for (size_t i = 0; i < n && m < sizeof at / sizeof *at; i++) {
+    for (size_t i = 0; i < n; i++) {
         fig_point here = { fig_at(&p->x, x[i]), fig_at(&p->y, y[i]) };
         if (!isfinite(here.x) || !isfinite(here.y))
             continue; /* joins over what is missing */
+        if (m == MOST) {
+            fig_line(p->canvas, at, m, width, dash, color);
+            at[0] = at[m - 1];
+            m = 1;
+        }
         if (m)
-            fig_scene_obstacle(&p->scene, (fig_obstacle){ FIG_STROKE, before.x, before.y, here.x,
-                                                          here.y, 5, owner });
-        at[m++] = before = here;
+            fig_scene_obstacle(&p->scene, (fig_obstacle){ FIG_STROKE, at[m - 1].x, at[m - 1].y,
+                                                          here.x, here.y, 5, owner });
+        at[m++] = here;
     }
     fig_line(p->canvas, at, m, width, dash, color);
 }

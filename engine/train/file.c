@@ -104,7 +104,9 @@ static void put_vocabulary(rm_gguf_writer *w, const rm_vocabulary *v, int n_voca
         else
             rm_text_printf(&name, "%.*s", v->characters[c] == ' ' ? 2 : 1,
                            v->characters[c] == ' ' ? "\xC4\xA0" : v->characters + c);
-        types[i] = c < 0 ? 3 : c >= n_characters ? 5 : 1; /* control, unused, normal */
+        /* control, which other programs leave out of texts; user-defined, as the marks of a thought,
+         * which they show; unused; normal */
+        types[i] = i < 2 ? 3 : c < 0 ? 4 : c >= n_characters ? 5 : 1;
         rm_gguf_put_element(w, name.data ? name.data : "", name.length);
         rm_text_free(&name);
     }

@@ -7,8 +7,10 @@
 
 #include "engine/num.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { CHUNK_VALUES = 1 << 14 };
 
@@ -50,6 +52,19 @@ static rm_status make_chunks(rm_trainer *t, rm_error *err)
     return RM_OK;
 }
 
+/* Weights, gradient and moments are touched at once: what the machine does not have must be refused
+ * here, since an operating system that promises more than it has ends the program later. */
+static rm_status check_memory(size_t n_values, rm_error *err)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    double has = pages > 0 && page > 0 ? (double)pages * (double)page : INFINITY;
+    double needs = 4.0 * (double)n_values * sizeof(float), gib = 1 << 30;
+    return needs < 0.9 * has
+               ? RM_OK
+               : rm_fail(err, RM_E_LIMIT, "training %zu parameters takes %.1f GiB, this machine has "
+                         "%.1f", n_values, needs / gib, has / gib);
+}
+
 rm_status trainer_alloc(rm_engine *engine, const rm_shape *shape, rm_trainer **out, rm_error *err)
 {
     rm_status st = rm_shape_check(shape, err);
@@ -60,6 +75,8 @@ rm_status trainer_alloc(rm_engine *engine, const rm_shape *shape, rm_trainer **o
                        "training runs on backend \"cpu\" only, this engine's "
                        "is \"%s\"",
                        engine->ops->name);
+    if ((st = check_memory(rm_shape_parameters(shape), err)))
+        return st;
     rm_trainer *t = calloc(1, sizeof *t);
     if (!t)
         return rm_fail(err, RM_E_MEMORY, "no memory for a trainer");

@@ -19,6 +19,28 @@ static rm_status find_kind(const cli_args *args, train_kind *kind, rm_error *err
                       near ? near : "", near ? "?" : "");
 }
 
+/* What the command line says instead of the configuration: another first model, another seed. */
+static rm_status change(const cli_args *args, train_recipe *recipe, rm_error *err)
+{
+    const char *from = cli_text(args, "from", NULL);
+    if (from && !recipe->model)
+        return cli_misuse(args, err, "--from: %s describes a new model, which begins with none",
+                          recipe->file);
+    if (from) {
+        free(recipe->model);
+        if (!(recipe->model = strdup(from)))
+            return rm_fail(err, RM_E_MEMORY, "out of memory");
+    }
+    if (cli_text(args, "seed", NULL)) {
+        uint64_t seed = 0;
+        rm_status status = cli_uint(args, "seed", &seed, err);
+        if (!status)
+            train_recipe_seed(recipe, seed);
+        return status;
+    }
+    return RM_OK;
+}
+
 static rm_status run(const cli_args *args, rm_error *err)
 {
     train_kind kind = TRAIN_SFT;
@@ -32,6 +54,8 @@ static rm_status run(const cli_args *args, rm_error *err)
         status = cli_int(args, "threads", 1, 4096, &o.threads, err);
     if (!status)
         status = train_recipe_open(args->positional[1], kind, &recipe, err);
+    if (!status)
+        status = change(args, recipe, err);
     if (!status && !o.out) { /* the model's name, here */
         size_t n = strlen(recipe->name) + 6;
         if (strchr(recipe->name, '/') || !(named = malloc(n)))
@@ -51,6 +75,8 @@ static rm_status run(const cli_args *args, rm_error *err)
 
 static const cli_option options[] = {
     { "out", 'o', "FILE", "the model to write (default: NAME.gguf, by the configuration's name)" },
+    { "from", 0, "MODEL", "the model to begin with, in place of the configuration's" },
+    { "seed", 0, "SEED", "of problems and all draws, in place of the configuration's" },
     { "threads", 't', "T", "worker threads (default: all processors; no effect on the weights)" },
     { "isa", 0, "NAME", "instruction-set variant (no effect on the weights)" },
     { "quiet", 'q', NULL, "no progress" },
@@ -70,7 +96,7 @@ const cli_command cli_train = {
                "A training may be killed at any moment; the same command goes on from the last\n"
                "checkpoint, FILE.checkpoint, and ends in the same bits as one that was never\n"
                "interrupted. FILE.train.jsonl is its log. Keys: experiments/train/README.md.",
-    .example = "ramify train sft experiments/train/thimble.json --out thimble.gguf",
+    .example = "ramify train sft experiments/train/tiny.json --out tiny.gguf",
     .options = options,
     .run = run,
 };

@@ -197,16 +197,29 @@ static rm_status evaluate(train_loop *loop, const train_source *source, rm_error
     return st;
 }
 
-static rm_status evaluate_all(train_loop *loop, rm_error *err)
+static rm_status evaluate_all(train_loop *loop, void *state, rm_error *err)
 {
     const train_recipe *r = loop->recipe;
     if (!r->evaluate_every ||
         (loop->step % (uint64_t)r->evaluate_every && loop->step != loop->steps))
         return RM_OK;
+    if (r->kind == TRAIN_REWARD)
+        return train_reward_evaluate(loop, state, err);
     rm_status st = loop_model(loop, err);
     for (int i = 0; i < r->n_sources && !st; i++)
         st = evaluate(loop, &r->sources[i], err);
     return st;
+}
+
+/* Are there so many problems to evaluate on? Asked before the first step. */
+static rm_status check_evaluation(const train_recipe *r, rm_error *err)
+{
+    const rm_item *item;
+    rm_status st = RM_OK;
+    for (int i = 0; i < r->n_sources && r->evaluate_every && !st; i++)
+        for (int k = 0; k < r->evaluate_problems && !st; k++)
+            st = rm_task_item(r->sources[i].tune, (size_t)k, &item, err);
+    return st ? rm_fail_within(err, st, "evaluate: %d problems", r->evaluate_problems) : RM_OK;
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */
@@ -287,7 +300,10 @@ static rm_status log_head(train_loop *loop, rm_error *err)
     rm_json_string(&w, "training", train_kind_names[r->kind]);
     rm_json_string(&w, "name", r->name);
     rm_json_string(&w, "configuration", r->file);
+    rm_json_uint(&w, "seed", r->seed);
     rm_json_string(&w, "model", r->model ? r->model : "new");
+    if (r->model)
+        rm_json_string(&w, "model_hash", rm_model_describe(loop->model)->hash);
     rm_json_uint(&w, "parameters", rm_shape_parameters(rm_trainer_shape(loop->trainer)));
     rm_json_string(&w, "version", rm_version_text());
     rm_json_string(&w, "device", engine.device);
@@ -315,6 +331,20 @@ static bool cancelled(const train_loop *loop)
     return loop->options->cancel && *loop->options->cancel;
 }
 
+/* The sentence of a failure in the step that comes next, or after the one that was done. */
+static rm_status stopped(const train_loop *loop, rm_status st, bool after, rm_error *err)
+{
+    unsigned long long step = loop->step, saved = loop->saved;
+    const char *when = after ? "after step" : "step";
+    if (st == RM_E_CANCELLED)
+        return rm_fail(err, st, "stopped after step %llu of %llu; the same command goes on with "
+                       "step %llu", step, (unsigned long long)loop->steps, saved + 1);
+    if (saved)
+        return rm_fail_within(err, st, "%s %llu (the checkpoint after step %llu is kept)", when,
+                              after ? step : step + 1, saved);
+    return rm_fail_within(err, st, "%s %llu", when, after ? step : step + 1);
+}
+
 static rm_status all_steps(train_loop *loop, void *state, rm_error *err)
 {
     const train_recipe *r = loop->recipe;
@@ -329,24 +359,15 @@ static rm_status all_steps(train_loop *loop, void *state, rm_error *err)
                                 (unsigned long long)loop->step, (unsigned long long)loop->steps);
         }
         st = ways[r->kind].step(loop, state, err);
+        bool after = !st; /* what fails now fails after the step, not in it */
         if (!st) {
             loop->step++;
-            st = evaluate_all(loop, err);
+            st = evaluate_all(loop, state, err);
         }
         if (!st && loop->step % (uint64_t)r->checkpoint_every == 0)
             st = save_checkpoint(loop, err);
-        if (st == RM_E_CANCELLED)
-            return rm_fail(err, st,
-                           "stopped after step %llu of %llu; the same command goes on with "
-                           "step %llu",
-                           (unsigned long long)loop->step, (unsigned long long)loop->steps,
-                           (unsigned long long)loop->saved + 1);
-        if (st && loop->saved)
-            return rm_fail_within(err, st, "step %llu (the checkpoint after step %llu is kept)",
-                                  (unsigned long long)loop->step + 1,
-                                  (unsigned long long)loop->saved);
         if (st)
-            return rm_fail_within(err, st, "step %llu", (unsigned long long)loop->step + 1);
+            return stopped(loop, st, after, err);
     }
     return RM_OK;
 }
@@ -356,7 +377,9 @@ static rm_status train_all(train_loop *loop, rm_error *err)
     const train_recipe *r = loop->recipe;
     void *state = NULL;
     bool going_on = false;
-    rm_status st = open_files(loop, &going_on, err);
+    rm_status st = check_evaluation(r, err);
+    if (!st)
+        st = open_files(loop, &going_on, err);
     if (!st)
         st = open_model(loop, err);
     if (!st && going_on)
@@ -369,6 +392,7 @@ static rm_status train_all(train_loop *loop, rm_error *err)
     if (!st) {
         rm_progress_begin(&loop->bar, loop->options->progress, train_kind_names[r->kind],
                           (size_t)(loop->steps > loop->step ? loop->steps - loop->step : 0));
+        loop->bar.before = (size_t)loop->step;
         st = all_steps(loop, state, err);
         rm_progress_end(&loop->bar);
     }

@@ -62,6 +62,7 @@ static const rm_key part_keys[TRAIN_KINDS][6] = {
     { { "model", RM_KEY_ANY, T(model), 0, 0, NULL, "" },
       { "tasks", RM_KEY_ANY, T(tasks), 0, 0, NULL, "" },
       { "optimizer", RM_KEY_ANY, T(optimizer), 0, 0, NULL, "" },
+      { "evaluate", RM_KEY_ANY, T(evaluate), 0, 0, NULL, "" },
       { "reward", RM_KEY_ANY, T(part), 0, 0, NULL, "" } },
 };
 
@@ -238,6 +239,7 @@ static rm_status read_source(train_recipe *r, const rm_json *json, const cJSON *
         return rm_json_fail(err, RM_E_ARGUMENT, json, split, "%s.task.split: training takes the "
                             "problems of split \"train\" only", path);
     r->n_sources++;
+    source->own_seed = cJSON_GetObjectItemCaseSensitive(s.task, "seed") != NULL;
     source->share = s.share;
     source->thought = s.thought;
     st = task_in_split(json, s.task, "train", folder, path, &source->task, err);
@@ -246,7 +248,18 @@ static rm_status read_source(train_recipe *r, const rm_json *json, const cJSON *
     if (!st && source->task->kind->count)
         st = rm_json_fail(err, RM_E_ARGUMENT, json, item, "%s: training takes generated tasks "
                           "(arithmetic, countdown)", path);
+    if (!st && !source->own_seed)
+        source->task->format.seed = r->seed;
     return st;
+}
+
+void train_recipe_seed(train_recipe *r, uint64_t seed)
+{
+    r->seed = seed;
+    r->hash = rm_mix(r->hash, seed);
+    for (int i = 0; i < r->n_sources; i++)
+        if (!r->sources[i].own_seed)
+            r->sources[i].task->format.seed = seed;
 }
 
 static rm_status read_sources(train_recipe *r, const rm_json *json, const cJSON *list,

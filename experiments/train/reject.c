@@ -14,6 +14,7 @@ typedef struct reject_state {
     document_list kept;
     int *order;      /* [kept.n] of the current epoch */
     uint64_t epoch;  /* the order's, + 1; 0: none yet */
+    reward_held *held; /* of a reward model that is evaluated, else NULL */
 } reject_state;
 
 static bool same(const rollout *a, const rollout *b)
@@ -96,6 +97,8 @@ rm_status train_reject_open(train_loop *loop, void **state, rm_error *err)
                       (size_t)r->problems * (size_t)r->n_sources);
     for (int i = 0; i < r->n_sources && !st; i++)
         st = draw_source(loop, i, s, err);
+    if (!st && r->kind == TRAIN_REWARD && r->evaluate_every)
+        st = reward_hold(loop, &s->held, err);
     rm_progress_end(&loop->bar);
     if (!st && !s->kept.n)
         st = rm_fail(err, RM_E_LIMIT, "none of the samples was right and well formed; there is "
@@ -108,12 +111,18 @@ rm_status train_reject_open(train_loop *loop, void **state, rm_error *err)
     return st;
 }
 
+rm_status train_reward_evaluate(train_loop *loop, void *state, rm_error *err)
+{
+    return reward_evaluate(loop, ((reject_state *)state)->held, err);
+}
+
 void train_reject_close(void *state)
 {
     reject_state *s = state;
     if (!s)
         return;
     documents_free(&s->kept);
+    reward_held_free(s->held);
     free(s->order);
     free(s);
 }

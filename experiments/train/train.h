@@ -7,6 +7,7 @@
  *   objective.c   GRPO, Dr. GRPO and DAPO: rewards to advantages to slopes
  *   loop.c        what all trainings share: log, checkpoints, progress, evaluation
  *   sft.c, reject.c, reward.c, grpo.c   one file a way of training
+ *   reward_evaluate.c   how well a reward model judges
  *
  * A training is a function of its configuration and the model it begins with: all it draws is
  * Philox under the configuration's seed, numbered by step and document, so that a training gone on
@@ -46,6 +47,7 @@ typedef struct train_source {
     rm_task *task;       /* split "train" */
     rm_task *tune;       /* the same in split "tune" */
     double share;        /* of documents, in proportion to the others' */
+    bool own_seed;       /* the task says which problems; else the recipe's seed does */
     thought_recipe thought;
 } train_source;
 
@@ -76,6 +78,8 @@ typedef struct train_recipe {
 } train_recipe;
 
 rm_status train_recipe_open(const char *file, train_kind, train_recipe **, rm_error *);
+/* Another seed than the recipe says, for problems and all draws. */
+void train_recipe_seed(train_recipe *, uint64_t seed);
 void train_recipe_free(train_recipe *);
 
 /* ---- thoughts -------------------------------------------------------------------------------- */
@@ -208,6 +212,12 @@ rm_status train_grpo_step(train_loop *, void *, rm_error *);
 rm_status reject_keep(train_loop *, const rollout *group, int n, document_list *, rm_error *);
 rm_status reward_keep(train_loop *, const rollout *group, int n, document_list *, rm_error *);
 rm_status reward_prepare(train_loop *, rm_error *);
+/* Samples of tuning problems that a reward model is evaluated on, and a log line a task. */
+typedef struct reward_held reward_held;
+rm_status reward_hold(train_loop *, reward_held **, rm_error *);
+rm_status reward_evaluate(train_loop *, const reward_held *, rm_error *);
+void reward_held_free(reward_held *);
+rm_status train_reward_evaluate(train_loop *, void *state, rm_error *);
 rm_status train_reject_open(train_loop *, void **state, rm_error *);
 void train_reject_close(void *state);
 rm_status train_grpo_open(train_loop *, void **state, rm_error *);

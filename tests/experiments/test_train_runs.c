@@ -148,6 +148,7 @@ static const char *const ways[][2] = {
                 " \"max_new_tokens\": 60 } }" },
     { "reward", "{ \"name\": \"v\", \"model\": \"%s\"," TASKS " \"steps\": 6,"
                 " \"checkpoint_every\": 1, \"tokens_per_step\": 256, \"weight_type\": \"f32\","
+                " \"evaluate\": { \"every\": 2, \"problems\": 5 },"
                 " \"reward\": { \"samples\": 4, \"problems\": 20, \"max_new_tokens\": 40 } }" },
 };
 
@@ -227,6 +228,15 @@ Test(train_runs, drawing_and_training_agree_and_the_log_says_what_happened)
     double kept = number_of(strstr(log, "\"sampled\""), "kept");
     cr_expect(kept > 0 && kept <= 120, "at most two a problem");
     free(log);
+    snprintf(text, sizeof text, ways[4][1], taught);
+    train("reward", write_scratch("way.json", text), in_scratch("v.gguf"), "2");
+    log = read_log("v.train.jsonl");
+    line = strstr(log, "\"evaluated\":\"arithmetic\"");
+    cr_assert(line, "%s", log);
+    cr_expect_eq(number_of(line, "samples"), 4);
+    cr_expect(number_of(line, "random") <= 1 && number_of(line, "accuracy") <= 1);
+    cr_expect(number_of(line, "judged_loss") > 0);
+    free(log);
 }
 
 /* ---- figures --------------------------------------------------------------------------------- */
@@ -265,6 +275,31 @@ Test(train_runs, logs_become_figures)
     cr_expect_eq(run_program(ARGS("plot", log, "--out", out), NULL, &message), 1);
     cr_expect(strstr(message, "begins with"), "%s", message);
     free(message);
+}
+
+/* Two long trainings that part after their 2,900th step have different figures. */
+Test(train_runs, every_step_is_drawn)
+{
+    char *figure[2];
+    for (int k = 0; k < 2; k++) {
+        rm_text log = { 0 };
+        char *message;
+        size_t n;
+        const char *out = in_scratch("long.svg");
+        rm_text_puts(&log, "{\"training\":\"sft\",\"name\":\"long\"}\n");
+        for (int i = 1; i <= 3000; i++)
+            rm_text_printf(&log, "{\"step\":%d,\"loss\":%d}\n", i, i > 2900 && k ? 3 : 2 + i % 2);
+        write_scratch("long.jsonl", log.data);
+        cr_assert_eq(run_program(ARGS("plot", in_scratch("long.jsonl"), "--out", out), NULL,
+                                 &message), 0, "%s", message);
+        CHECK(rm_file_read(out, 64 << 20, &figure[k], &n, err));
+        rm_text_free(&log);
+        free(message);
+        unlink(out);
+    }
+    cr_expect(strcmp(figure[0], figure[1]) != 0);
+    free(figure[0]);
+    free(figure[1]);
 }
 
 /* ---- what goes wrong ------------------------------------------------------------------------- */
@@ -308,6 +343,14 @@ static const struct {
       "{ " SHAPE " \"steps\": 1, \"tasks\": [ { \"task\": { \"kind\": \"arithmetic\" },"
       " \"failures\": [0] } ] }",
       "failures: expected" },
+    { "sft",
+      "{ " SHAPE " \"steps\": 1, \"evaluate\": { \"every\": 1, \"problems\": 99 }, \"tasks\": ["
+      " { \"task\": { \"kind\": \"arithmetic\", \"operations\": 1, \"leaves\": [1, 3] } } ] }",
+      "evaluate: 99 problems: task arithmetic: found no problem" },
+    { "sft",
+      "{ " SHAPE " \"steps\": 1, \"tasks\": [ { \"task\": { \"kind\": \"countdown\", \"range\":"
+      " [1, 2], \"target\": [90, 100] } } ], \"evaluate\": { \"every\": 1 } }",
+      "no problem found whose target" },
     { "sft", "{ " SHAPE TASKS " \"steps\": 1, \"weight_type\": \"q4\" }", "weight type \"q4\"" },
     { "grpo", "{ \"model\": \"thimbel\"," TASKS " \"steps\": 1 }", "did you mean thimble?" },
     { "grpo", "{ \"model\": \"thimble\"," TASKS " \"steps\": 1, \"grpo\": { \"group\": 1 } }",
