@@ -5,6 +5,8 @@
  * or by different versions of the program, and the costs are of other trees. */
 #include "experiments/runner.h"
 
+#include <sqlite3.h>
+
 #include <stdlib.h>
 
 static const char compare_sql[] =

@@ -5,6 +5,8 @@
  * The table is made when it is first needed and is empty when a run is complete. */
 #include "experiments/store_private.h"
 
+#include <sqlite3.h>
+
 static rm_status made(rm_store *store, rm_error *err)
 {
     if (store->has_journals)

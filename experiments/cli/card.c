@@ -349,7 +349,7 @@ static rm_status put_run(const cli_args *args, const char *dir, const card_model
         rm_text_printf(out, "## %s\n\n", run.data ? run.data : dir);
         rm_text_free(&run);
         rm_text unfinished = { 0 };
-        if (rm_records_unfinished(a.analysis->records, &unfinished) && unfinished.data)
+        if (rm_records_caveat(a.analysis->records, &unfinished) && unfinished.data)
             rm_text_printf(out, "%s\n\n", unfinished.data);
         rm_text_free(&unfinished);
         put_alone(a.analysis, name, out);

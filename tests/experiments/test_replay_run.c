@@ -1,6 +1,8 @@
 /* ramify replay: the recorded run again, at another model's cost. */
 #include "run_support.h"
 
+#include <sqlite3.h>
+
 TestSuite(replay_run, .init = make_scratch, .fini = remove_scratch);
 
 static const char config[] =
