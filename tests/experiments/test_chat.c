@@ -5,6 +5,8 @@
 #include "experiments/chat/chat.h"
 #include "experiments/runner.h"
 
+#include <sqlite3.h>
+
 TestSuite(chat, .init = make_scratch, .fini = remove_scratch);
 
 #define QUESTION "{{ '<u>' ~ messages[-1].content ~ '<a>' }}"
