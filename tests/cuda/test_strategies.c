@@ -6,6 +6,7 @@
 /* What keeps a strategy short, where it has such a parameter. */
 static const char *const brief[][2] = {
     { "max_new_tokens", "6" },   { "num_return_sequences", "3" }, { "num_beams", "3" },
+    { "beam_width", "3" },
     { "simulations", "2" },      { "expand", "2" },               { "max_samples", "4" },
 };
 
@@ -26,7 +27,8 @@ static uint64_t outcome_on(const rm_ops *ops, const char *file, const rm_strateg
 {
     static const char *const step[] = { "a" };
     rm_problem problem = { .id = "p", .prompt = "one and two", .step_ends = step, .n_step_ends = 1,
-                           .answer = whole_text, .verify = as_long, .oracle = as_long };
+                           .think_end = "z", .wait = "b", .answer = whole_text,
+                           .verify = as_long, .oracle = as_long };
     rm_error err = { "" };
     rm_engine *engine = engine_on(ops, (rm_engine_options){ .max_batch_rows = 64 });
     rm_model *models[2];

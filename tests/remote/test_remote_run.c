@@ -161,7 +161,7 @@ static const struct { const char *more, *strategies, *message; } refusals[] = {
       "strategy \"ensemble-token\" needs distributions of several models" },
     { ", \"logprobs\": false", "{ \"strategy\": \"best-of-n\", \"models\": [\"far\"] }",
       "strategy \"best-of-n\" needs log-probabilities" },
-    { ", \"file\": \"x.gguf\"", "{ \"strategy\": \"greedy\" }", "\"file\", \"compute\" and \"kv\" are for" },
+    { ", \"file\": \"x.gguf\"", "{ \"strategy\": \"greedy\" }", "\"file\", \"compute\", \"kv\" and \"context\" are for" },
     { ", \"concurency\": 3", "{ \"strategy\": \"greedy\" }", "did you mean \"concurrency\"?" },
     { ", \"retries\": -1", "{ \"strategy\": \"greedy\" }", "retries: expected 0 to 100" },
 };
