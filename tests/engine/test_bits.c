@@ -105,8 +105,8 @@ Test(bits, equal_in_bf16)
 
 /* The f32 digests of the whole workload, by every vector variant, and of its first steps, by the
  * portable one too. Committed, so that every compiler and machine is held to them. */
-static const uint64_t whole_digest = UINT64_C(0xffe70dfbb680d25d),
-                      brief_digest = UINT64_C(0x0c4a0b4fa2c920d9);
+static const uint64_t whole_digest = UINT64_C(0xd28db9bdde2306e3),
+                      brief_digest = UINT64_C(0xdeed73e71267a6be);
 
 Test(bits, equal_in_all_variants)
 {
