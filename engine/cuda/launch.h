@@ -311,6 +311,9 @@ typedef struct rm_pick_args {
     const rm_pick_item *item;           /* [n_items] */
     uint8_t *scratch;                   /* n_slots rm_pick_slot_bytes(largest n_vocab) */
     int n_items, n_slots, n_vocab;      /* n_slots blocks run; each serves every n_slots-th item */
+    int part;                           /* entries of a row that one of several blocks looks at, where
+                                           every item has a slot; negative: one block a pick; 0: what
+                                           suits the vocabulary. It changes no bit */
 } rm_pick_args;
 
 size_t rm_pick_slot_bytes(int n_vocab);
