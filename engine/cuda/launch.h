@@ -39,6 +39,10 @@ extern "C" {
 
 typedef struct CUstream_st *rm_stream; /* a cudaStream_t */
 
+/* May kernels be placed on the device while the one before them runs (device.h)? For a comparison: no
+ * result depends on it. At first RM_LAUNCH_OVERLAP, which is 1 unless the build says otherwise. */
+extern int rm_launch_overlap;
+
 /* Element types; the values are those of rm_dtype. */
 enum { RM_CUDA_F32 = 0, RM_CUDA_F16 = 1, RM_CUDA_BF16 = 2 };
 
