@@ -116,6 +116,31 @@ Test(cuda_backend, a_launch_that_fails_is_named_and_undone)
     drawing_close(&d);
 }
 
+/* Wherever in a prefill, in a span or in one of its steps: the path is put back, nothing is lent, and
+ * what is drawn then is what was to be drawn. */
+Test(cuda_backend, a_span_that_fails_is_undone)
+{
+    int32_t expected[46];
+    for (int at = 0; at < 100; at += at ? 23 : 11) {
+        drawing d;
+        rm_error err = { "" };
+        drawing_open(&d, "f32");
+        runtime.fail_launch = at;
+        if (at) {
+            cr_expect_eq(draw(&d, 6, &err), RM_E_IO, "launch %d", at);
+            cr_expect_eq(rm_path_length(d.path), 40, "launch %d", at);
+            cr_expect_eq(d.engine->budget.lent_bytes, 0, "launch %d", at);
+            cr_expect_eq(d.engine->ahead->n_live, 0, "launch %d", at);
+        }
+        must(draw(&d, 6, &err), &err);
+        if (at)
+            cr_expect_arr_eq(rm_path_tokens(d.path), expected, sizeof expected);
+        else
+            memcpy(expected, rm_path_tokens(d.path), sizeof expected);
+        drawing_close(&d);
+    }
+}
+
 Test(cuda_backend, too_little_memory_is_said_with_the_numbers)
 {
     char file[64];
