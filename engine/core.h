@@ -18,6 +18,7 @@ typedef struct rm_rows {
     int n, n_seqs;
     int32_t *token, *position, *seq; /* [max_batch_rows] */
     const int32_t **pages;           /* [max_batch_rows] one a sequence */
+    int32_t *ahead;                  /* [max_batch_rows] positions behind it that have pages too */
 } rm_rows;
 
 /* The rows whose final state is wanted in the pass being planned. Rows of the tensor `last` get
@@ -62,7 +63,8 @@ struct rm_model {
                                   (replay.h) */
 };
 
-typedef struct rm_pass rm_pass; /* forward.h */
+typedef struct rm_pass rm_pass;   /* forward.h */
+typedef struct rm_ahead rm_ahead; /* ahead.h */
 
 struct rm_engine {
     const rm_ops *ops;
@@ -77,6 +79,7 @@ struct rm_engine {
     int n_in_flight;             /* spans that services are drawing */
     uint64_t last_ticket;
     rm_pass *pass;
+    rm_ahead *ahead;             /* NULL: the backend has no such thing */
     rm_stacks *stacks;
     bool in_job;                 /* a coroutine is running */
     void (*watch)(void *);       /* called every watch_s, or NULL */

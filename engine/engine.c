@@ -1,5 +1,6 @@
 /* engine.c - opening and closing engines and models, and what they say of themselves. */
 #define _GNU_SOURCE
+#include "engine/ahead.h"
 #include "engine/backend.h"
 #include "engine/core.h"
 
@@ -90,6 +91,8 @@ rm_status rm_engine_open_on(const rm_ops *ops, const rm_engine_options *options,
     if (status)
         goto done;
     status = rm_pass_new(engine->options.max_batch_rows, &engine->pass, err);
+    if (!status)
+        status = rm_ahead_new(engine, engine->pass->max_picks, err);
     if (status)
         goto done;
     engine->stacks = rm_stacks_new();
@@ -145,6 +148,7 @@ void rm_engine_close(rm_engine *engine)
         return;
     assert(!engine->models && !engine->first_run && "close runs, prefixes and models first");
     rm_stacks_free(engine->stacks);
+    rm_ahead_free(engine);
     rm_pass_free(engine->pass);
     if (engine->backend)
         engine->ops->close(engine->backend);

@@ -8,6 +8,7 @@
  * The quota is checked here and once, for the most the requests could hold at their end; it
  * counts positions of the run's own tree, so the answer depends on nothing else. */
 #include "engine/account.h"
+#include "engine/ahead.h"
 #include "engine/journal.h"
 #include "engine/num.h"
 #include "engine/run.h"
@@ -557,6 +558,7 @@ static void finish_task(rm_run *run, rm_task *task, rm_stop_reason reason)
     task->finished = true;
     task->reason = reason;
     run->n_unfinished--;
+    rm_ahead_leave(run->engine, task);
 }
 
 /* Ends a task that gets nothing in the round that begins. */
@@ -770,6 +772,7 @@ void rm_eval_abandon(rm_run *run, rm_status status, const rm_error *error)
     rm_journal_end_eval(run, true);
     for (int i = 0; i < run->n_tasks; i++) {
         rm_task *task = &run->tasks[i];
+        rm_ahead_leave(run->engine, task);
         for (int m = 0; m < task->n_members; m++) {
             rm_path_deactivate(task->member[m]);
             rm_path_retract(task->member[m], task->before[m].length, task->before[m].evaluated,

@@ -14,6 +14,7 @@
  * want a distribution meet the output matrix: in a prefill that is one row of hundreds. */
 #include "engine/forward.h"
 
+#include "engine/ahead.h"
 #include "engine/replay.h"
 
 #include <assert.h>
@@ -90,6 +91,7 @@ rm_status rm_model_buffers_new(rm_model *model, rm_error *err)
     in->token = indices(rows, &failed);
     in->position = indices(rows, &failed);
     in->seq = indices(rows, &failed);
+    in->ahead = indices(rows, &failed);
     in->pages = calloc(R, sizeof *in->pages);
     rm_outputs *outputs = &model->outputs;
     int32_t **blocks[] = { &outputs->row_from, &outputs->row_to,    &outputs->tip_from,
@@ -135,6 +137,7 @@ void rm_model_buffers_free(rm_model *model)
     free(in->position);
     free(in->seq);
     free(in->pages);
+    free(in->ahead);
     rm_outputs *outputs = &model->outputs;
     free(outputs->row_from);
     free(outputs->row_to);
@@ -153,6 +156,7 @@ void rm_pass_begin(rm_engine *engine)
 {
     engine->pass->number++;
     engine->pass->n_picks = engine->pass->n_served = 0;
+    rm_ahead_begin_pass(engine);
     for (rm_model *model = engine->models; model; model = model->next) {
         model->rows.n = model->rows.n_seqs = 0;
         rm_outputs *outputs = &model->outputs;
@@ -168,6 +172,7 @@ static int add_rows(rm_path *path, int from, int n)
     if (!n)
         return first;
     rows->pages[rows->n_seqs] = path->pages;
+    rows->ahead[rows->n_seqs] = 0;
     for (int i = 0; i < n; i++) {
         rows->token[first + i] = path->tokens[from + i];
         rows->position[first + i] = from + i;
@@ -293,6 +298,8 @@ static void add_pick(rm_pass *pass, rm_run *run, rm_task *task, int i, const int
 rm_status rm_pass_add(rm_engine *engine, rm_run *run, rm_task *task, rm_error *err)
 {
     rm_pass *pass = engine->pass;
+    if (rm_ahead_add(engine, run, task))
+        return RM_OK;
     task_fit fit = fit_task(pass, task);
     rm_tip *tip[RM_MAX_MEMBERS] = { NULL };
     if (fit.places && rm_task_leaves_tip(task))
@@ -384,7 +391,8 @@ static void enqueue_layers(rm_model *model)
                                .token = in->token,
                                .position = in->position,
                                .seq = in->seq,
-                               .pages = in->pages };
+                               .pages = in->pages,
+                               .ahead = in->ahead };
     ops->batch(backend, kv, &model->batch);
     ops->embed(backend, model->x, weights->embedding, in->token, R);
     for (int l = 0; l < weights->info.n_layers; l++) {
@@ -433,20 +441,21 @@ static void enqueue_outputs(rm_model *model)
         ops->matmul(backend, model->logits, model->last, weights->output, out->n); /* [., V] */
 }
 
-/* Logits that are no distribution (a damaged file, an overflow) fail the rm_eval that asked for
- * them, and no other: nothing drawn from them may reach a record. */
+void rm_run_doom(rm_run *run, const rm_model *model, uint32_t length)
+{
+    if (run->doomed)
+        return;
+    run->doomed = true;
+    run->status = rm_fail(&run->error, RM_E_FORMAT, "the logits of %s after %u tokens are no "
+                          "numbers (NaN or infinite): its weights are damaged, or its compute "
+                          "type overflows", model->weights->info.name, (unsigned)length);
+}
+
 static void doom_without_numbers(const rm_pass *pass)
 {
-    for (int i = 0; i < pass->n_picks; i++) {
-        rm_run *run = pass->pick_runs[i];
-        if (!pass->no_numbers[i] || run->doomed)
-            continue;
-        run->doomed = true;
-        run->status = rm_fail(&run->error, RM_E_FORMAT, "the logits of %s after %u tokens are no "
-                              "numbers (NaN or infinite): its weights are damaged, or its compute "
-                              "type overflows", pass->pick_models[i]->weights->info.name,
-                              (unsigned)pass->picks[i].index);
-    }
+    for (int i = 0; i < pass->n_picks; i++)
+        if (pass->no_numbers[i])
+            rm_run_doom(pass->pick_runs[i], pass->pick_models[i], pass->picks[i].index);
 }
 
 static void enqueue_model(rm_model *model)
@@ -476,7 +485,11 @@ static rm_status decide(rm_engine *engine, rm_error *err)
 
 rm_status rm_pass_run(rm_engine *engine, rm_error *err)
 {
-    rm_status status = decide(engine, err);
+    rm_status status = rm_ahead_take(engine, err);
+    if (!status)
+        status = decide(engine, err);
+    if (!status)
+        status = rm_ahead_plan(engine, err);
     if (status)
         return status;
     for (rm_model *model = engine->models; model; model = model->next) {

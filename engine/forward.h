@@ -41,6 +41,10 @@ bool rm_pass_empty(const rm_engine *);
 /* Enqueues everything planned and waits for it. */
 rm_status rm_pass_run(rm_engine *, rm_error *);
 
+/* Logits that are no distribution (a damaged file, an overflow) fail the rm_eval that asked for
+ * them, and no other: nothing drawn from them may reach a record. */
+void rm_run_doom(rm_run *, const rm_model *, uint32_t length);
+
 /* Evaluates positions [from, from + n) of one path again, now, into pages it already has. `slot`
  * >= 0: the last one's state goes there. Nothing may be planned. */
 rm_status rm_path_evaluate_again(rm_path *, int from, int n, int32_t slot, rm_error *);

@@ -90,16 +90,42 @@ rm_status rm_pool_reserve(rm_pool *pool, size_t n, rm_error *err)
     return RM_OK;
 }
 
-int32_t rm_pool_take(rm_pool *pool)
+static void use(rm_pool *pool, int32_t page)
 {
-    assert(pool->n_free > 0);
-    int32_t page = pool->free_pages[--pool->n_free];
     assert(pool->references[page] == 0);
     pool->references[page] = 1;
     rm_budget_add(pool->budget, pool->page_bytes);
     if (++pool->budget->pages_used > pool->budget->pages_peak)
         pool->budget->pages_peak = pool->budget->pages_used;
+}
+
+int32_t rm_pool_take(rm_pool *pool)
+{
+    assert(pool->n_free > 0);
+    int32_t page = pool->free_pages[--pool->n_free];
+    use(pool, page);
     return page;
+}
+
+int32_t rm_pool_lend(rm_pool *pool)
+{
+    assert(pool->n_free > 0);
+    pool->budget->lent_bytes += pool->page_bytes;
+    return pool->free_pages[--pool->n_free];
+}
+
+void rm_pool_adopt(rm_pool *pool, int32_t page)
+{
+    assert(pool->budget->lent_bytes >= pool->page_bytes);
+    pool->budget->lent_bytes -= pool->page_bytes;
+    use(pool, page);
+}
+
+void rm_pool_give_back(rm_pool *pool, int32_t page)
+{
+    assert(pool->references[page] == 0 && pool->budget->lent_bytes >= pool->page_bytes);
+    pool->budget->lent_bytes -= pool->page_bytes;
+    pool->free_pages[pool->n_free++] = page;
 }
 
 void rm_pool_share(rm_pool *pool, int32_t page)

@@ -12,6 +12,7 @@
 /* Shared by all pools of an engine. */
 typedef struct rm_budget {
     size_t limit_bytes, used_bytes, peak_bytes;
+    size_t lent_bytes;   /* of free pages that spans may reach ahead of their time (ahead.h); not used */
     size_t pages_used, pages_peak, pages_allocated;
 } rm_budget;
 
@@ -44,5 +45,11 @@ int32_t rm_pool_take(rm_pool *);              /* one reference; needs n_free > 0
 void rm_pool_share(rm_pool *, int32_t page);  /* one reference more */
 void rm_pool_release(rm_pool *, int32_t page);
 void rm_pool_copy(rm_pool *, int32_t to, int32_t from); /* enqueues it */
+
+/* A free page set aside for one path: nobody else takes it, and it counts as used only once it is
+ * adopted, which is what taking it would have been. */
+int32_t rm_pool_lend(rm_pool *);               /* needs n_free > 0 */
+void rm_pool_adopt(rm_pool *, int32_t page);
+void rm_pool_give_back(rm_pool *, int32_t page);
 
 #endif

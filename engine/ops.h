@@ -101,12 +101,20 @@ typedef struct rm_batch {
     const int32_t *token;          /* [R] token ids */
     const int32_t *position;       /* [R] positions from 0 */
     const int32_t *seq;            /* [R] which sequence */
-    const int32_t *const *pages;   /* [n_seqs] page ids covering positions 0 .. last row */
+    const int32_t *const *pages;   /* [n_seqs] page ids covering positions 0 .. last row, ... */
+    const int32_t *ahead;          /* ... and [n_seqs] so many positions behind it; NULL: none */
 } rm_batch;
 
 /* Which rows of which logits make one distribution, and what is wanted of it. See engine.h for
  * the meaning of the fields that repeat those of a request. */
 typedef struct rm_pick rm_pick; /* engine/pick.h */
+
+/* A path that goes on drawing by itself, and what it drew. */
+typedef struct rm_ahead_path rm_ahead_path; /* engine/pick.h */
+typedef struct rm_drawn {
+    double lp, lp_sampling;
+    int32_t token, no_numbers;     /* the latter: the logits were no distribution */
+} rm_drawn;
 
 typedef struct rm_ops {
     const char *name;                 /* "cpu", "cuda" */
@@ -189,6 +197,21 @@ typedef struct rm_ops {
 
     /* Runs everything enqueued since the last flush and waits for it. */
     rm_status (*flush)(rm_backend *, rm_error *);
+
+    /* ---- spans without the host between (ahead.h) ----
+     * Optional, all three or none. `ahead`, before anything of a program is enqueued but copies of
+     * pages, announces that each of its rows ends in a pick of a span, of which there are n, and that
+     * the device is to go on by itself: in each further step every path's row takes the token that
+     * was drawn as its next, until it draws a stop token or its last or meets logits that are no
+     * numbers. The flush begins steps 1 to `begin`, and does not wait for them. A program announced
+     * ends the one that was announced before it; others may run between its steps. False: there is
+     * no memory for that, and the program is one like any other. */
+    bool (*ahead)(rm_backend *, const rm_ahead_path *, int n, int begin);
+    /* Begins the steps up to `begin` >= `step` that were not begun, and waits for `step`: [n], of paths
+     * that had not ended or left before it. */
+    rm_status (*ahead_take)(rm_backend *, int step, int begin, const rm_drawn **, rm_error *);
+    /* A path takes part in no step begun from here on: none of its pages is written. */
+    void (*ahead_leave)(rm_backend *, int path);
 } rm_ops;
 
 extern const rm_ops rm_cpu_ops;

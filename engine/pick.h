@@ -48,6 +48,18 @@ struct rm_pick {
                                          means nothing. NULL: nobody asks */
 };
 
+/* What becomes of the path of a program's i-th pick once that has drawn (rm_ops.ahead). */
+struct rm_ahead_path {
+    struct {
+        const rm_kv *kv;              /* of the member's model ... */
+        int row;                      /* ... and its row in the batch that names it */
+    } member[RM_MAX_MEMBERS];
+    int n_members;
+    int n_tokens;                     /* it draws at most, the pick's own included */
+    const int32_t *stop;              /* [n_stop] tokens that end it; live until flush */
+    int n_stop;
+};
+
 /* Passes over one row of logits, n entries. */
 typedef struct rm_row_kernels {
     /* max as double, and sum of exp(l - max) in double: 8 interleaved lanes (lane j takes entries

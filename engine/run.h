@@ -62,6 +62,8 @@ typedef struct rm_task {
     rm_stop_reason reason;
     int64_t n_stop_bytes;
     uint64_t ticket;            /* of a span that a service draws; 0: not one, or done */
+    int ahead, ahead_step;      /* its place among those that draw ahead (ahead.h) from 1, 0: it does
+                                   not; the step of which it took its last token */
 } rm_task;
 
 /* A journal (journal.c): records not handed out yet, and those that are taken up. Zeroed: neither. */

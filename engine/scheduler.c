@@ -2,6 +2,7 @@
 #include "engine/scheduler.h"
 
 #include "engine/account.h"
+#include "engine/ahead.h"
 #include "engine/forward.h"
 #include "engine/served.h"
 
@@ -16,6 +17,8 @@ void rm_run_suspend(rm_run *run)
     rm_engine *engine = run->engine;
     size_t before = engine->budget.used_bytes;
     assert(!run->suspended);
+    for (int i = 0; run->active && i < run->n_tasks; i++)
+        rm_ahead_leave(engine, &run->tasks[i]);
     for (rm_path *path = run->first_path; path; path = path->next) {
         rm_path_release_pages(path);
         if (path->tip)
@@ -148,6 +151,8 @@ static bool make_room(rm_run *run, size_t bytes)
 {
     rm_engine *engine = run->engine;
     bool later = true;
+    if (rm_budget_room(&engine->budget) < bytes + engine->budget.lent_bytes)
+        rm_ahead_close(engine);
     for (rm_run *other = engine->last_run; other; other = other->prev) {
         if (rm_budget_room(&engine->budget) >= bytes)
             return true;
@@ -192,8 +197,8 @@ static bool page_round(rm_run *run, rm_status *status, rm_error *err)
         for (int m = 0; m < task->n_members && !task->round_done && !*status; m++) {
             rm_path *path = task->member[m];
             int rows = rm_task_rows(task, path);
-            size_t pages = (size_t)rm_path_pages_needed(path, path->evaluated, rows);
-            *status = reserve_pages(path->model, pages, err);
+            int pages = rm_path_pages_needed(path, path->evaluated, rows) - path->n_lent;
+            *status = pages > 0 ? reserve_pages(path->model, (size_t)pages, err) : RM_OK;
             if (!*status)
                 rm_path_take_pages(path, path->evaluated, rows);
         }

@@ -72,7 +72,7 @@ void rm_path_retract(rm_path *path, int length, int evaluated, int64_t text_byte
 {
     rm_node *node = path->node;
     int back = path->evaluated - evaluated;
-    assert(back >= 0 && length <= path->length && !path->active);
+    assert(back >= 0 && length <= path->length && !path->active && !path->n_lent);
     if (back) {
         assert(node && node->references == 1 && node->length >= back);
         node->length -= back;
@@ -281,8 +281,36 @@ void rm_path_take_pages(rm_path *path, int from, int more)
     }
     int want = (from + more + pool->page_positions - 1) / pool->page_positions;
     assert(want <= path->page_capacity);
-    while (path->n_pages < want)
-        path->pages[path->n_pages++] = rm_pool_take(pool);
+    while (path->n_pages < want) {
+        if (path->n_lent) {
+            path->n_lent--;
+            rm_pool_adopt(pool, path->pages[path->n_pages]);
+        } else {
+            path->pages[path->n_pages] = rm_pool_take(pool);
+        }
+        path->n_pages++;
+    }
+}
+
+int rm_path_pages_to_lend(const rm_path *path, int end)
+{
+    int page = path->model->pool.page_positions, have = path->n_pages + path->n_lent;
+    int want = (end + page - 1) / page;
+    return want > have ? want - have : 0;
+}
+
+void rm_path_lend_pages(rm_path *path, int end)
+{
+    int n = rm_path_pages_to_lend(path, end);
+    assert(path->n_pages + path->n_lent + n <= path->page_capacity);
+    for (int i = 0; i < n; i++, path->n_lent++)
+        path->pages[path->n_pages + path->n_lent] = rm_pool_lend(&path->model->pool);
+}
+
+void rm_path_return_lent(rm_path *path)
+{
+    while (path->n_lent)
+        rm_pool_give_back(&path->model->pool, path->pages[path->n_pages + --path->n_lent]);
 }
 
 /* Pages wholly before the chunk in which a row at `next` begins to look. Whole chunks, because
@@ -323,6 +351,7 @@ void rm_path_share_pages(rm_path *path, const rm_path *from, int n)
 
 void rm_path_release_pages(rm_path *path)
 {
+    assert(!path->n_lent);
     while (path->n_pages > path->n_gone)
         rm_pool_release(&path->model->pool, path->pages[--path->n_pages]);
     path->n_pages = path->n_gone = 0;

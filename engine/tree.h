@@ -53,6 +53,7 @@ struct rm_path {
     int round_from;           /* evaluated when the round in progress began */
     int32_t *pages;           /* [page_capacity]; empty while the run is suspended */
     int n_pages, page_capacity;
+    int n_lent;               /* behind n_pages: free ones that its span may reach ahead (ahead.h) */
     int n_gone;               /* of n_pages, from the front: given back, since no later row looks there */
     rm_node *node;            /* NULL before anything was evaluated */
     rm_tip *tip;
@@ -83,6 +84,12 @@ int rm_path_pages_needed(const rm_path *, int from, int more);
 /* Takes those pages (the pool has been made to hold them), enqueueing the copy. Needs the array
  * of pages to be large enough: rm_path_reserve. */
 void rm_path_take_pages(rm_path *, int from, int more);
+
+/* Has free pages lent to the path, so that positions up to `end` have theirs (the pool has been made
+ * to hold them); taking pages then takes these. And gives back what was not taken. */
+int rm_path_pages_to_lend(const rm_path *, int end);
+void rm_path_lend_pages(rm_path *, int end);
+void rm_path_return_lent(rm_path *);
 
 /* Room in the arrays for `length` tokens and their pages, so that growing allocates nothing. */
 rm_status rm_path_reserve(rm_path *, int length, rm_error *);

@@ -30,6 +30,7 @@ static void backend_close(rm_backend *b)
     cuda_graphs_free(b);
     cuda_library_close(b);
     cuda_energy_close(b);
+    cuda_ahead_free(b);
     cuda_area_free(&b->upload);
     cuda_area_free(&b->result);
     for (int i = 0; i < 2; i++) {
@@ -347,7 +348,7 @@ static void swiglu(rm_backend *b, rm_tensor *y, const rm_tensor *x, const rm_wei
 /* n indices padded with -1 to `padded`, on their way to the device. */
 static const int32_t *put_indices(rm_backend *b, const int32_t *index, int n, int padded)
 {
-    cuda_piece piece = cuda_take(b, &b->upload, (size_t)padded * sizeof *index);
+    cuda_piece piece = cuda_take(b, cuda_upload(b), (size_t)padded * sizeof *index);
     if (!piece.host)
         return NULL;
     memset(piece.host, -1, (size_t)padded * sizeof *index);
@@ -515,4 +516,7 @@ const rm_ops rm_cuda_ops = {
     .copy_rows = copy_rows,
     .pick = cuda_picks,
     .flush = cuda_flush,
+    .ahead = cuda_ahead_open,
+    .ahead_take = cuda_ahead_take,
+    .ahead_leave = cuda_ahead_leave,
 };

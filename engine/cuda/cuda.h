@@ -7,6 +7,7 @@
  *   kv.c        the pool of pages, the batch: positions, page tables
  *   plan.c      the work list of attention, from page lists alone
  *   picks.c     picks to the device, results back
+ *   ahead.c     programs that the device goes on with by itself
  *   library.c   products by cuBLASLt, and which of its algorithms may be used
  *   energy.c    joules, from NVML
  *   plugin.c    the symbol by which the engine finds the table
@@ -61,6 +62,7 @@ typedef struct cuda_piece {
 
 /* `bytes` of the area, 16-byte aligned; {NULL, NULL} and b->status where there is no memory. */
 cuda_piece cuda_take(rm_backend *, cuda_area *, size_t bytes);
+void cuda_area_empty(cuda_area *);
 void cuda_area_free(cuda_area *);
 
 /* Addresses that are reserved at once and given memory as it is needed. */
@@ -190,8 +192,16 @@ void cuda_batch_plan(rm_backend *, cuda_batch *, int n_heads);
 
 typedef enum op_kind {
     OP_EMBED, OP_NORM, OP_HEAD_NORM, OP_ROUND, OP_COPY_ROWS, OP_PRODUCT, OP_PRODUCT_F32,
-    OP_LIBRARY, OP_KV_COPY, OP_ROPE_STORE, OP_PARTIAL, OP_FINISH, OP_PICKS
+    OP_LIBRARY, OP_KV_COPY, OP_ROPE_STORE, OP_PARTIAL, OP_FINISH, OP_PICKS, OP_SPAN
 } op_kind;
+
+/* From the tokens drawn to the next rows; before, who has left. */
+typedef struct cuda_span_op {
+    rm_span_args args;
+    int32_t *gone;            /* [n] on the device */
+    const int32_t *gone_host;
+    size_t n;
+} cuda_span_op;
 
 /* One launch. Scratch (partial sums, slots, picks) is the backend's and filled in at the launch. */
 typedef struct cuda_op {
@@ -210,8 +220,16 @@ typedef struct cuda_op {
         rm_rope_store_args rope_store;
         rm_attend_args attend;
         rm_pick_args picks;
+        cuda_span_op span;
     };
 } cuda_op;
+
+/* What runs: operations, and whether the areas travel around them. */
+typedef struct cuda_program {
+    const cuda_op *ops;
+    size_t n_ops;
+    bool travels;
+} cuda_program;
 
 typedef struct cuda_graph cuda_graph;   /* program.c */
 typedef struct cuda_library cuda_library;
@@ -225,13 +243,34 @@ typedef struct cuda_picked {
     const int32_t *tokens;
 } cuda_picked;
 
+/* A program that goes on (ahead.c). It has areas of its own, which other programs leave alone. */
+enum { AHEAD_STEPS = 64 };
+typedef struct cuda_ahead {
+    cuda_area upload, result;
+    bool open;                /* the program being enqueued is to go on: its areas are these */
+    const rm_ahead_path *path;/* the caller's, until the flush */
+    int n, begin;             /* paths; steps that the flush begins */
+    rm_pick_item *item;       /* [n] of the program, on the device */
+    const rm_pick_item *item_host;
+    const rm_pick_result *drawn_on_device; /* [n] */
+    cuda_op *ops;             /* one further step */
+    size_t n_ops, op_capacity;
+    int begun;                /* steps that are under way or done */
+    int32_t *gone;            /* [n] pinned: paths that left */
+    rm_pick_result *drawn;    /* [AHEAD_STEPS + 1][n] pinned */
+    size_t drawn_capacity;
+    cudaEvent_t done[AHEAD_STEPS + 1]; /* [0] of the program itself; made at first need */
+    bool has_events;
+} cuda_ahead;
+
 struct rm_backend {
     rm_backend_options options;
     rm_identity identity;
     char name[96], isa[32];
     char bus[32];           /* PCI address, for NVML */
     cudaStream_t stream;
-    cuda_area upload, result;
+    cuda_area upload, result; /* of programs that do not go on */
+    cuda_ahead ahead;
     cuda_op *ops;           /* the program being enqueued */
     size_t n_ops, op_capacity;
     uint64_t program;       /* its number, from 1 */
@@ -251,7 +290,8 @@ struct rm_backend {
     uint16_t *staging[2];   /* pinned, for loading weights */
     cudaEvent_t staged[2];
     cuda_graph *graphs;
-    uint64_t n_replays;     /* programs that ran as a graph */
+    uint64_t runs;          /* programs put on the stream */
+    uint64_t n_replays;     /* of them as a graph */
     cuda_library *library;  /* NULL: no cuBLASLt */
     cuda_energy *energy;    /* NULL: not told */
     rm_status status;       /* of enqueueing: reported by flush */
@@ -271,6 +311,29 @@ int cuda_launch(rm_backend *, const cuda_op *);
 void cuda_op_describe(const cuda_op *, char *text, size_t size);
 rm_status cuda_flush(rm_backend *, rm_error *);
 void cuda_graphs_free(rm_backend *);
+
+/* Puts a program on the stream, as a graph if it is known. */
+rm_status cuda_run(rm_backend *, const cuda_program *, rm_error *);
+
+/* The areas of the program being enqueued. */
+static inline cuda_area *cuda_upload(rm_backend *b)
+{
+    return b->ahead.open ? &b->ahead.upload : &b->upload;
+}
+
+static inline cuda_area *cuda_result(rm_backend *b)
+{
+    return b->ahead.open ? &b->ahead.result : &b->result;
+}
+
+bool cuda_ahead_open(rm_backend *, const rm_ahead_path *, int n, int begin);
+/* All that was enqueued is known: what goes to the device with it, and what a further step is. */
+void cuda_ahead_prepare(rm_backend *);
+/* The program is on the stream: begins the first steps behind it and waits for itself. */
+rm_status cuda_ahead_begin(rm_backend *, rm_error *);
+rm_status cuda_ahead_take(rm_backend *, int step, int begin, const rm_drawn **, rm_error *);
+void cuda_ahead_leave(rm_backend *, int path);
+void cuda_ahead_free(rm_backend *);
 
 void cuda_picks(rm_backend *, const rm_pick *, int n);
 void cuda_picks_deliver(rm_backend *);

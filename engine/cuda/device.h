@@ -126,10 +126,6 @@ DEVICE void LOAD_MATRIX_T(uint32_t *r, const void *row)
 #define WAIT_PREVIOUS() ((void)0)
 #endif
 
-#ifndef RM_LAUNCH_OVERLAP
-#define RM_LAUNCH_OVERLAP 1
-#endif
-
 /* The overlap is asked for only where the kernel's code knows how to wait: code that the driver made
  * from PTX for older devices does not. More than 48 KiB of shared memory must be asked for. */
 static inline int rm_launch(const void *kernel, dim3 grid, int threads, size_t bytes,
@@ -151,7 +147,7 @@ static inline int rm_launch(const void *kernel, dim3 grid, int threads, size_t b
     config.dynamicSmemBytes = bytes;
     config.stream = stream;
     config.attrs = &overlap;
-    config.numAttrs = RM_LAUNCH_OVERLAP && code.ptxVersion >= 90 ? 1 : 0;
+    config.numAttrs = rm_launch_overlap && code.ptxVersion >= 90 ? 1 : 0;
     void *list[1];
     list[0] = const_cast<void *>(args);
     return (int)cudaLaunchKernelExC(&config, kernel, list);
@@ -163,6 +159,10 @@ static inline int rm_launch(const void *kernel, dim3 grid, int threads, size_t b
 
 #else
 #include "tests/cuda/emulate.h"
+#endif
+
+#ifndef RM_LAUNCH_OVERLAP
+#define RM_LAUNCH_OVERLAP 1
 #endif
 
 /* How a kernel begins that has nothing to do before the one before it is done. */

@@ -154,7 +154,7 @@ void cuda_kv_copy(rm_backend *b, rm_kv *kv, int32_t to, int32_t from)
                 b->copy_used < FIRST_PAIRS && kv->copied[to] != kv->copy &&
                 kv->copied[from] != kv->copy;
     if (!open) {
-        cuda_piece pairs = cuda_take(b, &b->upload, FIRST_PAIRS * 2 * sizeof(int32_t));
+        cuda_piece pairs = cuda_take(b, cuda_upload(b), FIRST_PAIRS * 2 * sizeof(int32_t));
         o = cuda_enqueue(b, OP_KV_COPY);
         if (!o)
             return;
@@ -190,28 +190,34 @@ static cuda_batch *add_batch(rm_backend *b)
     return batch;
 }
 
+/* The position that the page list of row r's sequence covers, if r is its last row. */
+static int last_position(const rm_batch *source, int r)
+{
+    return source->position[r] + (source->ahead ? source->ahead[source->seq[r]] : 0);
+}
+
 /* Page tables side by side, their width a power of two: as a sequence grows its table keeps the
  * stride, and with it the program its bytes. */
 static bool put_tables(rm_backend *b, cuda_batch *batch, const rm_batch *source)
 {
     int P = batch->kv->shape.page_positions, most = 1, tables = cuda_bucket(source->n_seqs);
     for (int r = 0; r < source->n_rows; r++) {
-        int n = source->position[r] / P + 1;
-        assert(source->position[r] >= 0 && source->position[r] < batch->kv->max_positions);
+        int last = last_position(source, r), n = last / P + 1;
+        assert(source->position[r] >= 0 && last < batch->kv->max_positions);
         most = n > most ? n : most;
     }
     batch->table_stride = 8;
     while (batch->table_stride < most)
         batch->table_stride *= 2;
     size_t stride = (size_t)batch->table_stride;
-    cuda_piece piece = cuda_take(b, &b->upload, (size_t)tables * stride * sizeof(int32_t));
+    cuda_piece piece = cuda_take(b, cuda_upload(b), (size_t)tables * stride * sizeof(int32_t));
     if (b->status)
         return false;
     int32_t *to = piece.host;
     for (int r = 0; r < source->n_rows; r++) /* the last row of a sequence sees the most pages */
         if (r + 1 == source->n_rows || source->seq[r + 1] != source->seq[r])
             memcpy(to + (size_t)source->seq[r] * stride, source->pages[source->seq[r]],
-                   ((size_t)(source->position[r] / P) + 1) * sizeof *to);
+                   ((size_t)(last_position(source, r) / P) + 1) * sizeof *to);
     batch->page_table = piece.device;
     return true;
 }
@@ -228,7 +234,7 @@ void cuda_batch_make(rm_backend *b, rm_kv *kv, const rm_batch *source)
     batch->token_host = source->token;
     batch->rows = R;
     batch->padded = padded;
-    cuda_piece piece = cuda_take(b, &b->upload, 3 * n * sizeof(int32_t));
+    cuda_piece piece = cuda_take(b, cuda_upload(b), 3 * n * sizeof(int32_t));
     if (b->status || !put_tables(b, batch, source))
         return;
     int32_t *token = piece.host, *position = token + n, *table = position + n;
@@ -289,7 +295,7 @@ void cuda_batch_plan(rm_backend *b, cuda_batch *batch, int n_heads)
         b->plan_memory = memory;
         b->plan_ints = room;
     }
-    cuda_piece lists = cuda_take(b, &b->upload, 2 * rows * sizeof(int32_t));
+    cuda_piece lists = cuda_take(b, cuda_upload(b), 2 * rows * sizeof(int32_t));
     if (b->status)
         return;
     rm_attend_item *scratch = (rm_attend_item *)(void *)(b->plan_memory + cuda_plan_scratch(R));
@@ -305,8 +311,8 @@ void cuda_batch_plan(rm_backend *b, cuda_batch *batch, int n_heads)
     cuda_plan_make(batch->source, &options, b->plan_memory, &plan);
     batch->n_partial = plan.n_partial ? cuda_bucket(plan.n_partial) : 0;
     batch->n_finish = cuda_bucket(plan.n_finish);
-    cuda_piece partial = cuda_take(b, &b->upload, (size_t)batch->n_partial * sizeof *scratch),
-               finish = cuda_take(b, &b->upload, (size_t)batch->n_finish * sizeof *scratch);
+    cuda_piece partial = cuda_take(b, cuda_upload(b), (size_t)batch->n_partial * sizeof *scratch),
+               finish = cuda_take(b, cuda_upload(b), (size_t)batch->n_finish * sizeof *scratch);
     if (b->status)
         return;
     memcpy(partial.host, plan.partial, (size_t)plan.n_partial * sizeof *scratch);

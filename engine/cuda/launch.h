@@ -39,6 +39,10 @@ extern "C" {
 
 typedef struct CUstream_st *rm_stream; /* a cudaStream_t */
 
+/* May kernels be placed on the device while the one before them runs (device.h)? For a comparison: no
+ * result depends on it. At first RM_LAUNCH_OVERLAP, which is 1 unless the build says otherwise. */
+extern int rm_launch_overlap;
+
 /* Element types; the values are those of rm_dtype. */
 enum { RM_CUDA_F32 = 0, RM_CUDA_F16 = 1, RM_CUDA_BF16 = 2 };
 
@@ -311,32 +315,34 @@ typedef struct rm_pick_args {
     const rm_pick_item *item;           /* [n_items] */
     uint8_t *scratch;                   /* n_slots rm_pick_slot_bytes(largest n_vocab) */
     int n_items, n_slots, n_vocab;      /* n_slots blocks run; each serves every n_slots-th item */
+    int part;                           /* entries of a row that one of several blocks looks at, where
+                                           every item has a slot; negative: one block a pick; 0: what
+                                           suits the vocabulary. It changes no bit */
 } rm_pick_args;
 
 size_t rm_pick_slot_bytes(int n_vocab);
 int rm_launch_picks(const rm_pick_args *, rm_stream);
 
 /* ---- spans on the device --------------------------------------------------------------------- *
- * Between two replays of a decode step: takes what was picked and prepares the rows' next token.
- * One entry for each member of a path that draws; entries of one pick have the same `pick`, and
- * one of them `leads` (advances the pick and keeps the tokens). Pages for all positions a span may
+ * Between two steps of decoding: takes what was picked and prepares the rows' next token. One entry
+ * for each member of a path that draws; entries of one pick have the same `pick`, and one of them
+ * `leads` (moves the pick on, and the history if it has one). Pages for all positions a span may
  * reach stand in the row's table before it begins. A span ends with a stop token, when `left` is
- * used up, or where there are no numbers: its rows become padding, its pick too. */
+ * used up, where there are no numbers, or when the host has set `gone`: its rows become padding, its
+ * pick too. */
 typedef struct rm_span_entry {
     rm_pick_item *pick;
     int32_t *token, *position; /* of its row in its model's batch */
-    int32_t leads;
-    int32_t stopped;           /* 0; set to 1 by the kernel */
-    int32_t left, n_done;      /* tokens it may still draw, has drawn */
+    const int32_t *gone;       /* not 0: nobody wants more of this path */
     const int32_t *stop;       /* [n_stop] */
-    int32_t n_stop, pad;
-    int32_t *history;          /* tokens of the path; the drawn one goes to history[n_history] */
-    rm_pick_result *drawn;     /* [n_done] results so far, for one copy back */
+    int32_t *history;          /* tokens of the path; the drawn one goes to history[n_history]; NULL */
+    int32_t n_stop, leads;
+    int32_t left;              /* tokens it may still draw, the one just drawn included; 0: ended */
+    int32_t pad;
 } rm_span_entry;
 
 typedef struct rm_span_args {
     rm_span_entry *entry;      /* [n] */
-    int32_t *n_live;           /* leading entries not stopped; counted down */
     int n;
 } rm_span_args;
 int rm_launch_span_step(const rm_span_args *, rm_stream);

@@ -111,6 +111,12 @@ cuda_piece cuda_take(rm_backend *b, cuda_area *area, size_t bytes)
     return piece;
 }
 
+void cuda_area_empty(cuda_area *area)
+{
+    for (int i = 0; i < area->n_blocks; i++)
+        area->block[i].used = 0;
+}
+
 void cuda_area_free(cuda_area *area)
 {
     for (int i = 0; i < area->n_blocks; i++) {

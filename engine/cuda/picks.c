@@ -25,15 +25,16 @@ static bool grow(rm_backend *b, int n)
     return true;
 }
 
-/* n tokens in the upload area, their room padded so that a path that grows keeps its layout. */
-static const int32_t *put_tokens(rm_backend *b, const int32_t *tokens, int n)
+/* n tokens in the upload area, and room for `more`, padded so that a path that grows keeps its
+ * layout. */
+static const int32_t *put_tokens(rm_backend *b, const int32_t *tokens, int n, int more)
 {
     if (n < 1)
         return NULL;
     size_t room = 64;
-    while (room < (size_t)n)
+    while (room < (size_t)n + (size_t)more)
         room *= 2;
-    cuda_piece piece = cuda_take(b, &b->upload, room * sizeof *tokens);
+    cuda_piece piece = cuda_take(b, cuda_upload(b), room * sizeof *tokens);
     if (piece.host)
         memcpy(piece.host, tokens, (size_t)n * sizeof *tokens);
     return piece.device;
@@ -68,8 +69,9 @@ static void put_sampling(const rm_pick *pick, rm_pick_item *item)
     item->repetition_penalty = s->repetition_penalty;
 }
 
-static void put(rm_backend *b, const rm_pick *pick, rm_pick_item *item, cuda_picked *picked,
-                cuda_piece result)
+/* `more`: tokens that the pick's history may grow by on the device. */
+static void put(rm_backend *b, const rm_pick *pick, int more, rm_pick_item *item,
+                cuda_picked *picked, cuda_piece result)
 {
     *item = (rm_pick_item){ .want = (int32_t)pick->want, .n_members = pick->n_members,
                             .combine = (int32_t)pick->combine, .n_vocab = pick->n_vocab,
@@ -86,20 +88,20 @@ static void put(rm_backend *b, const rm_pick *pick, rm_pick_item *item, cuda_pic
     put_sampling(pick, item);
     if (item->repetition_penalty != 1.0) {
         item->n_history = pick->n_history;
-        item->history = put_tokens(b, pick->history, pick->n_history);
+        item->history = put_tokens(b, pick->history, pick->n_history, more);
     }
     int n = wanted(pick);
     if (pick->want == RM_WANT_LOGPROBS || pick->want == RM_WANT_SCORE) {
         item->n_tokens = pick->n_tokens;
-        item->tokens = put_tokens(b, pick->tokens, pick->n_tokens);
+        item->tokens = put_tokens(b, pick->tokens, pick->n_tokens, 0);
     }
     if (n) {
-        cuda_piece lp = cuda_take(b, &b->result, (size_t)n * sizeof(double));
+        cuda_piece lp = cuda_take(b, cuda_result(b), (size_t)n * sizeof(double));
         item->out_lp = lp.device;
         picked->lp = lp.host;
     }
     if (pick->want == RM_WANT_TOP) {
-        cuda_piece tokens = cuda_take(b, &b->result, (size_t)n * sizeof(int32_t));
+        cuda_piece tokens = cuda_take(b, cuda_result(b), (size_t)n * sizeof(int32_t));
         item->k = n;
         item->out_tokens = tokens.device;
         picked->tokens = tokens.host;
@@ -112,16 +114,23 @@ void cuda_picks(rm_backend *b, const rm_pick *picks, int n)
         return;
     int padded = cuda_bucket(n), vocab = 0, slots = 2 * b->identity.multiprocessors;
     slots = slots < padded ? slots : padded;
-    cuda_piece items = cuda_take(b, &b->upload, (size_t)padded * sizeof(rm_pick_item)),
-               results = cuda_take(b, &b->result, (size_t)padded * sizeof(rm_pick_result));
+    cuda_piece items = cuda_take(b, cuda_upload(b), (size_t)padded * sizeof(rm_pick_item)),
+               results = cuda_take(b, cuda_result(b), (size_t)padded * sizeof(rm_pick_result));
     for (int i = 0; i < n && !b->status; i++) {
         size_t at = (size_t)i * sizeof(rm_pick_result);
         cuda_piece result = { (uint8_t *)results.host + at, (uint8_t *)results.device + at };
-        put(b, &picks[i], (rm_pick_item *)items.host + i, &b->picked[b->n_picked++], result);
+        int more = b->ahead.open ? b->ahead.path[i].n_tokens : 0;
+        put(b, &picks[i], more, (rm_pick_item *)items.host + i, &b->picked[b->n_picked++], result);
         vocab = picks[i].n_vocab > vocab ? picks[i].n_vocab : vocab;
     }
     if (b->status)
         return;
+    if (b->ahead.open) {
+        assert(n == b->ahead.n && !b->ahead.item);
+        b->ahead.item = items.device;
+        b->ahead.item_host = items.host;
+        b->ahead.drawn_on_device = results.device;
+    }
     for (int i = n; i < padded; i++)
         ((rm_pick_item *)items.host)[i] = (rm_pick_item){ .want = -1 };
     cuda_need(b, &b->pick_slots, (size_t)slots * rm_pick_slot_bytes(vocab), "picks");

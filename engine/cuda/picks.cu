@@ -14,9 +14,19 @@
  * order. Ties at the last key are ranked in token-id order, as the CPU's heaps do by comparing ids.
  * Ranks and the drawn token come from prefix sums over threads, each with a contiguous range.
  *
- * A block serves a pick after another with scratch of its own (rm_pick_slot_bytes). One row of a
- * large vocabulary occupies one multiprocessor: the eight chains of V / 8 dependent additions bound
- * it from below. */
+ * A block serves a pick after another with scratch of its own (rm_pick_slot_bytes). That leaves most of
+ * a device idle where the vocabulary is long and the picks are few, so there several blocks share
+ * what has no order, and only the rest is one block's:
+ *
+ *   maxima    a block for each part of a row: the largest logit, and the best one after the penalty
+ *   weights   a block for each part: exp(l - max) of every entry, its sampling weight, their sum
+ *   picks     two blocks for each pick: one adds the exponentials in their order, the other meanwhile
+ *             filters and draws, which needs no log-sum-exp
+ *   join      the drawn token's log-probability, from both
+ *
+ * Parts are joined by maxima, ties to the smaller id, and by sums of integers: by nothing that has an
+ * order. What is left of the time of one pick are eight chains of V / 8 dependent additions.
+ * Picks of several models are one block's throughout. */
 #include "engine/cuda/device.h"
 #include "engine/pick_math.h"
 
@@ -27,6 +37,9 @@ enum {
     DIGIT_BITS = 11,
     DIGITS = 1 << DIGIT_BITS,
     WEIGHT_BITS = 41, /* a weight is at most 2^40 */
+    LONG_VOCABULARY = 32768, /* from here on several blocks share a row, */
+    PART = 4096,             /* each with so many entries, */
+    MOST_PARTS = 64,         /* or with more */
     NO_TOKEN = 0x7fffffff
 };
 
@@ -44,12 +57,23 @@ typedef struct pick_shared {
     double lp_sampling;
 } pick_shared;
 
+/* What is known of a part of a row. */
+typedef struct pick_part {
+    double max;      /* of the logits */
+    double best;     /* of those after the penalty, ... */
+    uint64_t total;  /* ... the sum of their weights, ... */
+    int best_id;     /* ... and whose the best is */
+    int pad;
+} pick_part;
+
 /* What a block works with: a slot of scratch, cut up. */
 typedef struct pick_room {
     uint64_t *w;  /* [V] sampling weights; of TOP: keys to sort */
-    double *lp;   /* [V] log-probabilities of a combined distribution, or of TOP */
+    double *lp;   /* [V] log-probabilities of a combined distribution, or of TOP; where blocks share a
+                     row, first the exponentials */
     double *key;  /* [V] */
     float *row;   /* [V] logits after the penalty; of TOP: ids to sort */
+    pick_part *part; /* [MOST_PARTS] */
 } pick_room;
 
 static size_t whole_lines(size_t bytes)
@@ -59,17 +83,24 @@ static size_t whole_lines(size_t bytes)
 
 size_t rm_pick_slot_bytes(int n_vocab)
 {
-    return 3 * whole_lines(8 * (size_t)n_vocab) + whole_lines(4 * (size_t)n_vocab);
+    return 3 * whole_lines(8 * (size_t)n_vocab) + whole_lines(4 * (size_t)n_vocab) +
+           whole_lines(MOST_PARTS * sizeof(pick_part));
 }
 
-DEVICE pick_room room_of(uint8_t *slot, int n_vocab)
+/* Of a pick in slot `i`; slots are as large as the largest vocabulary wants. */
+DEVICE pick_room room_of(const rm_pick_args *a, int i, int n_vocab)
 {
+    size_t most = (8 * (size_t)a->n_vocab + 127) / 128 * 128,
+           half = (4 * (size_t)a->n_vocab + 127) / 128 * 128,
+           parts = (MOST_PARTS * sizeof(pick_part) + 127) / 128 * 128;
+    uint8_t *slot = a->scratch + (size_t)i * (3 * most + half + parts);
     size_t wide = (8 * (size_t)n_vocab + 127) / 128 * 128;
     pick_room r;
     r.w = (uint64_t *)(void *)slot;
     r.lp = (double *)(void *)(slot + wide);
     r.key = (double *)(void *)(slot + 2 * wide);
     r.row = (float *)(void *)(slot + 3 * wide);
+    r.part = (pick_part *)(void *)(slot + 3 * most + half);
     return r;
 }
 
@@ -161,19 +192,22 @@ DEVICE double entry(const float *row, const double *x, int v)
     return x ? x[v] : (double)row[v];
 }
 
-DEVICE_CALL int argmax(pick_shared *s, const float *row, const double *x, int n, double *max)
+DEVICE_CALL int argmax(pick_shared *s, const float *row, const double *x, int from, int to,
+                       double *max)
 {
     double value = -RM_INF;
     int id = NO_TOKEN;
-    for (int v = THREAD; v < n; v += PICK_THREADS)
+    for (int v = from + THREAD; v < to; v += PICK_THREADS)
         better(&value, &id, entry(row, x, v), v);
     return block_best(s, value, id, max);
 }
 
 /* Running sums by `lanes` threads, lane j over entries j, j + lanes, ...; all lanes are then folded
- * (8) or there is one. term(v) is exp(x_v - max), or what a weight adds to the entropy. */
-DEVICE_CALL double ordered_sum(pick_shared *s, const float *row, const double *x, double max,
-                          const uint64_t *w, uint64_t total, int n, int lanes)
+ * (8) or there is one. A term is terms[v] if they are given, else exp(x_v - max), or what a weight
+ * adds to the entropy. */
+DEVICE_CALL double ordered_sum(pick_shared *s, const double *terms, const float *row,
+                               const double *x, double max, const uint64_t *w, uint64_t total,
+                               int n, int lanes)
 {
     double sum = 0.0;
     int tiles = rm_ceil_div(n, PICK_TILE);
@@ -191,7 +225,8 @@ DEVICE_CALL double ordered_sum(pick_shared *s, const float *row, const double *x
                 int v = i * PICK_TILE + j;
                 if (v >= n)
                     break;
-                s->u.tile[i % 2][j] = !w     ? rm_exp(entry(row, x, v) - max)
+                s->u.tile[i % 2][j] = terms  ? terms[v]
+                                      : !w   ? rm_exp(entry(row, x, v) - max)
                                       : w[v] ? rm_entropy_term(w[v], total, x[v])
                                              : 0.0;
             }
@@ -211,12 +246,42 @@ DEVICE_CALL double ordered_sum(pick_shared *s, const float *row, const double *x
 DEVICE_CALL double log_sum_exp(pick_shared *s, const float *row, const double *x, int n, int *bad)
 {
     double max;
-    argmax(s, row, x, n, &max);
-    double sum = ordered_sum(s, row, x, max, NULL, 0, n, RM_SUM_LANES);
+    argmax(s, row, x, 0, n, &max);
+    double sum = ordered_sum(s, NULL, row, x, max, NULL, 0, n, RM_SUM_LANES);
     double lse = max + rm_log(sum);
     if (!(lse < RM_INF))
         *bad = 1;
     return lse;
+}
+
+/* ---- a row in parts ------------------------------------------------------------------------------- */
+
+DEVICE int part_length(int part, int n)
+{
+    int least = rm_ceil_div(n, MOST_PARTS);
+    return part > least ? part : least;
+}
+
+/* Several models' rows have to be combined first, in one block. */
+DEVICE int in_parts(const rm_pick_args *a, const rm_pick_item *p)
+{
+    return a->part > 0 && p->want >= 0 && p->n_members == 1;
+}
+
+/* What the parts say of the row. */
+DEVICE pick_part whole(const rm_pick_args *a, const pick_room *r, int n)
+{
+    pick_part all;
+    all.max = all.best = -RM_INF;
+    all.total = 0;
+    all.best_id = NO_TOKEN;
+    all.pad = 0;
+    for (int i = 0; i < rm_ceil_div(n, part_length(a->part, n)); i++) {
+        all.max = r->part[i].max > all.max ? r->part[i].max : all.max;
+        all.total += r->part[i].total;
+        better(&all.best, &all.best_id, r->part[i].best, r->part[i].best_id);
+    }
+    return all;
 }
 
 /* ---- selection ------------------------------------------------------------------------------------ */
@@ -355,7 +420,7 @@ DEVICE uint64_t filter_typical(pick_shared *s, const pick_room *r, int n, double
     double log_total = rm_log((double)total);
     for (int v = THREAD; v < n; v += PICK_THREADS)
         r->key[v] = r->w[v] ? rm_surprise(log_total, r->w[v]) : 0.0;
-    double entropy = ordered_sum(s, NULL, r->key, 0.0, r->w, total, n, 1);
+    double entropy = ordered_sum(s, NULL, NULL, r->key, 0.0, r->w, total, n, 1);
     for (int v = THREAD; v < n; v += PICK_THREADS) {
         double distance = r->key[v] - entropy;
         r->key[v] = distance < 0.0 ? -distance : distance;
@@ -374,10 +439,10 @@ DEVICE uint64_t filter_typical(pick_shared *s, const pick_room *r, int n, double
 /* ---- drawing ---------------------------------------------------------------------------------------- */
 
 DEVICE uint64_t make_weights(pick_shared *s, const pick_room *r, const float *row, const double *x,
-                             int n, double max, double temperature)
+                             int begin, int end, double max, double temperature)
 {
     uint64_t total = 0;
-    for (int v = THREAD; v < n; v += PICK_THREADS) {
+    for (int v = begin + THREAD; v < end; v += PICK_THREADS) {
         r->w[v] = rm_weight_of(entry(row, x, v), max, temperature);
         total += r->w[v];
     }
@@ -422,16 +487,17 @@ DEVICE int has_penalty(const rm_pick_item *p)
 }
 
 /* Every entry follows from the raw one, so tokens seen twice count once. */
-DEVICE const float *penalised_row(const rm_pick_item *p, const pick_room *r, int n)
+DEVICE const float *penalised_row(const rm_pick_item *p, const pick_room *r, int from, int to)
 {
     const float *raw = p->row[0];
     SYNC();
-    for (int v = THREAD; v < n; v += PICK_THREADS)
+    for (int v = from + THREAD; v < to; v += PICK_THREADS)
         r->row[v] = raw[v];
     SYNC();
     for (int i = THREAD; i < p->n_history; i += PICK_THREADS) {
         int v = p->history[i];
-        r->row[v] = (float)rm_penalised((double)raw[v], p->repetition_penalty);
+        if (v >= from && v < to)
+            r->row[v] = (float)rm_penalised((double)raw[v], p->repetition_penalty);
     }
     SYNC();
     return r->row;
@@ -478,34 +544,35 @@ DEVICE_CALL void combine(pick_shared *s, const rm_pick_item *p, const pick_room 
 
 /* ---- wants --------------------------------------------------------------------------------------------- */
 
-DEVICE_CALL void serve_span(pick_shared *s, const rm_pick_item *p, const pick_room *r, int combined,
-                       double lse)
+/* Draws, or takes the best; token and log-probability of the draw stay in s. `all`: what the parts
+ * say, and the weights are there. */
+DEVICE_CALL void choose(pick_shared *s, const rm_pick_item *p, const pick_room *r, int combined,
+                        const pick_part *all)
 {
-    int n = p->n_vocab;
+    int n = p->n_vocab, best;
     const float *row = combined ? NULL : p->row[0];
     const double *x = combined ? r->lp : NULL;
-    if (has_penalty(p)) {
+    double max = 0.0;
+    uint64_t total = 0;
+    if (has_penalty(p) && !all) {
         if (combined)
             x = penalised_lp(p, r, n);
         else
-            row = penalised_row(p, r, n);
+            row = penalised_row(p, r, 0, n);
     }
-    double max;
-    int best = argmax(s, row, x, n, &max);
+    if (all)
+        best = all->best_id == NO_TOKEN ? 0 : all->best_id;
+    else
+        best = argmax(s, row, x, 0, n, &max);
     if (THREAD == 0) {
         s->token = best;
         s->lp_sampling = 0.0;
     }
     SYNC();
     if (p->do_sample) {
-        uint64_t total = make_weights(s, r, row, x, n, max, p->temperature);
+        total = all ? all->total : make_weights(s, r, row, x, 0, n, max, p->temperature);
         if (total)
             draw(s, p, r, n, total);
-    }
-    if (THREAD == 0) {
-        p->result->token = s->token;
-        p->result->lp = combined ? r->lp[s->token] : (double)p->row[0][s->token] - lse;
-        p->result->lp_sampling = s->lp_sampling;
     }
 }
 
@@ -570,6 +637,28 @@ DEVICE_CALL void serve_top(pick_shared *s, const rm_pick_item *p, const pick_roo
     }
 }
 
+DEVICE void serve_others(pick_shared *s, const rm_pick_item *p, const pick_room *r, int combined,
+                         double lse)
+{
+    int n = p->n_vocab;
+    if (p->want == RM_CUDA_LOGPROBS || p->want == RM_CUDA_SCORE) {
+        for (int i = THREAD; i < p->n_tokens; i += PICK_THREADS)
+            p->out_lp[i] =
+                combined ? r->lp[p->tokens[i]] : (double)p->row[0][p->tokens[i]] - lse;
+        return;
+    }
+    if (!combined)
+        for (int v = THREAD; v < n; v += PICK_THREADS)
+            r->lp[v] = (double)p->row[0][v] - lse;
+    SYNC();
+    const double *lp = has_penalty(p) ? penalised_lp(p, r, n) : r->lp;
+    if (p->want == RM_CUDA_TOP)
+        serve_top(s, p, r, lp);
+    else
+        for (int v = THREAD; v < n; v += PICK_THREADS)
+            p->out_lp[v] = lp[v];
+}
+
 DEVICE void serve(pick_shared *s, const rm_pick_item *p, const pick_room *r)
 {
     int n = p->n_vocab, combined = p->n_members > 1, bad = 0;
@@ -581,47 +670,146 @@ DEVICE void serve(pick_shared *s, const rm_pick_item *p, const pick_room *r)
     if (THREAD == 0)
         p->result->no_numbers = bad;
     if (p->want == RM_CUDA_SPAN) {
-        serve_span(s, p, r, combined, lse);
-    } else if (p->want == RM_CUDA_LOGPROBS || p->want == RM_CUDA_SCORE) {
-        for (int i = THREAD; i < p->n_tokens; i += PICK_THREADS)
-            p->out_lp[i] =
-                combined ? r->lp[p->tokens[i]] : (double)p->row[0][p->tokens[i]] - lse;
+        choose(s, p, r, combined, NULL);
+        if (THREAD == 0) {
+            p->result->token = s->token;
+            p->result->lp = combined ? r->lp[s->token] : (double)p->row[0][s->token] - lse;
+            p->result->lp_sampling = s->lp_sampling;
+        }
     } else {
-        if (!combined)
-            for (int v = THREAD; v < n; v += PICK_THREADS)
-                r->lp[v] = (double)p->row[0][v] - lse;
-        SYNC();
-        const double *lp = has_penalty(p) ? penalised_lp(p, r, n) : r->lp;
-        if (p->want == RM_CUDA_TOP)
-            serve_top(s, p, r, lp);
-        else
-            for (int v = THREAD; v < n; v += PICK_THREADS)
-                p->out_lp[v] = lp[v];
+        serve_others(s, p, r, combined, lse);
     }
     SYNC(); /* the room is free for the next pick */
+}
+
+/* The same from parts. Of a span the blocks y = 0 and 1 each do a half: the one leaves the
+ * log-sum-exp where the log-probability is to be. */
+DEVICE void serve_from_parts(pick_shared *s, const rm_pick_args *a, const rm_pick_item *p,
+                             const pick_room *r)
+{
+    int n = p->n_vocab;
+    pick_part all = whole(a, r, n);
+    if (BLOCK_Y) {
+        if (p->want != RM_CUDA_SPAN)
+            return;
+        choose(s, p, r, 0, &all);
+        if (THREAD == 0) {
+            p->result->token = s->token;
+            p->result->lp_sampling = s->lp_sampling;
+        }
+        return;
+    }
+    double lse = all.max + rm_log(ordered_sum(s, r->lp, NULL, NULL, 0.0, NULL, 0, n, RM_SUM_LANES));
+    if (THREAD == 0)
+        p->result->no_numbers = !(lse < RM_INF);
+    if (p->want != RM_CUDA_SPAN)
+        serve_others(s, p, r, 0, lse);
+    else if (THREAD == 0)
+        p->result->lp = lse;
+}
+
+/* ---- kernels --------------------------------------------------------------------------------------------- */
+
+KERNEL(pick_maxima, rm_pick_args, PICK_THREADS)
+{
+    AFTER_PREVIOUS();
+    SHARED(pick_shared, s);
+    const rm_pick_item *p = &a.item[BLOCK_Y];
+    int n = p->n_vocab, length = part_length(a.part, n), from = BLOCK_X * length;
+    if (!in_parts(&a, p) || from >= n)
+        return;
+    int to = from + length < n ? from + length : n;
+    pick_room room = room_of(&a, BLOCK_Y, n);
+    pick_part part;
+    part.total = 0;
+    part.pad = 0;
+    part.best_id = argmax(s, p->row[0], NULL, from, to, &part.max);
+    part.best = part.max;
+    if (p->want == RM_CUDA_SPAN && has_penalty(p))
+        part.best_id =
+            argmax(s, penalised_row(p, &room, from, to), NULL, from, to, &part.best);
+    if (THREAD == 0)
+        room.part[BLOCK_X] = part;
+}
+
+KERNEL(pick_weights, rm_pick_args, PICK_THREADS)
+{
+    AFTER_PREVIOUS();
+    SHARED(pick_shared, s);
+    const rm_pick_item *p = &a.item[BLOCK_Y];
+    int n = p->n_vocab, length = part_length(a.part, n), from = BLOCK_X * length;
+    if (!in_parts(&a, p) || from >= n)
+        return;
+    int to = from + length < n ? from + length : n;
+    pick_room room = room_of(&a, BLOCK_Y, n);
+    pick_part all = whole(&a, &room, n);
+    const float *row = p->row[0];
+    for (int v = from + THREAD; v < to; v += PICK_THREADS)
+        room.lp[v] = rm_exp((double)row[v] - all.max);
+    if (p->want != RM_CUDA_SPAN || !p->do_sample)
+        return;
+    uint64_t total = make_weights(s, &room, has_penalty(p) ? room.row : row, NULL, from, to,
+                                  all.best, p->temperature);
+    if (THREAD == 0)
+        room.part[BLOCK_X].total = total; /* which nobody reads before the next launch */
 }
 
 KERNEL(picks, rm_pick_args, PICK_THREADS)
 {
     AFTER_PREVIOUS();
     SHARED(pick_shared, s);
-    size_t wide = (8 * (size_t)a.n_vocab + 127) / 128 * 128,
-           narrow = (4 * (size_t)a.n_vocab + 127) / 128 * 128;
-    uint8_t *slot = a.scratch + (size_t)BLOCK_X * (3 * wide + narrow);
     for (int i = BLOCK_X; i < a.n_items; i += GRID_X) {
         const rm_pick_item *p = &a.item[i];
-        pick_room room = room_of(slot, p->n_vocab);
-        if (p->want >= 0)
+        pick_room room = room_of(&a, BLOCK_X, p->n_vocab);
+        if (in_parts(&a, p))
+            serve_from_parts(s, &a, p, &room);
+        else if (p->want >= 0 && BLOCK_Y == 0)
             serve(s, p, &room);
     }
 }
 
+enum { JOIN_THREADS = 128 };
+
+KERNEL(pick_join, rm_pick_args, JOIN_THREADS)
+{
+    AFTER_PREVIOUS();
+    int i = BLOCK_X * JOIN_THREADS + THREAD;
+    if (i >= a.n_items)
+        return;
+    const rm_pick_item *p = &a.item[i];
+    if (in_parts(&a, p) && p->want == RM_CUDA_SPAN)
+        p->result->lp = (double)p->row[0][p->result->token] - p->result->lp;
+}
+
+static int launch_parts(const rm_pick_args *p, rm_stream stream)
+{
+    int length = rm_ceil_div(p->n_vocab, MOST_PARTS);
+    int parts = rm_ceil_div(p->n_vocab, p->part > length ? p->part : length);
+    int status = LAUNCH(pick_maxima, parts, p->n_items, 1, PICK_THREADS, sizeof(pick_shared), stream,
+                        *p);
+    if (!status)
+        status = LAUNCH(pick_weights, parts, p->n_items, 1, PICK_THREADS, sizeof(pick_shared),
+                        stream, *p);
+    if (!status)
+        status = LAUNCH(picks, p->n_items, 2, 1, PICK_THREADS, sizeof(pick_shared), stream, *p);
+    if (!status)
+        status = LAUNCH(pick_join, rm_ceil_div(p->n_items, JOIN_THREADS), 1, 1, JOIN_THREADS, 0,
+                        stream, *p);
+    return status;
+}
+
 int rm_launch_picks(const rm_pick_args *p, rm_stream stream)
 {
+    rm_pick_args args = *p;
     if (p->n_items < 1)
         return 0;
     if (p->n_slots < 1 || p->n_vocab < 1)
         return RM_BAD_SHAPE;
+    if (!args.part)
+        args.part = p->n_vocab < LONG_VOCABULARY ? -1 : PART;
+    if (args.part > 0 && p->n_items <= p->n_slots && p->n_items < 65536)
+        return launch_parts(&args, stream);
+    args.part = -1;
     int blocks = p->n_items < p->n_slots ? p->n_items : p->n_slots;
-    return LAUNCH(picks, blocks, 1, 1, PICK_THREADS, sizeof(pick_shared), stream, *p);
+    return LAUNCH(picks, blocks, 1, 1, PICK_THREADS, sizeof(pick_shared), stream, args);
 }

@@ -73,6 +73,11 @@ int cuda_launch(rm_backend *b, const cuda_op *o)
         args.scratch = b->pick_slots.data;
         return rm_launch_picks(&args, b->stream);
     }
+    case OP_SPAN: {
+        int code = (int)cudaMemcpyAsync(o->span.gone, o->span.gone_host, o->span.n * sizeof(int32_t),
+                                        cudaMemcpyHostToDevice, b->stream);
+        return code ? code : rm_launch_span_step(&o->span.args, b->stream);
+    }
     }
     return cudaErrorInvalidValue;
 }
@@ -118,39 +123,59 @@ void cuda_op_describe(const cuda_op *o, char *text, size_t size)
     case OP_PICKS:
         snprintf(text, size, "%d picks of %d logits", o->picks.n_items, o->picks.n_vocab);
         return;
+    case OP_SPAN:
+        snprintf(text, size, "next rows of %d drawing ones", o->span.args.n);
+        return;
     }
 }
 
-/* Everything on the stream: indices there, launches, results back. Names what failed. */
-static rm_status issue(rm_backend *b, rm_error *err)
+static rm_status copy_there(rm_backend *b, const cuda_area *area, rm_error *err)
 {
-    for (int i = 0; i < b->upload.n_blocks; i++) {
-        if (!b->upload.block[i].used)
+    for (int i = 0; i < area->n_blocks; i++) {
+        if (!area->block[i].used)
             continue;
-        int code = (int)cudaMemcpyAsync(b->upload.block[i].device, b->upload.block[i].host,
-                                        b->upload.block[i].used, cudaMemcpyHostToDevice, b->stream);
+        int code = (int)cudaMemcpyAsync(area->block[i].device, area->block[i].host,
+                                        area->block[i].used, cudaMemcpyHostToDevice, b->stream);
         if (code)
-            return CUDA_FAIL(err, code, "copying %zu bytes of indices to %s",
-                             b->upload.block[i].used, b->name);
+            return CUDA_FAIL(err, code, "copying %zu bytes of indices to %s", area->block[i].used,
+                             b->name);
     }
-    for (size_t i = 0; i < b->n_ops; i++) {
-        int code = cuda_launch(b, &b->ops[i]);
+    return RM_OK;
+}
+
+static rm_status copy_back(rm_backend *b, const cuda_area *area, rm_error *err)
+{
+    for (int i = 0; i < area->n_blocks; i++) {
+        if (!area->block[i].used)
+            continue;
+        int code = (int)cudaMemcpyAsync(area->block[i].host, area->block[i].device,
+                                        area->block[i].used, cudaMemcpyDeviceToHost, b->stream);
+        if (code)
+            return CUDA_FAIL(err, code, "copying %zu bytes of results from %s",
+                             area->block[i].used, b->name);
+    }
+    return RM_OK;
+}
+
+/* Everything on the stream: indices there, launches, results back. Names what failed. */
+static rm_status issue(rm_backend *b, const cuda_program *p, rm_error *err)
+{
+    rm_status st = p->travels ? copy_there(b, &b->upload, err) : RM_OK;
+    if (!st && p->travels && b->ahead.open)
+        st = copy_there(b, &b->ahead.upload, err);
+    for (size_t i = 0; i < p->n_ops && !st; i++) {
+        int code = cuda_launch(b, &p->ops[i]);
         char what[128];
         if (!code)
             continue;
-        cuda_op_describe(&b->ops[i], what, sizeof what);
-        return CUDA_FAIL(err, code, "%s", what);
+        cuda_op_describe(&p->ops[i], what, sizeof what);
+        st = CUDA_FAIL(err, code, "%s", what);
     }
-    for (int i = 0; i < b->result.n_blocks; i++) {
-        if (!b->result.block[i].used)
-            continue;
-        int code = (int)cudaMemcpyAsync(b->result.block[i].host, b->result.block[i].device,
-                                        b->result.block[i].used, cudaMemcpyDeviceToHost, b->stream);
-        if (code)
-            return CUDA_FAIL(err, code, "copying %zu bytes of results from %s",
-                             b->result.block[i].used, b->name);
-    }
-    return RM_OK;
+    if (!st && p->travels)
+        st = copy_back(b, &b->result, err);
+    if (!st && p->travels && b->ahead.open)
+        st = copy_back(b, &b->ahead.result, err);
+    return st;
 }
 
 /* ---- graphs ----------------------------------------------------------------------------------------- */
@@ -179,21 +204,25 @@ void cuda_graphs_free(rm_backend *b)
     b->graphs = NULL;
 }
 
-/* The entry of the program being enqueued; a new one takes the place of the least recently used.
- * NULL: no memory, which costs speed alone. */
-static cuda_graph *find_graph(rm_backend *b)
+/* The entry of a program; a new one takes the place of the least recently used. NULL: no memory,
+ * which costs speed alone. */
+static cuda_graph *find_graph(rm_backend *b, const cuda_program *p)
 {
-    size_t bytes = b->n_ops * sizeof *b->ops;
+    size_t bytes = p->n_ops * sizeof *p->ops;
     if (!b->graphs && !(b->graphs = calloc(GRAPHS, sizeof *b->graphs)))
         return NULL;
-    uint64_t upload = area_used(&b->upload), result = area_used(&b->result);
-    uint64_t hash = rm_mix(rm_mix(rm_hash_bytes(b->ops, bytes), upload), result);
+    uint64_t upload = 0, result = 0;
+    if (p->travels) {
+        upload = rm_mix(area_used(&b->upload), b->ahead.open ? area_used(&b->ahead.upload) : 0);
+        result = rm_mix(area_used(&b->result), b->ahead.open ? area_used(&b->ahead.result) : 0);
+    }
+    uint64_t hash = rm_mix(rm_mix(rm_hash_bytes(p->ops, bytes), upload), result);
     cuda_graph *oldest = &b->graphs[0];
     for (int i = 0; i < GRAPHS; i++) {
         cuda_graph *g = &b->graphs[i];
-        if (g->ops && g->hash == hash && g->n_ops == b->n_ops && g->upload == upload &&
-            g->result == result && memcmp(g->ops, b->ops, bytes) == 0) {
-            g->used_at = b->program;
+        if (g->ops && g->hash == hash && g->n_ops == p->n_ops && g->upload == upload &&
+            g->result == result && memcmp(g->ops, p->ops, bytes) == 0) {
+            g->used_at = ++b->runs;
             return g;
         }
         oldest = g->used_at < oldest->used_at ? g : oldest;
@@ -202,18 +231,18 @@ static cuda_graph *find_graph(rm_backend *b)
     oldest->ops = malloc(bytes);
     if (!oldest->ops)
         return NULL;
-    memcpy(oldest->ops, b->ops, bytes);
+    memcpy(oldest->ops, p->ops, bytes);
     oldest->hash = hash;
-    oldest->n_ops = b->n_ops;
+    oldest->n_ops = p->n_ops;
     oldest->upload = upload;
     oldest->result = result;
-    oldest->used_at = b->program;
+    oldest->used_at = ++b->runs;
     oldest->fresh = true;
     return oldest;
 }
 
 /* The program as a graph; where that cannot be had it is launched as it stands. */
-static rm_status capture(rm_backend *b, cuda_graph *g, rm_error *err)
+static rm_status capture(rm_backend *b, const cuda_program *p, cuda_graph *g, rm_error *err)
 {
     cudaGraph_t graph = NULL;
     int code = (int)cudaStreamBeginCapture(b->stream, cudaStreamCaptureModeThreadLocal);
@@ -221,7 +250,7 @@ static rm_status capture(rm_backend *b, cuda_graph *g, rm_error *err)
         cudaGetLastError();
         return RM_OK;
     }
-    rm_status st = issue(b, err);
+    rm_status st = issue(b, p, err);
     code = (int)cudaStreamEndCapture(b->stream, &graph);
     if (!st && !code)
         code = (int)cudaGraphInstantiate(&g->exec, graph, 0);
@@ -234,28 +263,22 @@ static rm_status capture(rm_backend *b, cuda_graph *g, rm_error *err)
     return st;
 }
 
-static rm_status run(rm_backend *b, rm_error *err)
+rm_status cuda_run(rm_backend *b, const cuda_program *p, rm_error *err)
 {
-    cuda_graph *g = find_graph(b);
+    cuda_graph *g = find_graph(b, p);
     rm_status st = RM_OK;
     if (g && !g->fresh && !g->exec)
-        st = capture(b, g, err);
+        st = capture(b, p, g, err);
     if (g)
         g->fresh = false;
     if (st || !g || !g->exec)
-        return st ? st : issue(b, err);
+        return st ? st : issue(b, p, err);
     int code = (int)cudaGraphLaunch(g->exec, b->stream);
     b->n_replays += !code;
-    return code ? CUDA_FAIL(err, code, "a graph of %zu launches", b->n_ops) : RM_OK;
+    return code ? CUDA_FAIL(err, code, "a graph of %zu launches", p->n_ops) : RM_OK;
 }
 
 /* ---- flush -------------------------------------------------------------------------------------------- */
-
-static void empty(cuda_area *area)
-{
-    for (int i = 0; i < area->n_blocks; i++)
-        area->block[i].used = 0;
-}
 
 /* A device tells too late which launch it was. */
 static rm_status failed_on_device(rm_backend *b, int code, rm_error *err)
@@ -267,24 +290,41 @@ static rm_status failed_on_device(rm_backend *b, int code, rm_error *err)
                      b->name, first, last);
 }
 
+/* The program enqueued on the stream, and waited for; what it goes on with is begun behind it. */
+static rm_status run_and_wait(rm_backend *b, rm_error *err)
+{
+    int code = (int)cudaSetDevice(b->options.device);
+    if (code)
+        return CUDA_FAIL(err, code, "cudaSetDevice %d", b->options.device);
+    rm_status st = cuda_run(b, &(cuda_program){ b->ops, b->n_ops, true }, err);
+    if (!st && b->ahead.open)
+        return cuda_ahead_begin(b, err);
+    if (!st && (code = (int)cudaStreamSynchronize(b->stream)))
+        st = failed_on_device(b, code, err);
+    return st;
+}
+
 rm_status cuda_flush(rm_backend *b, rm_error *err)
 {
+    if (!b->status && b->ahead.open)
+        cuda_ahead_prepare(b);
     rm_status st = b->status;
-    if (st) {
+    if (st)
         rm_fail(err, st, "%s", b->error.text);
-    } else if (b->n_ops) {
-        int code = (int)cudaSetDevice(b->options.device);
-        st = code ? CUDA_FAIL(err, code, "cudaSetDevice %d", b->options.device) : run(b, err);
-        if (!st && (code = (int)cudaStreamSynchronize(b->stream)))
-            st = failed_on_device(b, code, err);
-    }
+    else if (b->n_ops)
+        st = run_and_wait(b, err);
     if (!st)
         cuda_picks_deliver(b);
     b->status = RM_OK;
     b->n_ops = 0;
     b->n_batches = b->n_picked = 0;
-    empty(&b->upload);
-    empty(&b->result);
+    cuda_area_empty(&b->upload);
+    cuda_area_empty(&b->result);
+    if (b->ahead.open) {
+        cuda_area_empty(&b->ahead.upload);
+        cuda_area_empty(&b->ahead.result);
+    }
+    b->ahead.open = false;
     b->program++;
     return st;
 }

@@ -13,6 +13,8 @@
  * block serves one row; no row looks at another. */
 #include "engine/cuda/pages.h"
 
+int rm_launch_overlap = RM_LAUNCH_OVERLAP;
+
 enum { ROW_THREADS = 256, NORM_TILE = 4096, SUM_LANES = 16 };
 
 /* y[i] and its rounded copy. */

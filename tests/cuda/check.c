@@ -1,5 +1,7 @@
-/* check.c - runs the tests of the kernels on a real device (check.h). Exit status 0 when all passed,
- * 1 when one failed, 77 with a reason when there is no device. */
+/* check.c - runs the tests of the kernels on a real device (check.h), first without the overlap of
+ * launches (engine/cuda/device.h), then with it, and the tests of the overlap itself before the
+ * others: a kernel that does not wait for the one before it shows there. Exit status 0 when all
+ * passed, 1 when one failed, 77 with a reason when there is no device. */
 #include "tests/cuda/check.h"
 
 #if RM_TEST_ON_DEVICE
@@ -8,6 +10,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "engine/cuda/launch.h"
 
 jmp_buf check_abandon;
 
@@ -52,25 +56,44 @@ static bool passes(const check_test *test)
     return failures == before;
 }
 
+static int n_passed;
+
+/* Runs those that were asked for, of the suite "overlap" or of the others; returns how many failed. */
+static int run_suites(bool overlap, int argc, char **argv)
+{
+    int failed = 0;
+    for (const check_test *test = first; test; test = test->next) {
+        if (!asked_for(test, argc, argv) || (strcmp(test->suite, "overlap") == 0) != overlap)
+            continue;
+        bool ok = passes(test);
+        n_passed += ok;
+        failed += !ok;
+        printf("%s %s/%s\n", ok ? "passed" : "FAILED", test->suite, test->name);
+        fflush(stdout);
+    }
+    return failed;
+}
+
 int main(int argc, char **argv)
 {
-    int devices = 0, passed = 0, failed = 0;
+    int devices = 0, failed[2] = { 0 }, built = rm_launch_overlap;
     cudaError_t error = cudaGetDeviceCount(&devices);
     if (error || devices < 1) {
         fprintf(stderr, "skipped: no CUDA device (%s)\n",
                 error ? cudaGetErrorString(error) : "none found");
         return 77;
     }
-    for (const check_test *test = first; test; test = test->next) {
-        if (!asked_for(test, argc, argv))
-            continue;
-        bool ok = passes(test);
-        passed += ok;
-        failed += !ok;
-        printf("%s %s/%s\n", ok ? "passed" : "FAILED", test->suite, test->name);
+    for (int on = 0; on < 2; on++) {
+        if (on && !built)
+            break;
+        printf("launches that %s\n", on ? "overlap" : "follow one another");
+        rm_launch_overlap = on;
+        failed[on] = run_suites(true, argc, argv) + run_suites(false, argc, argv);
     }
-    printf("%d passed, %d failed\n", passed, failed);
-    return failed || !passed;
+    printf("%d passed, %d failed\n", n_passed, failed[0] + failed[1]);
+    if (failed[1] && !failed[0])
+        puts("only with the overlap of launches: a build with -DRM_LAUNCH_OVERLAP=0 does without it");
+    return failed[0] || failed[1] || !n_passed;
 }
 
 #endif

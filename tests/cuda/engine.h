@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "engine/ahead.h"
 #include "engine/core.h"
 #include "engine/cuda/cuda.h"
 #include "tests/cuda/runtime.h"

@@ -1,9 +1,11 @@
 /* runtime.c - CUDA's runtime for the device in software (runtime.h, include/).
  *
- * Memory is malloc'd and filled with a pattern that is no number; a stream runs everything at
- * once; between BeginCapture and EndCapture it keeps copies and launches (with their arguments, as
- * the real one does), and a graph runs them in order. The virtual memory functions are mmap and
- * mprotect: what is reserved and not mapped cannot be touched. */
+ * Memory is malloc'd and filled with a pattern that is no number. A stream keeps copies and launches
+ * (with their arguments, as the real one does) and carries them out as late as it may: when the host
+ * waits for it, or up to the event that it waits for. So what the host reads too early is not there,
+ * and what it overwrites too early is lost. Between BeginCapture and EndCapture they go to a graph,
+ * which is kept the same way when it is launched. The virtual memory functions are mmap and mprotect:
+ * what is reserved and not mapped cannot be touched. */
 #include "tests/cuda/runtime.h"
 
 #include <cuda.h>
@@ -21,6 +23,7 @@ runtime_state runtime = { .devices = 1, .multiprocessors = 4, .memory = (size_t)
 /* ---- devices ---------------------------------------------------------------------------------- */
 
 static int on_launch(const emulate_call *call, void *stream);
+static void catch_up(size_t upto);
 
 cudaError_t cudaGetDeviceCount(int *n)
 {
@@ -57,6 +60,7 @@ cudaError_t cudaDeviceGetPCIBusId(char *bus, int size, int device)
 
 cudaError_t cudaDeviceSynchronize(void)
 {
+    catch_up(SIZE_MAX);
     return cudaSuccess;
 }
 
@@ -101,6 +105,7 @@ cudaError_t cudaMalloc(void **out, size_t bytes)
 cudaError_t cudaFree(void *p)
 {
     size_t bytes;
+    catch_up(SIZE_MAX);
     memcpy(&bytes, (char *)p - HEAD, sizeof bytes);
     runtime.used -= bytes;
     free((char *)p - HEAD);
@@ -115,6 +120,7 @@ cudaError_t cudaMallocHost(void **out, size_t bytes)
 
 cudaError_t cudaFreeHost(void *p)
 {
+    catch_up(SIZE_MAX);
     free((char *)p - HEAD);
     return cudaSuccess;
 }
@@ -129,8 +135,9 @@ cudaError_t cudaMemGetInfo(size_t *left, size_t *all)
 /* ---- streams and graphs ---------------------------------------------------------------------------- */
 
 typedef struct step {
-    enum { LAUNCH_STEP, COPY_STEP, SET_STEP } kind;
+    enum { LAUNCH_STEP, COPY_STEP, SET_STEP, GRAPH_STEP } kind;
     emulate_call call;        /* its args owned */
+    cudaGraph_t graph;        /* with a reference */
     void *to;
     const void *from;
     size_t bytes;
@@ -148,32 +155,61 @@ struct CUgraphExec_st {
     cudaGraph_t graph;
 };
 
+struct CUevent_st {
+    size_t after;             /* so many steps of the stream, from its beginning */
+};
+
 static cudaGraph_t capturing;
+static struct CUgraph_st given;    /* to the stream: there is one */
+static size_t done;                /* of its steps */
+static size_t emptied;             /* steps that were done and forgotten before */
+static int failure;                /* of one of them, until somebody waits */
 
 static void run_step(const step *s)
 {
-    if (s->kind == LAUNCH_STEP)
-        emulate_run(&s->call);
+    if (s->kind == GRAPH_STEP)
+        for (size_t i = 0; i < s->graph->n; i++)
+            run_step(&s->graph->steps[i]);
+    else if (s->kind == LAUNCH_STEP)
+        failure = failure ? failure : emulate_run(&s->call);
     else if (s->kind == SET_STEP)
         memset(s->to, s->value, s->bytes);
     else
         memcpy(s->to, s->from, s->bytes);
+    runtime.copies_there += s->kind == COPY_STEP && s->direction == cudaMemcpyHostToDevice;
     runtime.copies_back += s->kind == COPY_STEP && s->direction == cudaMemcpyDeviceToHost;
+}
+
+static void forget(const step *s)
+{
+    if (s->kind == LAUNCH_STEP)
+        free((void *)s->call.args);
+    else if (s->kind == GRAPH_STEP)
+        cudaGraphDestroy(s->graph);
+}
+
+static void catch_up(size_t upto)
+{
+    for (; done < given.n && done < upto; done++)
+        run_step(&given.steps[done]);
+    if (done < given.n || !done)
+        return;
+    for (size_t i = 0; i < given.n; i++)
+        forget(&given.steps[i]);
+    emptied += given.n;
+    given.n = done = 0;
 }
 
 static cudaError_t do_step(step s)
 {
-    if (!capturing) {
-        run_step(&s);
-        return cudaSuccess;
-    }
-    if (capturing->n == capturing->capacity) {
-        size_t capacity = capturing->capacity ? 2 * capturing->capacity : 64;
-        step *steps = realloc(capturing->steps, capacity * sizeof *steps);
+    struct CUgraph_st *to = capturing ? capturing : &given;
+    if (to->n == to->capacity) {
+        size_t capacity = to->capacity ? 2 * to->capacity : 64;
+        step *steps = realloc(to->steps, capacity * sizeof *steps);
         if (!steps)
             return cudaErrorMemoryAllocation;
-        capturing->steps = steps;
-        capturing->capacity = capacity;
+        to->steps = steps;
+        to->capacity = capacity;
     }
     if (s.kind == LAUNCH_STEP) {
         void *args = malloc(s.call.args_bytes);
@@ -182,35 +218,44 @@ static cudaError_t do_step(step s)
         memcpy(args, s.call.args, s.call.args_bytes);
         s.call.args = args;
     }
-    capturing->steps[capturing->n++] = s;
+    to->steps[to->n++] = s;
     return cudaSuccess;
 }
 
-static int on_launch(const emulate_call *call, void *stream)
+static cudaError_t waited(void)
 {
-    (void)stream;
+    int code = failure;
+    runtime.waits++;
+    failure = 0;
+    return (cudaError_t)code;
+}
+
+static int on_launch(const emulate_call *call, void *on)
+{
+    (void)on;
     if (runtime.fail_launch > 0 && --runtime.fail_launch == 0)
         return cudaErrorIllegalAddress;
-    return capturing ? (int)do_step((step){ .kind = LAUNCH_STEP, .call = *call })
-                     : emulate_run(call);
+    return (int)do_step((step){ .kind = LAUNCH_STEP, .call = *call });
 }
 
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind,
-                            cudaStream_t stream)
+                            cudaStream_t on)
 {
-    (void)stream;
+    (void)on;
     return do_step((step){ .kind = COPY_STEP, .to = to, .from = from, .bytes = bytes,
                            .direction = kind });
 }
 
 cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind)
 {
-    return cudaMemcpyAsync(to, from, bytes, kind, NULL);
+    cudaError_t code = cudaMemcpyAsync(to, from, bytes, kind, NULL);
+    catch_up(SIZE_MAX);
+    return code;
 }
 
-cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stream)
+cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t on)
 {
-    (void)stream;
+    (void)on;
     return do_step((step){ .kind = SET_STEP, .to = to, .bytes = bytes, .value = value });
 }
 
@@ -221,22 +266,23 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags)
     return *stream ? cudaSuccess : cudaErrorMemoryAllocation;
 }
 
-cudaError_t cudaStreamDestroy(cudaStream_t stream)
+cudaError_t cudaStreamDestroy(cudaStream_t on)
 {
-    free(stream);
+    catch_up(SIZE_MAX);
+    free(on);
     return cudaSuccess;
 }
 
-cudaError_t cudaStreamSynchronize(cudaStream_t stream)
+cudaError_t cudaStreamSynchronize(cudaStream_t on)
 {
-    (void)stream;
-    runtime.waits++;
-    return cudaSuccess;
+    (void)on;
+    catch_up(SIZE_MAX);
+    return waited();
 }
 
-cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMode mode)
+cudaError_t cudaStreamBeginCapture(cudaStream_t on, enum cudaStreamCaptureMode mode)
 {
-    (void)stream;
+    (void)on;
     (void)mode;
     if (runtime.no_capture || capturing)
         return cudaErrorStreamCaptureUnsupported;
@@ -247,9 +293,9 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMo
     return cudaSuccess;
 }
 
-cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
+cudaError_t cudaStreamEndCapture(cudaStream_t on, cudaGraph_t *graph)
 {
-    (void)stream;
+    (void)on;
     *graph = capturing;
     capturing = NULL;
     return *graph ? cudaSuccess : cudaErrorInvalidValue;
@@ -267,13 +313,13 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsig
     return cudaSuccess;
 }
 
-cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream)
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t on)
 {
-    (void)stream;
-    for (size_t i = 0; i < exec->graph->n; i++)
-        run_step(&exec->graph->steps[i]);
-    runtime.replays++;
-    return cudaSuccess;
+    (void)on;
+    cudaError_t code = do_step((step){ .kind = GRAPH_STEP, .graph = exec->graph });
+    exec->graph->references += !code;
+    runtime.replays += !code;
+    return code;
 }
 
 cudaError_t cudaGraphDestroy(cudaGraph_t graph)
@@ -281,8 +327,7 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph)
     if (--graph->references)
         return cudaSuccess;
     for (size_t i = 0; i < graph->n; i++)
-        if (graph->steps[i].kind == LAUNCH_STEP)
-            free((void *)graph->steps[i].call.args);
+        forget(&graph->steps[i]);
     free(graph->steps);
     free(graph);
     return cudaSuccess;
@@ -295,11 +340,10 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec)
     return cudaSuccess;
 }
 
-/* Events: everything has happened when it is asked for. */
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags)
 {
     (void)flags;
-    *event = malloc(1);
+    *event = calloc(1, sizeof **event);
     return *event ? cudaSuccess : cudaErrorMemoryAllocation;
 }
 
@@ -309,17 +353,18 @@ cudaError_t cudaEventDestroy(cudaEvent_t event)
     return cudaSuccess;
 }
 
-cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t on)
 {
-    (void)event;
-    (void)stream;
+    (void)on;
+    event->after = emptied + given.n;
     return cudaSuccess;
 }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
-    (void)event;
-    return cudaSuccess;
+    if (event->after > emptied)
+        catch_up(event->after - emptied);
+    return waited();
 }
 
 cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t from, cudaEvent_t to)
@@ -398,6 +443,7 @@ static CUresult allow(CUdeviceptr at, size_t bytes, const CUmemAccessDesc *desc,
 
 static CUresult unmap(CUdeviceptr at, size_t bytes)
 {
+    catch_up(SIZE_MAX);
     return mprotect(address(at), bytes, PROT_NONE) ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
 }
 

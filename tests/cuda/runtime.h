@@ -11,7 +11,7 @@ typedef struct runtime_state {
     size_t used;             /* of it; all of it given back at the end is a test */
     int allocations;         /* cudaMalloc, pinned memory and mappings so far */
     int graphs, replays, waits; /* instantiated, launched; synchronisations so far */
-    int copies_back;         /* device to host */
+    int copies_there, copies_back; /* host to device; device to host */
     int library_products;    /* by cuBLASLt in software */
     int has_library;         /* there is one; 0 at first */
     int no_capture;          /* refuse to capture streams */

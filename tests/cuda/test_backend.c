@@ -42,22 +42,48 @@ static void drawing_close(drawing *d)
     cr_expect_eq(runtime.used, 0, "%zu bytes of device memory are left over", runtime.used);
 }
 
-/* From position 48 to 60: within a chunk, in which the work list keeps its length. */
+/* Within a chunk, in which the work list keeps its length. */
 enum { STEPS = 12 };
+
+static void expect_steady(drawing *d)
+{
+    rm_error err = { "" };
+    runtime_state before = runtime;
+    must(draw(d, STEPS, &err), &err);
+    cr_expect_eq(runtime.allocations, before.allocations, "a steady step allocates");
+    cr_expect_eq(runtime.graphs, before.graphs, "a steady step captures");
+    cr_expect_eq(runtime.replays - before.replays, STEPS);
+    cr_expect_eq(runtime.copies_back - before.copies_back, STEPS);
+    cr_expect_eq(runtime.waits - before.waits, STEPS);
+}
 
 Test(cuda_backend, a_steady_step_is_one_graph_one_wait_and_one_copy_back)
 {
     drawing d;
     rm_error err = { "" };
     drawing_open(&d, "bf16");
+    d.engine->ahead->most = 0;
     must(draw(&d, 8, &err), &err);
+    expect_steady(&d);
+    cr_expect_eq(d.engine->ahead->groups, 0);
+    drawing_close(&d);
+}
+
+/* The same where the device goes on by itself: the waits are for steps behind which others run. */
+Test(cuda_backend, a_steady_span_is_a_graph_a_step_and_nothing_there)
+{
+    drawing d;
+    rm_error err = { "" };
+    drawing_open(&d, "bf16");
+    must(draw(&d, 8, &err), &err);
+    must(draw(&d, 3, &err), &err); /* the first step of a span is a program of its own */
     runtime_state before = runtime;
-    must(draw(&d, STEPS, &err), &err);
-    cr_expect_eq(runtime.allocations, before.allocations, "a steady step allocates");
-    cr_expect_eq(runtime.graphs, before.graphs, "a steady step captures");
-    cr_expect_eq(runtime.replays - before.replays, STEPS);
-    cr_expect_eq(runtime.copies_back - before.copies_back, STEPS);
-    cr_expect_eq(runtime.waits - before.waits, STEPS);
+    uint64_t groups = d.engine->ahead->groups, taken = d.engine->ahead->taken;
+    expect_steady(&d);
+    cr_expect_eq(runtime.copies_there - before.copies_there, 1 + STEPS - 1,
+                 "the batch once, then who has left");
+    cr_expect_eq(d.engine->ahead->groups - groups, 1);
+    cr_expect_eq(d.engine->ahead->taken - taken, STEPS - 1);
     drawing_close(&d);
 }
 
@@ -88,6 +114,31 @@ Test(cuda_backend, a_launch_that_fails_is_named_and_undone)
     must(draw(&d, 4, &err), &err);
     cr_expect_eq(rm_path_length(d.path), 44);
     drawing_close(&d);
+}
+
+/* Wherever in a prefill, in a span or in one of its steps: the path is put back, nothing is lent, and
+ * what is drawn then is what was to be drawn. */
+Test(cuda_backend, a_span_that_fails_is_undone)
+{
+    int32_t expected[46];
+    for (int at = 0; at < 100; at += at ? 23 : 11) {
+        drawing d;
+        rm_error err = { "" };
+        drawing_open(&d, "f32");
+        runtime.fail_launch = at;
+        if (at) {
+            cr_expect_eq(draw(&d, 6, &err), RM_E_IO, "launch %d", at);
+            cr_expect_eq(rm_path_length(d.path), 40, "launch %d", at);
+            cr_expect_eq(d.engine->budget.lent_bytes, 0, "launch %d", at);
+            cr_expect_eq(d.engine->ahead->n_live, 0, "launch %d", at);
+        }
+        must(draw(&d, 6, &err), &err);
+        if (at)
+            cr_expect_arr_eq(rm_path_tokens(d.path), expected, sizeof expected);
+        else
+            memcpy(expected, rm_path_tokens(d.path), sizeof expected);
+        drawing_close(&d);
+    }
 }
 
 Test(cuda_backend, too_little_memory_is_said_with_the_numbers)

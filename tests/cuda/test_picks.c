@@ -1,13 +1,14 @@
 /* Picks on the device, emulated or real: token for token and bit for bit what engine/pick.c gives.
  *
- * Random rows of several vocabularies, some of few distinct values so that every filter meets
+ * By one block a pick, and by several that share a row in parts of any length. Random rows of several
+ * vocabularies, some of few distinct values so that every filter meets
  * ties, one with infinities; every want, every filter by itself and together, penalties, mixtures
  * and products; and rows that are no distribution. */
 #include "tests/cuda/device_memory.h"
 
 #include "engine/pick.h"
 
-enum { MOST_V = 2100, MOST_MEMBERS = 3, MOST_TOP = 2100, HISTORY = 9 };
+enum { MOST_V = 152064, MOST_MEMBERS = 3, MOST_TOP = 2100, HISTORY = 9 };
 
 static_assert((int)RM_WANT_SPAN == RM_CUDA_SPAN && (int)RM_WANT_TOP == RM_CUDA_TOP &&
                   (int)RM_WANT_LOGPROBS == RM_CUDA_LOGPROBS &&
@@ -83,8 +84,9 @@ static int entries(const pick_case *c, int n_vocab)
                                     : 4;
 }
 
-/* Serves one case on rows of a kind, on the host and on the device; compares. */
-static void check(const pick_case *c, int n_vocab, int kind, uint64_t seed)
+/* Serves one case on rows of a kind, on the host and on the device, whose blocks look at `part`
+ * entries (launch.h); compares. */
+static void check_parts(const pick_case *c, int n_vocab, int kind, uint64_t seed, int part)
 {
     static float rows[MOST_MEMBERS][MOST_V];
     static answer want, got;
@@ -128,7 +130,7 @@ static void check(const pick_case *c, int n_vocab, int kind, uint64_t seed)
     item.out_lp = on_device(NULL, (size_t)n * 8);
     item.result = on_device(NULL, sizeof *item.result);
     rm_pick_args a = { .item = on_device(&item, sizeof item), .scratch = filled_on_device(0xa5, slot),
-                       .n_items = 1, .n_slots = 1, .n_vocab = n_vocab };
+                       .n_items = 1, .n_slots = 1, .n_vocab = n_vocab, .part = part };
     cr_assert_eq(rm_launch_picks(&a, NULL), 0);
     from_device(&result, item.result, sizeof result);
     from_device(got.token, item.out_tokens, (size_t)n * 4);
@@ -158,6 +160,11 @@ static void check(const pick_case *c, int n_vocab, int kind, uint64_t seed)
     device_free(a.scratch);
 }
 
+static void check(const pick_case *c, int n_vocab, int kind, uint64_t seed)
+{
+    check_parts(c, n_vocab, kind, seed, 0);
+}
+
 Test(picks, equal_those_of_the_cpu)
 {
     static const int vocabularies[] = { 2, 33, 512, 2051 };
@@ -174,12 +181,38 @@ Test(picks, equal_those_of_the_cpu_for_many_draws)
             check(&cases[i], 300 + (int)seed, (int)seed % N_KINDS, seed * 1000);
 }
 
+/* Parts that end within the row's end, at it, and beyond it; one of one entry; more than there may be
+ * (which makes them longer). */
+Test(picks, several_blocks_give_what_one_gives)
+{
+    static const struct {
+        int n_vocab, part;
+    } sizes[] = { { 2, 1 }, { 33, 32 }, { 515, 64 }, { 512, 128 }, { 2051, 1024 }, { 2051, 3000 },
+                  { 2051, 1 } };
+    for (int i = 0; i < N_CASES; i++)
+        for (size_t j = 0; j < sizeof sizes / sizeof *sizes; j++)
+            check_parts(&cases[i], sizes[j].n_vocab, (i + (int)j) % N_KINDS,
+                        (uint64_t)(i * 70 + (int)j), sizes[j].part);
+}
+
+/* Which are as many as the launcher sees fit, at the sizes around its choice and a model's. */
+Test(picks, long_vocabularies_are_shared_and_the_same)
+{
+    static const int some[] = { 1, 5, 6, 9, 11, 12, 14, 17, 18 };
+    for (size_t i = 0; i < sizeof some / sizeof *some; i++) {
+        const pick_case *c = &cases[some[i]];
+        check(c, 152064, (int)i % N_KINDS, i + 5);
+        check_parts(c, 152064, (int)i % N_KINDS, i + 5, -1);
+        check(c, i % 2 ? 32767 : 32769, SMOOTH, i);
+    }
+}
+
 Test(picks, order_of_threads_changes_nothing)
 {
     for (int order = 0; order < ORDERS; order++) {
         thread_order((uint64_t)order);
         for (int i = 0; i < N_CASES; i++)
-            check(&cases[i], 515, COARSE, 99);
+            check_parts(&cases[i], 515, COARSE, 99, i % 2 ? 100 : 0);
     }
     thread_order(0);
 }
@@ -187,11 +220,11 @@ Test(picks, order_of_threads_changes_nothing)
 Test(picks, rows_that_are_no_distribution_are_reported)
 {
     static const float bad[] = { NAN, INFINITY, -INFINITY };
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 6; i++)
         for (int whole = 0; whole < 2; whole++) {
             float row[100];
             for (int v = 0; v < 100; v++)
-                row[v] = whole || v == 40 ? bad[i] : 1.0f;
+                row[v] = whole || v == 40 ? bad[i % 3] : 1.0f;
             rm_pick_item item = { .want = RM_CUDA_SPAN, .n_members = 1, .n_vocab = 100,
                                   .do_sample = 1, .temperature = 1, .top_p = 1, .typical_p = 1,
                                   .repetition_penalty = 1 };
@@ -199,11 +232,11 @@ Test(picks, rows_that_are_no_distribution_are_reported)
             item.result = on_device(NULL, sizeof *item.result);
             rm_pick_args a = { .item = on_device(&item, sizeof item),
                                .scratch = on_device(NULL, rm_pick_slot_bytes(100)), .n_items = 1,
-                               .n_slots = 1, .n_vocab = 100 };
+                               .n_slots = 1, .n_vocab = 100, .part = i < 3 ? -1 : 30 };
             cr_assert_eq(rm_launch_picks(&a, NULL), 0);
             rm_pick_result result;
             from_device(&result, item.result, sizeof result);
-            cr_expect_eq(result.no_numbers, i < 2 || whole, "value %d, whole %d", i, whole);
+            cr_expect_eq(result.no_numbers, i % 3 < 2 || whole, "value %d, whole %d", i, whole);
             cr_expect(result.token >= 0 && result.token < 100);
             device_free((void *)(uintptr_t)item.row[0]);
             device_free(item.result);

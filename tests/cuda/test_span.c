@@ -58,19 +58,18 @@ Test(span, draws_what_the_host_would_draw)
             rows[r][v] = 4.0f * value_at((uint64_t)r, (size_t)v);
     rm_pick_item item[PATHS];
     rm_span_entry entry[ROWS];
-    int32_t token[ROWS] = { 0 }, position[ROWS] = { PROMPT, PROMPT, PROMPT, PROMPT }, live = PATHS;
+    int32_t token[ROWS] = { 0 }, position[ROWS] = { PROMPT, PROMPT, PROMPT, PROMPT };
+    int32_t gone[PATHS] = { 0 };
     float *logits = on_device(rows, sizeof rows);
     rm_pick_result *result = on_device(NULL, PATHS * sizeof *result);
-    int32_t *d_token = on_device(token, sizeof token), *d_live = on_device(&live, sizeof live),
+    int32_t *d_token = on_device(token, sizeof token), *d_gone = on_device(gone, sizeof gone),
             *d_position = on_device(position, sizeof position),
             *stop = on_device(stops, sizeof stops), *history[PATHS];
-    rm_pick_result *drawn[PATHS];
     rm_pick_item *d_item = NULL;
     for (int i = 0; i < PATHS; i++) {
         for (int j = 0; j < PROMPT; j++)
             want[i].tokens[want[i].length++] = (i * 7 + j) % V;
         history[i] = on_device(want[i].tokens, sizeof want[i].tokens);
-        drawn[i] = on_device(NULL, STEPS * sizeof *drawn[i]);
         item[i] = (rm_pick_item){ .row = { logits + i * V, logits + 3 * V }, .weight = { 1, 1 },
                                   .want = RM_CUDA_SPAN, .n_members = i == 2 ? 2 : 1, .n_vocab = V,
                                   .do_sample = 1, .temperature = 1.2, .top_p = 0.97,
@@ -83,44 +82,86 @@ Test(span, draws_what_the_host_would_draw)
     for (int r = 0; r < ROWS; r++) {
         int i = r < PATHS ? r : 2; /* row 3 is the other member of path 2 */
         entry[r] = (rm_span_entry){ .pick = d_item + i, .token = d_token + r,
-                                    .position = d_position + r, .leads = r < PATHS,
-                                    .left = limit[i], .stop = stop,
+                                    .position = d_position + r, .gone = d_gone + i,
+                                    .leads = r < PATHS, .left = limit[i], .stop = stop,
                                     .n_stop = sizeof stops / sizeof *stops,
-                                    .history = history[i], .drawn = drawn[i] };
+                                    .history = history[i] };
     }
     rm_pick_args picks = { .item = d_item, .scratch = on_device(NULL, 2 * rm_pick_slot_bytes(V)),
                            .n_items = PATHS, .n_slots = 2, .n_vocab = V };
-    rm_span_args span = { .entry = on_device(entry, sizeof entry), .n_live = d_live, .n = ROWS };
+    rm_span_args span = { .entry = on_device(entry, sizeof entry), .n = ROWS };
     for (int step = 0; step < STEPS; step++) { /* more steps than some paths have */
+        rm_pick_result at_once[PATHS];
         cr_assert_eq(rm_launch_picks(&picks, NULL), 0);
+        from_device(at_once, result, sizeof at_once);
+        for (int i = 0; i < PATHS; i++)
+            if (entry[i].left > 0)
+                got[i].drawn[got[i].n_drawn++] = at_once[i];
         cr_assert_eq(rm_launch_span_step(&span, NULL), 0);
+        from_device(entry, span.entry, sizeof entry);
+        cr_expect_eq(entry[3].left, entry[2].left, "members move together");
     }
-    from_device(entry, span.entry, sizeof entry);
     from_device(position, d_position, sizeof position);
-    from_device(&live, d_live, sizeof live);
-    cr_expect_eq(live, 0);
+    from_device(token, d_token, sizeof token);
     for (int i = 0; i < PATHS; i++) {
+        int n = want[i].n_drawn, kept = want[i].length - 1; /* the last token goes nowhere */
         from_device(got[i].tokens, history[i], sizeof got[i].tokens);
-        from_device(got[i].drawn, drawn[i], sizeof got[i].drawn);
-        cr_expect_eq(entry[i].n_done, want[i].n_drawn, "path %d: %d tokens", i, entry[i].n_done);
-        cr_expect_eq(memcmp(got[i].tokens, want[i].tokens, (size_t)want[i].length * 4), 0);
+        cr_expect_eq(got[i].n_drawn, n, "path %d: %d tokens", i, got[i].n_drawn);
+        cr_expect_eq(memcmp(got[i].tokens, want[i].tokens, (size_t)kept * 4), 0);
         cr_expect_eq(memcmp(got[i].drawn, want[i].drawn, sizeof want[i].drawn), 0, "path %d", i);
-        cr_expect(entry[i].stopped);
+        cr_expect_eq(entry[i].left, 0);
     }
-    cr_expect_eq(entry[3].n_done, entry[2].n_done, "members move together");
     for (int r = 0; r < ROWS; r++)
-        cr_expect_eq(position[r], -1, "row %d is padding", r);
+        cr_expect(position[r] == -1 && token[r] == -1, "row %d is padding", r);
     for (int i = 0; i < PATHS; i++) {
         device_free(history[i]);
-        device_free(drawn[i]);
     }
     device_free(logits);
     device_free(result);
     device_free(d_token);
     device_free(d_position);
-    device_free(d_live);
+    device_free(d_gone);
     device_free(stop);
     device_free(d_item);
     device_free(picks.scratch);
+    device_free(span.entry);
+}
+
+/* A path that the host wants no more of is padding from the next step on; the others are not. */
+Test(span, leaves_when_it_is_told)
+{
+    enum { N = 3 };
+    rm_pick_result result[N] = { { .token = 7 }, { .token = 8 }, { .token = 9, .no_numbers = 1 } };
+    rm_pick_item item[N];
+    rm_span_entry entry[N];
+    int32_t token[N] = { 1, 2, 3 }, position[N] = { 4, 5, 6 }, gone[N] = { 1, 0, 0 };
+    rm_pick_result *d_result = on_device(result, sizeof result);
+    int32_t *d_token = on_device(token, sizeof token), *d_gone = on_device(gone, sizeof gone),
+            *d_position = on_device(position, sizeof position);
+    for (int i = 0; i < N; i++)
+        item[i] = (rm_pick_item){ .want = RM_CUDA_SPAN, .index = 5, .result = d_result + i };
+    rm_pick_item *d_item = on_device(item, sizeof item);
+    for (int i = 0; i < N; i++)
+        entry[i] = (rm_span_entry){ .pick = d_item + i, .token = d_token + i,
+                                    .position = d_position + i, .gone = d_gone + i, .leads = 1,
+                                    .left = 9 };
+    rm_span_args span = { .entry = on_device(entry, sizeof entry), .n = N };
+    cr_assert_eq(rm_launch_span_step(&span, NULL), 0);
+    from_device(entry, span.entry, sizeof entry);
+    from_device(item, d_item, sizeof item);
+    from_device(token, d_token, sizeof token);
+    from_device(position, d_position, sizeof position);
+    for (int i = 0; i < N; i++) {
+        cr_expect_eq(entry[i].left, i == 1 ? 8 : 0, "path %d", i);
+        cr_expect_eq(item[i].want, i == 1 ? RM_CUDA_SPAN : -1, "path %d", i);
+        cr_expect_eq(token[i], i == 1 ? 8 : -1, "path %d", i);
+        cr_expect_eq(position[i], i == 1 ? 6 : -1, "path %d", i);
+    }
+    cr_expect_eq(item[1].index, 6);
+    device_free(d_result);
+    device_free(d_token);
+    device_free(d_gone);
+    device_free(d_position);
+    device_free(d_item);
     device_free(span.entry);
 }

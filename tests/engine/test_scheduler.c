@@ -1,13 +1,17 @@
 /* test_scheduler.c - many problems on one pool of pages: equal results whatever the pool, the
  * batch limit, the page size or the concurrency; admission, suspension, cancellation, failures. */
+#include "engine/ahead.h"
 #include "engine/scheduler.h"
 
-#include "tests/engine/fake.h"
+#include "tests/engine/fake_ahead.h"
 #include "tests/engine/workload.h"
 
 #include <criterion/criterion.h>
 
 #define MODEL RM_MODELS_DIR "/thimble-s.gguf"
+
+/* The double, or the one that goes on with spans by itself. */
+static const rm_ops *on = &fake_ops;
 
 typedef struct test_bench {
     rm_engine *engine;
@@ -19,7 +23,7 @@ static test_bench bench_open(rm_engine_options options)
     test_bench bench;
     rm_error error = { "" };
     options.n_threads = 1;
-    cr_assert_eq(rm_engine_open_on(&fake_ops, &options, &bench.engine, &error), RM_OK, "%s",
+    cr_assert_eq(rm_engine_open_on(on, &options, &bench.engine, &error), RM_OK, "%s",
                  error.text);
     cr_assert_eq(rm_model_open(bench.engine, MODEL, NULL, &bench.model, &error), RM_OK, "%s",
                  error.text);
@@ -32,6 +36,7 @@ static void bench_close(test_bench *bench)
 {
     cr_expect_eq(bench->engine->budget.used_bytes, 0, "pages or tips are left over");
     cr_expect_eq(bench->engine->budget.pages_used, 0);
+    cr_expect_eq(bench->engine->budget.lent_bytes, 0);
     cr_expect_eq(fake.cells_missing, 0, "attention read positions nobody stored");
     rm_model_close(bench->model);
     rm_model_close(bench->other);
@@ -59,10 +64,9 @@ static void reference(uint64_t digest[LOADS])
     bench_close(&bench);
 }
 
-Test(scheduler, same_records_under_all_conditions)
+/* `most` steps of a span that goes on by itself, where that is what is tested; `lead` of them early. */
+static void check_conditions(const uint64_t expected[LOADS], int most, int lead)
 {
-    uint64_t expected[LOADS];
-    reference(expected);
     /* A position of the model is 4 KiB; a problem at its widest holds some 250 positions. */
     static const struct {
         int concurrency, page, rows;
@@ -80,6 +84,10 @@ Test(scheduler, same_records_under_all_conditions)
         test_bench bench = bench_open((rm_engine_options){ .page_positions = table[t].page,
                                                            .max_batch_rows = table[t].rows,
                                                            .kv_bytes = table[t].kv_bytes });
+        if (bench.engine->ahead) {
+            bench.engine->ahead->most = most;
+            bench.engine->ahead->lead = lead;
+        }
         rm_run_options options = { .seed = 3 };
         rm_prefix *prefix = NULL;
         rm_error error = { "" };
@@ -108,6 +116,29 @@ Test(scheduler, same_records_under_all_conditions)
         free(list.loads);
         bench_close(&bench);
     }
+}
+
+Test(scheduler, same_records_under_all_conditions)
+{
+    uint64_t expected[LOADS];
+    reference(expected);
+    check_conditions(expected, 0, 0);
+}
+
+Test(scheduler, same_records_where_spans_go_on_by_themselves)
+{
+    static const struct {
+        int most, lead;
+    } lengths[] = { { 1, 1 }, { 5, 2 }, { 32, 1 }, { 32, 9 } };
+    uint64_t expected[LOADS];
+    reference(expected);
+    rm_ops ahead = fake_ahead_ops();
+    on = &ahead;
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++)
+        check_conditions(expected, lengths[i].most, lengths[i].lead);
+    cr_expect_gt(fake_on.groups, 100);
+    cr_expect_gt(fake_on.steps, 1000);
+    cr_expect_gt(fake_on.left_early, 100, "nobody left early");
 }
 
 /* Several hundred problems in flight at once. */

@@ -9,6 +9,7 @@ target_compile_options(gpu_kernels PRIVATE --fmad=false -Xcompiler=-ffp-contract
 add_executable(gpu_kernel_tests EXCLUDE_FROM_ALL
   ${cuda_tests}/check.c ${cuda_tests}/test_rows.c ${cuda_tests}/test_product.c
   ${cuda_tests}/test_attention_device.c ${cuda_tests}/test_picks.c ${cuda_tests}/test_span.c
+  ${cuda_tests}/test_overlap.c
   $<TARGET_OBJECTS:gpu_kernels>)
 set_target_properties(gpu_kernel_tests PROPERTIES
   RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR} LINKER_LANGUAGE C)
