@@ -482,6 +482,7 @@ typedef struct rm_service_span {
     int max_new_tokens;
     const char *const *stops;      /* [n_stops] strings that end it, of answers and of steps */
     int n_stops;
+    bool endless;                  /* no token ends it: the request's list of stop tokens is empty */
     uint64_t seed;                 /* names the draw: problem, sampling parameters, path */
 } rm_service_span;
 
