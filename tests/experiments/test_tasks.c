@@ -588,7 +588,7 @@ Test(tasks, shipped_experiments)
 {
     static const struct { const char *file; size_t n[10]; } files[] = {
         { "gsm8k.json", { 1319 } }, { "gsm8k-chat.json", { 1319 } }, { "svamp.json", { 1000 } },
-        { "math500.json", { 500 } }, { "game24.json", { 100 } },
+        { "math500.json", { 500 } }, { "game24.json", { 100 } }, { "aime.json", { 30, 30 } },
         { "bbh.json", { 250, 250, 250, 250, 250, 250, 250 } },
         { "bbh-choice.json", { 250, 250, 250, 250, 250, 250, 250, 250, 250, 146 } },
     };
@@ -630,6 +630,62 @@ Test(tasks, shipped_experiments)
     }
     if (n_absent)
         cr_skip_test("%d data files are not in %s", n_absent, data_folder());
+}
+
+/* The rules of the AIME as aime.json states them, on answers of our own: whole numbers from 0 to 999 that
+ * may be written with three digits; boxed, behind the thought, and nothing else counts. */
+static const struct { const char *text, *answer; bool correct; } aime[] = {
+    { "So \\boxed{073}.", "73", true },
+    { "So \\boxed{73}.", "73", true },
+    { "$$\\boxed{N = 73}$$", "73", true },
+    { "$$\\boxed{m+n = 73}$$", NULL, false }, /* an equation is not its right side */
+    { "\\boxed{73^\\circ}", "73", true },
+    { "\\boxed{\\text{073}}", "73", true },
+    { "\\boxed{\\,73\\,}", "73", true },
+    { "<think>\\boxed{12}</think> The answer is $\\boxed{073}$", "73", true },
+    { "\\boxed{12} no: \\boxed{73}", "73", true }, /* the last one counts */
+    { "<think>\\boxed{73}</think> I do not know.", NULL, false },
+    { "The answer is 73.", NULL, false },
+    { "\\boxed{730}", "730", false },
+    { "\\boxed{73.5}", NULL, false },
+    { "\\boxed{-73}", "-73", false },
+    { "\\boxed{}", NULL, false },
+};
+
+Test(tasks, aime_answers)
+{
+    static const char file[] = "{\"question\": \"What is $70 + 3$?\", \"answer\": \"073\"}\n"
+                               "{\"question\": \"What is $1 - 1$?\", \"answer\": \"000\"}\n";
+    char folder[64], *text;
+    size_t n;
+    rm_error err = { { 0 } };
+    rm_json *json;
+    cr_assert_eq(rm_file_read(RM_SOURCE_DIR "/experiments/aime.json", 1 << 20, &text, &n, &err), RM_OK);
+    cr_assert_eq(rm_json_parse(text, n, "aime.json", 1, RM_JSON_COMMENTS, &json, &err), RM_OK);
+    cJSON *object = cJSON_Duplicate(cJSON_GetArrayItem(cJSON_GetObjectItem(rm_json_root(json), "tasks"), 0),
+                                    true);
+    cr_assert(cJSON_ReplaceItemInObject(object, "path", cJSON_CreateString("f.jsonl")));
+    cJSON_DeleteItemFromObject(object, "xxh3"); /* of another file than this one */
+    char *spec = cJSON_PrintUnformatted(object);
+    write_temporary("f.jsonl", file, sizeof file - 1, folder);
+    rm_task *task = must_open(folder, spec);
+    cr_expect_str_eq(item_of(task, 0)->reference, "073");
+    for (size_t i = 0; i < COUNT(aime); i++) {
+        char *answer;
+        bool correct;
+        rm_task_grade(task, item_of(task, 0), aime[i].text, false, &answer, &correct, &err);
+        cr_expect_eq(correct, aime[i].correct, "%s: %s", aime[i].text, answer ? answer : "nothing");
+        if (aime[i].answer)
+            cr_expect(answer && !strcmp(answer, aime[i].answer), "%s: %s", aime[i].text,
+                      answer ? answer : "nothing");
+        free(answer);
+    }
+    rm_task_free(task);
+    remove_temporary("f.jsonl", folder);
+    free(spec);
+    cJSON_Delete(object);
+    free(text);
+    rm_json_free(json);
 }
 
 /* One file each of the shapes there are: an array of objects, LaTeX answers, letters. */
