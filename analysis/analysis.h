@@ -51,9 +51,12 @@ typedef struct rm_named_score {
     double value;
 } rm_named_score;
 
+/* Texts that are compared, of one problem's candidates. */
+enum { RM_MOST_TEXTS = 16 };
+
 /* One recorded candidate. */
 typedef struct rm_sample {
-    char *text;   /* may be NULL */
+    char *text;   /* may be NULL, and beyond the first RM_MOST_TEXTS of an outcome nobody asks */
     char *answer; /* canonical form; NULL: none could be extracted */
     bool correct;
     bool truncated; /* a length limit ended it */

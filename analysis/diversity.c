@@ -21,7 +21,7 @@
  * Texts are sequences of words (split at ASCII whitespace), or of characters in a task none of
  * whose texts has any whitespace: one unit for all of its cells. A word stands for its 64-bit hash:
  * two among a million words agree by chance with probability 3e-8. Texts are compared for the first
- * MAX_TEXTS candidates of a problem and, where there are many pairs, for a random sample of the
+ * RM_MOST_TEXTS candidates of a problem and, where there are many pairs, for a random sample of the
  * pairs; both unbiased. */
 #include "analysis/internal.h"
 
@@ -31,7 +31,6 @@
 #include <string.h>
 
 enum {
-    MAX_TEXTS = 16,
     MAX_PAIRS = 64,
     MIN_PAIRS = 3,
     MAX_SYMBOLS = 1 << 14,
@@ -332,7 +331,7 @@ static size_t run_length(const uint64_t *sorted, size_t n, size_t at)
  * the sorted n-grams of text t. */
 static size_t clipped_matches(uint64_t *const *grams, const size_t *n, size_t k, size_t i)
 {
-    size_t place[MAX_TEXTS] = { 0 }, matches = 0;
+    size_t place[RM_MOST_TEXTS] = { 0 }, matches = 0;
     for (size_t at = 0; at < n[i];) {
         size_t run = run_length(grams[i], n[i], at), most = 0;
         for (size_t t = 0; t < k; t++) {
@@ -369,13 +368,13 @@ static size_t closest_length(const sequence *texts, size_t k, size_t i)
 
 static double self_bleu(const sequence *texts, size_t k, bool *failed)
 {
-    uint64_t *grams[MAX_TEXTS] = { 0 };
-    double log_precision[MAX_TEXTS] = { 0 }, sum = 0;
+    uint64_t *grams[RM_MOST_TEXTS] = { 0 };
+    double log_precision[RM_MOST_TEXTS] = { 0 }, sum = 0;
     for (size_t t = 0; t < k; t++)
         if (!(grams[t] = malloc((texts[t].n + 1) * sizeof **grams)))
             *failed = true;
     for (size_t order = 1; order <= BLEU_ORDER && !*failed; order++) {
-        size_t n[MAX_TEXTS];
+        size_t n[RM_MOST_TEXTS];
         for (size_t t = 0; t < k; t++) {
             n[t] = n_grams(&texts[t], order);
             sorted_grams(&texts[t], order, grams[t]);
@@ -411,9 +410,9 @@ static double mean_self_bleu(const sequence *texts, size_t n, size_t k, bool *fa
 static bool text_values(const an_pool *pool, size_t group, size_t n, size_t k, bool words,
                         uint64_t seed, double out[AN_N_DIVERSITY])
 {
-    sequence texts[MAX_TEXTS] = { 0 };
+    sequence texts[RM_MOST_TEXTS] = { 0 };
     bool failed = false, complete = true;
-    n = n < MAX_TEXTS ? n : MAX_TEXTS;
+    n = n < RM_MOST_TEXTS ? n : RM_MOST_TEXTS;
     for (size_t i = 0; i < n && complete && !failed; i++) {
         const char *text = pool->sample[pool->first[group] + i]->text;
         complete = text != NULL;

@@ -416,8 +416,9 @@ typedef enum rm_stop_reason {
 } rm_stop_reason;
 
 /* One request. Set `path`, or `members` for a distribution over several; zero the rest that does
- * not apply. Results belong to the run and live until it ends. Within one rm_eval a path may
- * appear in one request only. */
+ * not apply. Results belong to the run and live until it ends; `brief` ones until the next rm_eval:
+ * a search that asks at every token would pile up lists that it has read. Within one rm_eval a path
+ * may appear in one request only. */
 typedef struct rm_request {
     rm_want want;
     rm_path *path;
@@ -432,6 +433,7 @@ typedef struct rm_request {
     int k;                      /* top */
     const int32_t *tokens;      /* logprobs, score */
     int n_tokens;
+    bool brief;                 /* all but spans */
 
     struct {
         int n;                  /* span: tokens drawn; top: min(k, V); logprobs, score: n_tokens;
@@ -482,6 +484,7 @@ typedef struct rm_service_span {
     int max_new_tokens;
     const char *const *stops;      /* [n_stops] strings that end it, of answers and of steps */
     int n_stops;
+    bool endless;                  /* no token ends it: the request's list of stop tokens is empty */
     uint64_t seed;                 /* names the draw: problem, sampling parameters, path */
 } rm_service_span;
 

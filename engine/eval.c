@@ -407,11 +407,12 @@ static uint64_t span_stream(const rm_run *run, const rm_task *task)
 }
 
 /* Memory for a task's results. Spans draw into scratch, since most end early; the others write
- * where the results will be read. */
+ * where the results will be read, which for brief ones is scratch too. */
 static bool set_up_arrays(rm_run *run, rm_task *task)
 {
     rm_want want = task->request->want;
-    rm_arena *arena = want == RM_WANT_SPAN ? &run->scratch : &run->life;
+    bool scratch = want == RM_WANT_SPAN || task->request->brief;
+    rm_arena *arena = scratch ? &run->scratch : &run->life;
     size_t n = (size_t)task->capacity;
     if (want == RM_WANT_SPAN || want == RM_WANT_TOP)
         if (!(task->tokens = rm_arena_alloc(arena, n * sizeof *task->tokens)))

@@ -336,6 +336,7 @@ rm_status rm_served_submit(rm_run *run, rm_task *task, rm_error *err)
         .sampling = top ? &greedy : task->request->sampling,
         .max_new_tokens = top ? 1 : task->request->max_new_tokens,
         .stops = stops, .n_stops = n_stops,
+        .endless = !top && stop && stop->tokens && !stop->n_tokens,
         .seed = rm_random(run->options.seed, task->stream, (uint32_t)path->length, 0),
     };
     uint64_t budget = top ? 0 : run->options.max_generated_tokens;

@@ -45,6 +45,8 @@ rm_status rm_path_own_node(rm_path *path, rm_error *err)
     rm_node *node = node_new(path->run, path->node, path->usage);
     if (!node)
         return rm_fail(err, RM_E_MEMORY, "no memory for another node of the token tree");
+    if (path->claim == node) /* an earlier node lay there */
+        path->claim = NULL;
     path->node = node;
     return RM_OK;
 }
@@ -110,12 +112,28 @@ void rm_path_claim(rm_path *path)
     path->claim_end = end;
 }
 
+/* Joins a node with its parent, which nobody else refers to. Forks that are dropped again leave such
+ * parents behind: a long beam search would walk past one for every token of its text, in every round. */
+static void absorb_parent(rm_run *run, rm_node *node)
+{
+    rm_node *parent = node->parent;
+    assert(parent->references == 1 && !parent->active && !node->active && parent->usage == node->usage);
+    node->start = parent->start;
+    node->length += parent->length;
+    node->prefix_positions += parent->prefix_positions;
+    node->parent = parent->parent;
+    parent->parent = run->free_nodes;
+    run->free_nodes = parent;
+}
+
 void rm_path_activate(rm_path *path)
 {
     if (path->active)
         return;
     path->active = true;
     for (rm_node *node = path->node; node; node = node->parent) {
+        while (!node->active && node->parent && node->parent->references == 1)
+            absorb_parent(path->run, node);
         if (node->active++)
             break;
         path->run->usage[node->usage].active += (uint64_t)node->length;

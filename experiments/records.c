@@ -178,6 +178,7 @@ static rm_status samples_read(rm_store *store, sqlite3_stmt *rows, int64_t outco
     bool failed = false;
     int code;
     sqlite3_bind_int64(rows, 1, outcome);
+    sqlite3_bind_int(rows, 2, RM_MOST_TEXTS); /* of thinking models all texts would fill the memory */
     while ((code = sqlite3_step(rows)) == SQLITE_ROW && !failed) {
         if (list->n == list->capacity) {
             size_t capacity = list->capacity ? 2 * list->capacity : 16;
@@ -308,8 +309,9 @@ static rm_status read_outcomes(rm_store *store, const places *cells, const place
         &outcomes, err);
     if (!status)
         status = rm_store_prepare(store,
-                                  "SELECT text, answer, correct, truncated, n_tokens, lp,"
-                                  " lp_sampling, score FROM candidates WHERE outcome = ?"
+                                  "SELECT iif(k < ?2, text, NULL), answer, correct, truncated,"
+                                  " n_tokens, lp, lp_sampling, score FROM candidates"
+                                  " WHERE outcome = ?1"
                                   " ORDER BY k",
                                   &candidates, err);
     if (!status)

@@ -108,11 +108,11 @@ const char rm_schema_sql[] =
     "  UNIQUE (cell, problem, seed, timing, repeat)"
     ") STRICT;"
 
+    /* What is long stands last: SQLite reaches a column only through all of those before it, and most
+     * questions are not about texts. */
     "CREATE TABLE candidates ("
     "  outcome  INTEGER NOT NULL REFERENCES outcomes,"
     "  k        INTEGER NOT NULL,"
-    "  text     TEXT,"
-    "  tokens   BLOB,"
     "  n_tokens INTEGER,"
     "  lp       REAL,"                /* natural log, raw model, sum over tokens */
     "  lp_sampling REAL,"             /* under the distribution drawn from */
@@ -122,6 +122,8 @@ const char rm_schema_sql[] =
     "  reason   TEXT NOT NULL,"       /* token, string, step, length, context, budget, none */
     "  truncated INTEGER NOT NULL,"   /* length, context or budget ended it */
     "  model    INTEGER NOT NULL,"    /* which of the cell's models */
+    "  text     TEXT,"
+    "  tokens   BLOB,"
     "  PRIMARY KEY (outcome, k)"
     ") STRICT, WITHOUT ROWID;"
 

@@ -23,7 +23,9 @@ static const char *const statement_sql[N_STATEMENTS] = {
         " rounds, flops, weight_bytes, kv_bytes, kv_peak_positions, wall_ms, ttft_ms, load,"
         " energy_j, pooled, machine_load, recorded)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    [PUT_CANDIDATE] = "INSERT INTO candidates VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    [PUT_CANDIDATE] = "INSERT INTO candidates (outcome, k, text, tokens, n_tokens, lp, lp_sampling,"
+                      " score, answer, correct, reason, truncated, model)"
+                      " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [PUT_SCORE] = "INSERT INTO scores VALUES (?, ?, ?, ?)",
     [PUT_NODE] = "INSERT INTO nodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 };

@@ -145,12 +145,12 @@ static rm_status draw(const ac_params *p, sampler *samples, ballot *votes, rm_ou
 }
 
 /* Paths of one batch are dropped before the next is drawn. */
-static uint64_t ac_positions(const void *params, int n_prompt, int n_ctx)
+static uint64_t ac_positions(const void *params, int n_prompt, int n_ctx, int window)
 {
     const ac_params *p = params;
     int batch = p->stop == STOP_WINDOW ? p->window : p->parallel;
     return paths_positions((uint64_t)(batch < p->n ? batch : p->n), p->max_new_tokens, n_prompt,
-                           n_ctx);
+                           n_ctx, window);
 }
 
 static rm_status ac_run(const rm_trial *trial, const void *params, rm_outcome *out, rm_error *err)

@@ -67,10 +67,10 @@ static rm_status beam_check(const void *params, int n_models, rm_error *err)
 
 /* At most num_beams live prefixes of any length; what they share counts once, so that this is
  * reached only if they part at once. Ended ones keep no positions. */
-static uint64_t beam_positions(const void *params, int n_prompt, int n_ctx)
+static uint64_t beam_positions(const void *params, int n_prompt, int n_ctx, int window)
 {
     const beam_config *p = params;
-    return paths_positions((uint64_t)p->num_beams, p->max_new_tokens, n_prompt, n_ctx);
+    return paths_positions((uint64_t)p->num_beams, p->max_new_tokens, n_prompt, n_ctx, window);
 }
 
 /* As beam_search.c asks: two for each beam of a group, and those that other groups may have taken. */

@@ -176,7 +176,7 @@ static rm_status ask(search *s, rm_error *err)
     int spare = s->config->diversity_penalty > 0 ? s->config->num_beams - s->rules.width : 0;
     for (int i = 0; i < s->n_now; i++) {
         rm_request *r = &s->request[i];
-        *r = (rm_request){ .want = RM_WANT_TOP, .k = s->rules.keep + spare,
+        *r = (rm_request){ .want = RM_WANT_TOP, .k = s->rules.keep + spare, .brief = true,
                            .sampling = s->config->repetition_penalty != 1 ? &s->penalties : NULL };
         if (s->n_models == 1) {
             r->path = s->now[i].member[0].path;

@@ -285,9 +285,9 @@ static rm_status bf_run(const rm_trial *trial, const void *params, rm_outcome *o
     return take_candidate(&w, reason, out, err);
 }
 
-static uint64_t bf_positions(const void *params, int n_prompt, int n_ctx)
+static uint64_t bf_positions(const void *params, int n_prompt, int n_ctx, int window)
 {
-    return paths_positions(1, ((const bf_params *)params)->max_new_tokens, n_prompt, n_ctx);
+    return paths_positions(1, ((const bf_params *)params)->max_new_tokens, n_prompt, n_ctx, window);
 }
 
 const rm_strategy rm_budget_forcing = {

@@ -102,11 +102,11 @@ static rm_status run_samples(const rm_trial *trial, const et_params *p, const do
 }
 
 /* Every model holds every path. */
-static uint64_t et_positions(const void *params, int n_prompt, int n_ctx)
+static uint64_t et_positions(const void *params, int n_prompt, int n_ctx, int window)
 {
     const et_params *p = params;
     int n = p->beam.num_beams > 1 ? p->beam.num_beams : p->n;
-    return paths_positions((uint64_t)n, p->max_new_tokens, n_prompt, n_ctx);
+    return paths_positions((uint64_t)n, p->max_new_tokens, n_prompt, n_ctx, window);
 }
 
 static rm_status et_run(const rm_trial *trial, const void *params, rm_outcome *out, rm_error *err)

@@ -102,10 +102,10 @@ static void vote(const ev_params *p, ballot *votes, rm_outcome *out)
 }
 
 /* Each model draws its own n. */
-static uint64_t ev_positions(const void *params, int n_prompt, int n_ctx)
+static uint64_t ev_positions(const void *params, int n_prompt, int n_ctx, int window)
 {
     const ev_params *p = params;
-    return paths_positions((uint64_t)p->n, p->max_new_tokens, n_prompt, n_ctx);
+    return paths_positions((uint64_t)p->n, p->max_new_tokens, n_prompt, n_ctx, window);
 }
 
 static rm_status ev_run(const rm_trial *trial, const void *params, rm_outcome *out, rm_error *err)

@@ -668,12 +668,12 @@ static rm_status record(search *s, rm_error *err)
  * round holds a rollout for each of its leaves, and the rollout that completes an answer comes
  * when there is no round. Steps are asked for at the length of a whole text, which is what makes
  * this bound and not a smaller one. */
-static uint64_t mcts_positions(const void *params, int n_prompt, int n_ctx)
+static uint64_t mcts_positions(const void *params, int n_prompt, int n_ctx, int window)
 {
     const mcts_params *p = params;
     int rollouts = p->parallel < p->simulations ? p->parallel : p->simulations;
     uint64_t steps = (uint64_t)p->simulations * (uint64_t)p->expand;
-    return paths_positions(steps + (uint64_t)rollouts, p->max_new_tokens, n_prompt, n_ctx);
+    return pieces_positions(steps + (uint64_t)rollouts, p->max_new_tokens, n_prompt, n_ctx, window);
 }
 
 static rm_status mcts_run(const rm_trial *trial, const void *params, rm_outcome *out,

@@ -46,16 +46,20 @@ rm_status rm_strategy_find(const char *name, const rm_strategy **out, rm_error *
                    nearest->name);
 }
 
-uint64_t rm_params_positions(const rm_params *params, int n_prompt, int n_ctx)
+/* A scorer reads whole texts at once, and so do thoughts that are forced to end: their windows save
+ * nothing that could be planned with. */
+uint64_t rm_params_positions(const rm_params *params, int n_prompt, int n_ctx, int window)
 {
     const rm_strategy *strategy = rm_params_strategy(params);
     const void *values = rm_params_values(params);
+    if (strategy->needs && strategy->needs(values) & RM_NEEDS_SCORING)
+        window = 0;
     if (strategy->positions)
-        return strategy->positions(values, n_prompt, n_ctx);
+        return strategy->positions(values, n_prompt, n_ctx, window);
     rm_sampling sampling;
     int n_samples, max_new_tokens;
     strategy->pool(values, &sampling, &n_samples, &max_new_tokens);
-    return paths_positions((uint64_t)n_samples, max_new_tokens, n_prompt, n_ctx);
+    return paths_positions((uint64_t)n_samples, max_new_tokens, n_prompt, n_ctx, window);
 }
 
 uint64_t rm_params_kv_bytes(const rm_params *params, rm_model *const *models, int n_models,
@@ -64,7 +68,8 @@ uint64_t rm_params_kv_bytes(const rm_params *params, rm_model *const *models, in
     uint64_t sum = 0;
     for (int m = 0; m < n_models; m++) {
         const rm_model_info *info = rm_model_describe(models[m]);
-        uint64_t positions = rm_params_positions(params, n_prompt[m], info->n_ctx), bytes;
+        uint64_t bytes, positions = rm_params_positions(params, n_prompt[m], info->n_ctx,
+                                                        info->window);
         if (__builtin_mul_overflow(positions, (uint64_t)info->kv_held_bytes, &bytes) ||
             __builtin_add_overflow(sum, bytes, &sum))
             return UINT64_MAX; /* more than any machine has */

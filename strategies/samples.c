@@ -67,11 +67,29 @@ rm_status generation_limit(const rm_path *path, int max_new_tokens, int *limit,
     return RM_OK;
 }
 
-uint64_t paths_positions(uint64_t n, int max_new_tokens, int n_prompt, int n_ctx)
+/* Of the prompt a window holds at most itself once it is evaluated, and all of it while it is. */
+static uint64_t positions_of(uint64_t n, int max_new_tokens, int n_prompt, int n_ctx, int window,
+                             int windows)
 {
-    int room = n_ctx - n_prompt;
-    int limit = max_new_tokens < room ? max_new_tokens : room;
-    return (uint64_t)n_prompt + (limit > 1 ? n * (uint64_t)(limit - 1) : 0);
+    int room = n_ctx - n_prompt, kept = n_prompt;
+    int64_t own = max_new_tokens < room ? max_new_tokens - 1 : room - 1;
+    if (window > 0) {
+        int64_t most = (int64_t)windows * window;
+        own = own < most ? own : most;
+        kept = kept < window ? kept : window;
+    }
+    uint64_t after = (uint64_t)kept + (own > 0 ? n * (uint64_t)own : 0);
+    return after > (uint64_t)n_prompt ? after : (uint64_t)n_prompt;
+}
+
+uint64_t paths_positions(uint64_t n, int max_new_tokens, int n_prompt, int n_ctx, int window)
+{
+    return positions_of(n, max_new_tokens, n_prompt, n_ctx, window, 1);
+}
+
+uint64_t pieces_positions(uint64_t n, int max_new_tokens, int n_prompt, int n_ctx, int window)
+{
+    return positions_of(n, max_new_tokens, n_prompt, n_ctx, window, 2);
 }
 
 double sum_lp(const double *lp, int n)

@@ -19,9 +19,14 @@ rm_stop answer_stop(const rm_trial *, bool steps);
 rm_status generation_limit(const rm_path *, int max_new_tokens, int *limit,
                            rm_stop_reason *reason, rm_error *);
 
-/* Most positions of n paths that grow by up to max_new_tokens behind one evaluated prompt; the
- * last token of a path is never evaluated. */
-uint64_t paths_positions(uint64_t n, int max_new_tokens, int n_prompt, int n_ctx);
+/* Most positions of n paths that grow by up to max_new_tokens behind one evaluated prompt, each drawn in
+ * one request or token by token; the last token of a path is never evaluated. Under a sliding window
+ * (> 0) a path has no more of its own than the window. */
+uint64_t paths_positions(uint64_t n, int max_new_tokens, int n_prompt, int n_ctx, int window);
+
+/* The same of paths drawn piece by piece: a request for a piece comes on top of the window that its path
+ * still holds. */
+uint64_t pieces_positions(uint64_t n, int max_new_tokens, int n_prompt, int n_ctx, int window);
 
 /* Completes a candidate whose tokens, lp, reason and model are set: text (special tokens written
  * out; the stop token and a matched stop string cut off) and answer. */

@@ -472,10 +472,10 @@ static rm_status sb_run(const rm_trial *trial, const void *params, rm_outcome *o
 
 /* Every position of the tree is on the way to one of N candidates, and each of these is asked for
  * at the length of a whole text. */
-static uint64_t sb_positions(const void *params, int n_prompt, int n_ctx)
+static uint64_t sb_positions(const void *params, int n_prompt, int n_ctx, int window)
 {
     const sb_params *p = params;
-    uint64_t drawn = paths_positions((uint64_t)p->n, p->max_new_tokens, n_prompt, n_ctx);
+    uint64_t drawn = pieces_positions((uint64_t)p->n, p->max_new_tokens, n_prompt, n_ctx, window);
     uint64_t read = p->score == SCORE_VALUE
                         ? value_positions((uint64_t)p->n, p->max_new_tokens, n_prompt, n_ctx) : 0;
     return drawn > read ? drawn : read;

@@ -172,10 +172,11 @@ typedef struct rm_strategy {
     rm_status (*run)(const rm_trial *, const void *params, rm_outcome *, rm_error *);
 
     /* Most positions that one problem can hold, or ask for, at once in the cache of one of its
-     * models, with a prompt of n_prompt tokens and a context of n_ctx: a bound that follows from
-     * the parameters alone. The runner's quotas come from it (rm_params_kv_bytes). NULL for
-     * strategies with a `pool`: the prompt and all samples at once. */
-    uint64_t (*positions)(const void *params, int n_prompt, int n_ctx);
+     * models, with a prompt of n_prompt tokens, a context of n_ctx and a sliding window (0: none;
+     * what lies behind it is given back): a bound that follows from the parameters alone. The
+     * runner's quotas come from it (rm_params_kv_bytes). NULL for strategies with a `pool`: the
+     * prompt and all samples at once. */
+    uint64_t (*positions)(const void *params, int n_prompt, int n_ctx, int window);
 
     /* Strategies that only choose among independent samples of one model say so, and a runner
      * may draw the samples once for several of them: `pool` tells which samples (the first n,
@@ -211,7 +212,7 @@ RM_API rm_status rm_problem_tokenize(const rm_problem *, const rm_model *, int32
                                      int *n_tokens, rm_error *);
 /* Most positions one problem can hold at once in one model's cache: what `positions` says. A run
  * whose quota is that much never meets it. */
-RM_API uint64_t rm_params_positions(const rm_params *, int n_prompt, int n_ctx);
+RM_API uint64_t rm_params_positions(const rm_params *, int n_prompt, int n_ctx, int window);
 /* The same in bytes, over all models of a trial; n_prompt[m] tokens under models[m]. With this as
  * its quota a problem's outcome depends on neither the machine nor the engine's KV limit. */
 RM_API uint64_t rm_params_kv_bytes(const rm_params *, rm_model *const *models, int n_models,

@@ -19,6 +19,7 @@ typedef struct remote_call {
     int k;                   /* > 0: the k most likely next tokens */
     char **stops;            /* [n_stops] */
     int n_stops;
+    bool endless;            /* the end token is not to end it */
     uint64_t seed;
 } remote_call;
 

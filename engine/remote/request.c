@@ -39,7 +39,8 @@ static rm_status check_span(const rm_remote_options *o, const rm_service_span *s
     if (o->no_extensions)
         name = s->repetition_penalty != 1.0          ? "repetition_penalty"
                : s->do_sample && s->top_k            ? "top_k"
-               : s->do_sample && s->min_p != 0.0     ? "min_p" : NULL;
+               : s->do_sample && s->min_p != 0.0     ? "min_p"
+               : span->endless                       ? "ignore_eos" : NULL;
     if (name)
         return rm_fail(err, RM_E_ARGUMENT, "%s is asked for, but the server takes OpenAI's own "
                        "parameters only (\"extensions\": false)", name);
@@ -73,6 +74,7 @@ rm_status remote_call_new(const rm_remote_options *o, uint64_t ticket, const rm_
         c->max_new_tokens = span->max_new_tokens;
         c->k = span->k;
         c->n_stops = span->n_stops;
+        c->endless = span->endless;
         c->seed = span->seed;
     }
     for (int i = 0; ok && i < span->n_stops; i++)
@@ -90,7 +92,7 @@ bool remote_call_alike(const remote_call *a, const remote_call *b)
     const rm_sampling *s = &a->sampling, *t = &b->sampling;
     bool alike = a->n_prompt == b->n_prompt && !memcmp(a->prompt, b->prompt, a->n_prompt) &&
                  a->max_new_tokens == b->max_new_tokens && a->n_stops == b->n_stops &&
-                 s->do_sample && t->do_sample && s->temperature == t->temperature &&
+                 a->endless == b->endless && s->do_sample && t->do_sample && s->temperature == t->temperature &&
                  s->top_k == t->top_k && s->top_p == t->top_p && s->min_p == t->min_p &&
                  s->repetition_penalty == t->repetition_penalty;
     for (int i = 0; alike && i < a->n_stops; i++)
@@ -118,6 +120,8 @@ static void put_sampling(const rm_remote_options *o, const remote_call *c, rm_js
     rm_json_real(w, "min_p", s->do_sample ? s->min_p : 0.0);
     rm_json_real(w, "repetition_penalty", s->repetition_penalty); /* vLLM, SGLang */
     rm_json_bool(w, "skip_special_tokens", false);                /* a thought's end may be one */
+    if (c->endless)
+        rm_json_bool(w, "ignore_eos", true);
     if (s->repetition_penalty != 1.0) {
         rm_json_real(w, "repeat_penalty", s->repetition_penalty); /* llama-server, */
         rm_json_int(w, "repeat_last_n", -1);                      /* which looks back 64 tokens */

@@ -7,12 +7,15 @@
  * before and just after each repeat, and set beside the rate at which decoding reads the weights:
  * on a shared machine a bandwidth measured at another time says nothing.
  *
+ * With a server (-m http://HOST/v1) bench_remote.c measures what can be seen from here.
+ *
  * With --train it is the speed of training instead: whole steps over packed documents of random
  * tokens, 40 to 140 long, the optimizer and the packing of new weights included. */
 #include "base/json.h"
 #include "engine/train.h"
-#include "experiments/cli/cli.h"
+#include "experiments/cli/bench.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,13 +32,9 @@ typedef struct bench {
     cli_roof *roof; /* NULL: not asked for */
 } bench;
 
-typedef struct spread {
-    double median, min, max;
-} spread;
-
 typedef struct result {
-    spread prefill, decode; /* tokens per second */
-    spread read, roof, share; /* weight bytes per second; what memory gives; their ratio */
+    cli_spread prefill, decode; /* tokens per second */
+    cli_spread read, roof, share; /* weight bytes per second; what memory gives; their ratio */
     size_t kv_peak_bytes;
 } result;
 
@@ -96,11 +95,13 @@ static int ascending(const void *left, const void *right)
     return (a > b) - (a < b);
 }
 
-static spread spread_of(double *rates, int n)
+cli_spread cli_spread_of(double *values, size_t n)
 {
-    qsort(rates, (size_t)n, sizeof *rates, ascending);
-    double median = n % 2 ? rates[n / 2] : (rates[n / 2 - 1] + rates[n / 2]) / 2;
-    return (spread){ median, rates[0], rates[n - 1] };
+    if (!n)
+        return (cli_spread){ NAN, NAN, NAN };
+    qsort(values, n, sizeof *values, ascending);
+    double median = n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
+    return (cli_spread){ median, values[0], values[n - 1] };
 }
 
 static rm_status measure_batch(const bench *b, int n, result *r, rm_error *err)
@@ -122,11 +123,11 @@ static rm_status measure_batch(const bench *b, int n, result *r, rm_error *err)
     }
     if (status)
         return status;
-    r->prefill = spread_of(prefill, b->n_repeats);
-    r->decode = spread_of(tokens, b->n_repeats);
-    r->read = spread_of(read, b->n_repeats);
-    r->roof = spread_of(roof, b->n_repeats);
-    r->share = spread_of(share, b->n_repeats);
+    r->prefill = cli_spread_of(prefill, (size_t)b->n_repeats);
+    r->decode = cli_spread_of(tokens, (size_t)b->n_repeats);
+    r->read = cli_spread_of(read, (size_t)b->n_repeats);
+    r->roof = cli_spread_of(roof, (size_t)b->n_repeats);
+    r->share = cli_spread_of(share, (size_t)b->n_repeats);
     r->kv_peak_bytes = rm_engine_kv(b->engine).bytes_peak;
     return RM_OK;
 }
@@ -188,7 +189,7 @@ static rm_status make_prompt(bench *b, rm_error *err)
 
 /* ---- output ------------------------------------------------------------------------------ */
 
-static void put_spread(rm_json_writer *w, const char *key, const spread *s)
+void cli_put_spread(rm_json_writer *w, const char *key, const cli_spread *s)
 {
     char name[64];
     rm_json_real(w, key, s->median);
@@ -223,13 +224,13 @@ static rm_status put_json(const bench *b, const result *results, rm_error *err)
     for (int i = 0; i < b->n_batches; i++) {
         rm_json_object(&w, NULL);
         rm_json_int(&w, "batch", b->batches[i]);
-        put_spread(&w, "prefill_tokens_per_s", &results[i].prefill);
-        put_spread(&w, "decode_tokens_per_s", &results[i].decode);
+        cli_put_spread(&w, "prefill_tokens_per_s", &results[i].prefill);
+        cli_put_spread(&w, "decode_tokens_per_s", &results[i].decode);
         rm_json_uint(&w, "kv_peak_bytes", results[i].kv_peak_bytes);
-        put_spread(&w, "weight_bytes_per_s", &results[i].read);
+        cli_put_spread(&w, "weight_bytes_per_s", &results[i].read);
         if (b->roof) {
-            put_spread(&w, "memory_bytes_per_s", &results[i].roof);
-            put_spread(&w, "memory_share", &results[i].share);
+            cli_put_spread(&w, "memory_bytes_per_s", &results[i].roof);
+            cli_put_spread(&w, "memory_share", &results[i].share);
         }
         rm_json_end(&w);
     }
@@ -301,7 +302,7 @@ static int fill_documents(const bench *b, int32_t *tokens, const float *weight,
     return n;
 }
 
-static rm_status measure_training(const bench *b, rm_trainer *t, int most, spread *rate,
+static rm_status measure_training(const bench *b, rm_trainer *t, int most, cli_spread *rate,
                                   rm_error *err)
 {
     static const rm_adamw adam = { 1e-6, 0.9, 0.95, 1e-8, 0.1, 1 };
@@ -325,7 +326,7 @@ static rm_status measure_training(const bench *b, rm_trainer *t, int most, sprea
             rates[i] = n_tokens / (rm_now_s() - start);
     }
     if (!status)
-        *rate = spread_of(rates, b->n_repeats);
+        *rate = cli_spread_of(rates, (size_t)b->n_repeats);
     free(tokens);
     free(weight);
     free(documents);
@@ -335,7 +336,7 @@ static rm_status measure_training(const bench *b, rm_trainer *t, int most, sprea
 static rm_status bench_training(const bench *b, const cli_args *args, rm_error *err)
 {
     int most = 8192;
-    spread rate;
+    cli_spread rate;
     rm_trainer *t = NULL;
     rm_text out = { 0 };
     rm_json_writer w = { .out = &out, .pretty = true };
@@ -356,7 +357,7 @@ static rm_status bench_training(const bench *b, const cli_args *args, rm_error *
             rm_json_real(&w, "parameters", parameters);
             rm_json_int(&w, "tokens_per_step", most);
             rm_json_int(&w, "repeats", b->n_repeats);
-            put_spread(&w, "train_tokens_per_s", &rate);
+            cli_put_spread(&w, "train_tokens_per_s", &rate);
             rm_json_real(&w, "gflops", 6e-9 * parameters * rate.median);
             rm_json_end(&w);
             rm_text_puts(&out, "\n");
@@ -370,6 +371,22 @@ static rm_status bench_training(const bench *b, const cli_args *args, rm_error *
     }
     rm_trainer_free(t);
     return status;
+}
+
+/* Options that mean nothing where the model is computed elsewhere, or here. */
+static rm_status check_place(const cli_args *args, rm_error *err)
+{
+    static const char *const here[] = { "compute", "kv", "context", "backend", "device", "products",
+                                        "threads", "isa", "kv-mib", "max-batch-rows", "roof",
+                                        "train", "tokens", NULL };
+    static const char *const there[] = { "remote-model", "api-key-env", "one-prompt", "no-logprobs",
+                                         NULL };
+    bool far = cli_is_address(cli_text(args, "model", ""));
+    for (const char *const *name = far ? here : there; *name; name++)
+        if (cli_flag(args, *name))
+            return cli_misuse(args, err, "--%s is for a model that is computed %s", *name,
+                              far ? "here, not for a server" : "by a server (-m http://HOST/v1)");
+    return RM_OK;
 }
 
 static rm_status run_bench(const cli_args *args, rm_error *err)
@@ -387,6 +404,13 @@ static rm_status run_bench(const cli_args *args, rm_error *err)
         status = cli_int(args, "repeats", 1, MAX_REPEATS, &b.n_repeats, err);
     if (!status)
         status = cli_uint(args, "seed", &b.seed, err);
+    if (!status)
+        status = check_place(args, err);
+    if (!status && cli_is_address(cli_text(args, "model", ""))) {
+        cli_server_bench far = { b.batches, b.n_batches, b.n_prompt, b.n_generate, b.n_repeats,
+                                 b.greedy, b.seed };
+        return cli_bench_remote(args, &far, err);
+    }
     if (!status)
         status = open_model(&b, args, err);
     bool train = cli_flag(args, "train");
@@ -407,7 +431,7 @@ static rm_status run_bench(const cli_args *args, rm_error *err)
 }
 
 static const cli_option options[] = {
-    { "model", 'm', "MODEL", "a file, a folder or an embedded model" },
+    { "model", 'm', "MODEL", "a file, a folder, an embedded model or a server's http://HOST/v1" },
     { "batch", 0, "LIST", "numbers of paths (default 1,4,8,16,32,64)" },
     { "prompt", 0, "N", "tokens of the shared prompt (default 128)" },
     { "generate", 0, "N", "tokens each path draws (default 128)" },
@@ -418,6 +442,10 @@ static const cli_option options[] = {
     { "roof", 0, NULL, "measure between the repeats how fast memory is read, and compare" },
     { "train", 0, NULL, "measure training steps instead, by this model's shape" },
     { "tokens", 0, "N", "with --train: tokens of a step (default 8192)" },
+    { "remote-model", 0, "NAME", "of a server: its name for the model" },
+    { "api-key-env", 0, "NAME", "of a server: the environment variable that holds its key" },
+    { "one-prompt", 0, NULL, "of a server: one prompt for all requests of a repeat" },
+    { "no-logprobs", 0, NULL, "of a server: do not ask for log-probabilities" },
     { "seed", 0, "S", "of the prompt and the draws (default 0)" },
     { "json", 0, NULL, "for machines" },
     { NULL, 0, NULL, NULL },
@@ -438,7 +466,13 @@ const cli_command cli_bench = {
         "caches may read its weights faster than memory gives them.\n"
         "With --train: parameters, tokens_per_step, train_tokens_per_s and gflops, counted as 6\n"
         "for each parameter and token (multiply-adds of forward and backward, without\n"
-        "attention over earlier positions).",
+        "attention over earlier positions).\n"
+        "With a server, --batch requests at once, each with a prompt of its own that no cache of\n"
+        "the server knows (--one-prompt: all of a repeat ask the same). Its results have batch,\n"
+        "ttft_ms (from sending to the first piece), tokens_per_s (of all answers together, from\n"
+        "the first sending to the last end), path_tokens_per_s (of one answer after its first\n"
+        "token), prompt_tokens and generated_tokens as the server counts them, cached_tokens,\n"
+        "short_answers, failed_attempts; null is what it does not tell.",
     .example =
         "ramify bench -m thimble --batch 1,64 --prompt 128 --generate 128 --threads 2 --json",
     .options = options,

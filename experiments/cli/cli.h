@@ -99,6 +99,8 @@ rm_status cli_engine_options(const cli_args *, rm_engine_options *, rm_error *);
 /* Opens an engine; says on stderr what "auto" took and why, where there was something to choose. */
 rm_status cli_engine_open(const rm_engine_options *, rm_engine **, rm_error *);
 rm_status cli_model_options(const cli_args *, rm_model_options *, rm_error *);
+/* Is it a server's, "http://HOST/v1"? */
+bool cli_is_address(const char *model);
 
 /* ---- tables ------------------------------------------------------------------------------- */
 

@@ -168,11 +168,6 @@ static rm_status apply_chat(generation *g, rm_error *err)
 
 /* ---- models and parameters --------------------------------------------------------------- */
 
-static bool is_address(const char *model)
-{
-    return !strncmp(model, "http://", 7) || !strncmp(model, "https://", 8);
-}
-
 /* A model behind a server; several share the options. */
 static rm_status open_remote(generation *g, const char *url, rm_model **model, rm_error *err)
 {
@@ -202,7 +197,7 @@ static rm_status open_models(generation *g, rm_error *err)
             continue;
         if (g->n_models == MAX_MODELS)
             return cli_misuse(args, err, "at most %d models can be given", MAX_MODELS);
-        if (is_address(args->given[i].value))
+        if (cli_is_address(args->given[i].value))
             status = open_remote(g, args->given[i].value, &g->models[g->n_models], err);
         else
             status = rm_model_find(args->given[i].value, NULL, &path, err);

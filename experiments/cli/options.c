@@ -309,6 +309,11 @@ rm_status cli_model_options(const cli_args *args, rm_model_options *o, rm_error 
     return status;
 }
 
+bool cli_is_address(const char *model)
+{
+    return !strncmp(model, "http://", 7) || !strncmp(model, "https://", 8);
+}
+
 /* ---- help -------------------------------------------------------------------------------- */
 
 void cli_print_help(const cli_command *command, FILE *out)

@@ -108,6 +108,43 @@ Test(tree, a_fork_copies_nothing_until_it_writes)
     single_close(&s);
 }
 
+/* A search that forks at every token and drops what it leaves, as beam search does, keeps neither a node
+ * for each token nor a list for each question: what a round costs does not grow with the text. */
+Test(tree, forks_that_are_dropped_leave_nothing_behind)
+{
+    enum { P = 20, STEPS = 300, WIDTH = 3 };
+    single s = single_open(16, 64, (rm_run_options){ 0 });
+    rm_path *beam[WIDTH], *next[WIDTH];
+    rm_request requests[WIDTH] = { 0 };
+    rm_error error = { "" };
+    const double *at = NULL;
+    beam[0] = prompt_path(&s, P);
+    for (int step = 0, n = 1; step < STEPS; step++, n = WIDTH) {
+        for (int i = 0; i < n; i++)
+            requests[i] = (rm_request){ .want = RM_WANT_TOP, .path = beam[i], .k = 5, .brief = true };
+        cr_assert_eq(rm_eval(s.run, requests, n, &error), RM_OK, "%s", error.text);
+        if (step > 1)
+            cr_expect_eq(requests[0].result.lp, at, "step %d: lists pile up", step);
+        at = requests[0].result.lp;
+        for (int i = 0; i < WIDTH; i++) { /* all of the next come from one of these */
+            cr_assert_eq(rm_path_fork(beam[step % n], (uint32_t)i, &next[i], &error), RM_OK);
+            cr_assert_eq(rm_path_append(next[i], &requests[step % n].result.tokens[i], 1, &error), RM_OK);
+        }
+        for (int i = 0; i < n; i++)
+            rm_path_drop(beam[i]);
+        memcpy(beam, next, sizeof beam);
+    }
+    evaluate(&s, beam[0]);
+    int depth = 0, positions = 0;
+    for (const rm_node *node = beam[0]->node; node; node = node->parent, depth++)
+        positions += node->length;
+    cr_expect_eq(positions, P + STEPS);
+    cr_expect(depth <= 3, "%d nodes", depth);
+    cr_expect_eq(rm_run_cost(s.run).evaluated_tokens, P + (STEPS - 1) * WIDTH + 1);
+    cr_expect_eq(rm_run_cost(s.run).kv_peak_positions, P + STEPS - 2 + WIDTH);
+    single_close(&s);
+}
+
 /* What rm_cost_of_samples says is what a run of such samples counts. */
 Test(tree, cost_of_samples_equals_the_real_thing)
 {

@@ -377,7 +377,7 @@ Test(config, hash_covers_what_changes_a_record)
 
 static const char *const shipped[] = { "tradeoff.json", "quick.json", "gsm8k.json", "game24.json",
                                        "gsm8k-chat.json", "svamp.json", "math500.json", "bbh.json",
-                                       "bbh-choice.json" };
+                                       "bbh-choice.json", "aime.json" };
 
 static const char *const questions[] = { "q1-beam-width", "q2-paths", "q3-ensemble", "q4-value",
                                          "q5-reinforcement", "q6-thinking" };

@@ -99,6 +99,53 @@ Test(store, the_largest_seed_and_all_values_come_back)
     rm_store_close(store);
 }
 
+/* 40 texts of thinking models: a question about answers reads no text, and the records that are analysed
+ * hold as many texts as are compared. Counted in the pages that SQLite reads. */
+Test(store, long_texts_are_read_by_who_wants_them)
+{
+    enum { N = 40, BYTES = 40000, PAGE = 4096 };
+    rm_store *store = create("one");
+    static rm_candidate candidates[N];
+    static bool correct[N];
+    static int32_t tokens[BYTES / 4];
+    char *text = malloc(BYTES + 1);
+    memset(text, 'x', BYTES);
+    text[BYTES] = '\0';
+    for (int i = 0; i < N; i++)
+        candidates[i] = (rm_candidate){ .text = text, .tokens = tokens, .n_tokens = BYTES / 4, .answer = "4" };
+    rm_problem_row problem = { .task = "t", .id = "p" };
+    rm_outcome outcome = { .candidates = candidates, .n_candidates = N };
+    rm_outcome_row row = { .timing = RM_TIMING_NONE, .outcome = &outcome, .correct = correct, .pooled = 1 };
+    CHECK(rm_store_put_cell(store, 0, &a_cell, err));
+    CHECK(rm_store_put_problem(store, &problem, &row.problem, err));
+    CHECK(rm_store_put_outcome(store, &row, err));
+    CHECK(rm_store_commit(store, err));
+    rm_records records = { 0 };
+    CHECK(rm_store_records(store, &records, err));
+    cr_assert_eq(records.results[0].n_samples, N);
+    for (int i = 0; i < N; i++) {
+        const rm_sample *sample = &records.results[0].samples[i];
+        cr_expect_eq(sample->text != NULL, i < RM_MOST_TEXTS);
+        cr_expect_str_eq(sample->answer, "4");
+    }
+    rm_records_free(&records);
+    rm_store_close(store);
+
+    sqlite3 *db;
+    sqlite3_stmt *rows;
+    int pages = 0, most;
+    cr_assert_eq(sqlite3_open_v2(in_scratch("run/records.sqlite"), &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+    cr_assert_eq(sqlite3_prepare_v2(db, "SELECT count(answer), sum(correct) FROM candidates", -1, &rows, NULL),
+                 SQLITE_OK);
+    cr_assert_eq(sqlite3_step(rows), SQLITE_ROW);
+    cr_expect_eq(sqlite3_column_int(rows, 0), N);
+    sqlite3_finalize(rows);
+    sqlite3_db_status(db, SQLITE_DBSTATUS_CACHE_MISS, &pages, &most, 0);
+    cr_expect(pages < N * BYTES / PAGE / 4, "%d pages", pages);
+    sqlite3_close(db);
+    free(text);
+}
+
 /* What the records know of a score comes from the strategy and its parameters. */
 Test(store, scores_that_are_shares_of_the_votes_are_marked)
 {

@@ -582,8 +582,45 @@ Test(tasks, game24)
     rm_task_free(task);
 }
 
-/* The experiments that ship and need files: their tasks open, where the files are, with the hashes
- * that they state and as many problems as their authors published. */
+/* Opens the tasks of an experiment that ships, where their files are, with the hashes that it states and
+ * as many problems as their authors published (n, in order). Returns how many files are absent. */
+static int open_shipped(const char *file, const size_t *n, size_t most)
+{
+    char path[1024], folder[64], link[128], *text;
+    size_t n_text, k = 0;
+    int n_absent = 0;
+    rm_error err = { { 0 } };
+    rm_json *json;
+    snprintf(path, sizeof path, "%s/experiments/%s", RM_SOURCE_DIR, file);
+    cr_assert_eq(rm_file_read(path, 1 << 20, &text, &n_text, &err), RM_OK, "%s", err.text);
+    cr_assert_eq(rm_json_parse(text, n_text, file, 1, RM_JSON_COMMENTS, &json, &err), RM_OK, "%s", err.text);
+    free(text);
+    write_temporary("x", "", 0, folder); /* a folder in which "data" is the data folder */
+    snprintf(link, sizeof link, "%s/data", folder);
+    char *real = realpath(data_folder(), NULL);
+    cr_assert_eq(symlink(real ? real : "/nowhere", link), 0);
+    free(real);
+    const cJSON *object;
+    cJSON_ArrayForEach(object, cJSON_GetObjectItem(rm_json_root(json), "tasks")) {
+        rm_task *task = NULL;
+        rm_status st = rm_task_new(json, object, folder, "tasks", &task, &err);
+        if (st == RM_E_IO) {
+            cr_expect_not_null(strstr(err.text, "get it from https://"), "%s", err.text);
+            n_absent++;
+        } else {
+            cr_assert_eq(st, RM_OK, "%s: %s", file, err.text);
+            cr_assert(k < most);
+            cr_expect_eq(rm_task_count(task), n[k], "%s: %zu", file, rm_task_count(task));
+            rm_task_free(task);
+        }
+        k++;
+    }
+    rm_json_free(json);
+    unlink(link);
+    remove_temporary("x", folder);
+    return n_absent;
+}
+
 Test(tasks, shipped_experiments)
 {
     static const struct { const char *file; size_t n[10]; } files[] = {
@@ -593,43 +630,73 @@ Test(tasks, shipped_experiments)
         { "bbh-choice.json", { 250, 250, 250, 250, 250, 250, 250, 250, 250, 146 } },
     };
     int n_absent = 0;
-    for (size_t i = 0; i < COUNT(files); i++) {
-        char path[1024], folder[64], link[128], *text;
-        size_t n, k = 0;
-        rm_error err = { { 0 } };
-        rm_json *json;
-        snprintf(path, sizeof path, "%s/experiments/%s", RM_SOURCE_DIR, files[i].file);
-        cr_assert_eq(rm_file_read(path, 1 << 20, &text, &n, &err), RM_OK, "%s", err.text);
-        cr_assert_eq(rm_json_parse(text, n, files[i].file, 1, RM_JSON_COMMENTS, &json, &err), RM_OK,
-                     "%s", err.text);
-        free(text);
-        write_temporary("x", "", 0, folder); /* a folder in which "data" is the data folder */
-        snprintf(link, sizeof link, "%s/data", folder);
-        char *real = realpath(data_folder(), NULL);
-        cr_assert_eq(symlink(real ? real : "/nowhere", link), 0);
-        free(real);
-        const cJSON *object;
-        cJSON_ArrayForEach(object, cJSON_GetObjectItem(rm_json_root(json), "tasks")) {
-            rm_task *task = NULL;
-            rm_status st = rm_task_new(json, object, folder, "tasks", &task, &err);
-            if (st == RM_E_IO) {
-                cr_expect_not_null(strstr(err.text, "get it from https://"), "%s", err.text);
-                n_absent++;
-            } else {
-                cr_assert_eq(st, RM_OK, "%s: %s", files[i].file, err.text);
-                cr_assert(k < COUNT(files[i].n));
-                cr_expect_eq(rm_task_count(task), files[i].n[k], "%s: %zu", files[i].file,
-                             rm_task_count(task));
-                rm_task_free(task);
-            }
-            k++;
-        }
-        rm_json_free(json);
-        unlink(link);
-        remove_temporary("x", folder);
-    }
+    for (size_t i = 0; i < COUNT(files); i++)
+        n_absent += open_shipped(files[i].file, files[i].n, COUNT(files[i].n));
     if (n_absent)
         cr_skip_test("%d data files are not in %s", n_absent, data_folder());
+}
+
+Test(tasks, shipped_aime)
+{
+    static const size_t n[] = { 30, 30 };
+    if (open_shipped("aime.json", n, COUNT(n)))
+        cr_skip_test("the AIME's files are not in %s/aime", data_folder());
+}
+
+/* The rules of the AIME as aime.json states them, on answers of our own: whole numbers from 0 to 999 that
+ * may be written with three digits; boxed, behind the thought, and nothing else counts. */
+static const struct { const char *text, *answer; bool correct; } aime[] = {
+    { "So \\boxed{073}.", "73", true },
+    { "So \\boxed{73}.", "73", true },
+    { "$$\\boxed{N = 73}$$", "73", true },
+    { "$$\\boxed{m+n = 73}$$", NULL, false }, /* an equation is not its right side */
+    { "\\boxed{73^\\circ}", "73", true },
+    { "\\boxed{\\text{073}}", "73", true },
+    { "\\boxed{\\,73\\,}", "73", true },
+    { "<think>\\boxed{12}</think> The answer is $\\boxed{073}$", "73", true },
+    { "\\boxed{12} no: \\boxed{73}", "73", true }, /* the last one counts */
+    { "<think>\\boxed{73}</think> I do not know.", NULL, false },
+    { "The answer is 73.", NULL, false },
+    { "\\boxed{730}", "730", false },
+    { "\\boxed{73.5}", NULL, false },
+    { "\\boxed{-73}", "-73", false },
+    { "\\boxed{}", NULL, false },
+};
+
+Test(tasks, aime_answers)
+{
+    static const char file[] = "{\"question\": \"What is $70 + 3$?\", \"answer\": \"073\"}\n"
+                               "{\"question\": \"What is $1 - 1$?\", \"answer\": \"000\"}\n";
+    char folder[64], *text;
+    size_t n;
+    rm_error err = { { 0 } };
+    rm_json *json;
+    cr_assert_eq(rm_file_read(RM_SOURCE_DIR "/experiments/aime.json", 1 << 20, &text, &n, &err), RM_OK);
+    cr_assert_eq(rm_json_parse(text, n, "aime.json", 1, RM_JSON_COMMENTS, &json, &err), RM_OK);
+    cJSON *object = cJSON_Duplicate(cJSON_GetArrayItem(cJSON_GetObjectItem(rm_json_root(json), "tasks"), 0),
+                                    true);
+    cr_assert(cJSON_ReplaceItemInObject(object, "path", cJSON_CreateString("f.jsonl")));
+    cJSON_DeleteItemFromObject(object, "xxh3"); /* of another file than this one */
+    char *spec = cJSON_PrintUnformatted(object);
+    write_temporary("f.jsonl", file, sizeof file - 1, folder);
+    rm_task *task = must_open(folder, spec);
+    cr_expect_str_eq(item_of(task, 0)->reference, "73");
+    for (size_t i = 0; i < COUNT(aime); i++) {
+        char *answer;
+        bool correct;
+        rm_task_grade(task, item_of(task, 0), aime[i].text, false, &answer, &correct, &err);
+        cr_expect_eq(correct, aime[i].correct, "%s: %s", aime[i].text, answer ? answer : "nothing");
+        if (aime[i].answer)
+            cr_expect(answer && !strcmp(answer, aime[i].answer), "%s: %s", aime[i].text,
+                      answer ? answer : "nothing");
+        free(answer);
+    }
+    rm_task_free(task);
+    remove_temporary("f.jsonl", folder);
+    free(spec);
+    cJSON_Delete(object);
+    free(text);
+    rm_json_free(json);
 }
 
 /* One file each of the shapes there are: an array of objects, LaTeX answers, letters. */

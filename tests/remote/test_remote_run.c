@@ -203,6 +203,68 @@ Test(remote_run, generate)
     free(message);
 }
 
+/* What can be seen of a server's speed: every request is sent as often as said, what it does not tell is
+ * null, faults are counted. */
+Test(remote_run, bench)
+{
+    static const struct {
+        const char *faults, *generate, *flag;
+        int failed, short_answers;
+    } rows[] = {
+        { NULL, "4", "--one-prompt", 0, 0 },
+        { NULL, "9", "--greedy", 0, 6 }, /* its answers end after 6 tokens, the end among them */
+        { ".......ej", "4", "--greedy", 2, 0 }, /* 3 to fit the prompt, 3 to warm up */
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        http_server server = { .faults = rows[i].faults };
+        char url[64], *out, *message;
+        rm_json *json = NULL;
+        http_start(&server, url, sizeof url);
+        cr_assert_eq(run_program(ARGS("bench", "-m", url, "--batch", "3", "--prompt", "16", "--generate",
+                                      rows[i].generate, "--repeats", "2", rows[i].flag, "--json"),
+                                 &out, &message), 0, "%s", message);
+        http_stop(&server);
+        CHECK(rm_json_parse(out, strlen(out), "stdout", 1, 0, &json, err));
+        const cJSON *r = cJSON_GetArrayItem(cJSON_GetObjectItem(rm_json_root(json), "results"), 0);
+        cr_expect_eq(server.n_requests, 3 + 3 + 2 * 3 + rows[i].failed, "%d", server.n_requests);
+        cr_expect_eq(http_member(r, "failed_attempts", -1), rows[i].failed, "%s", out);
+        cr_expect_eq(http_member(r, "short_answers", -1), rows[i].short_answers, "%s", out);
+        cr_expect_eq(http_member(r, "prompt_tokens", -1), 7, "as the server says");
+        cr_expect_eq(http_member(r, "generated_tokens", -1), rows[i].short_answers ? 6 : 4);
+        cr_expect_eq(http_member(r, "cached_tokens", -1), 6 * 3);
+        cr_expect_gt(cJSON_GetObjectItem(r, "tokens_per_s")->valuedouble, 0);
+        cr_expect_gt(cJSON_GetObjectItem(r, "ttft_ms")->valuedouble, 0);
+        cr_expect_not_null(strstr(server.last, "\"ignore_eos\":true"), "%s", server.last);
+        rm_json_free(json);
+        free(out);
+        free(message);
+    }
+}
+
+/* A server that counts nothing gives no rates, and one that is asked what only a model here can be
+ * asked is not asked. */
+Test(remote_run, bench_of_the_untold)
+{
+    http_server server = { .faults = "x", .every = true,
+                           .raw = "{\"choices\": [{\"text\": \" a\", \"finish_reason\": \"length\"}]}" };
+    char url[64], *out, *message;
+    http_start(&server, url, sizeof url);
+    cr_assert_eq(run_program(ARGS("bench", "-m", url, "--batch", "2", "--repeats", "1", "--no-logprobs"), &out,
+                             &message), 0, "%s", message);
+    cr_expect_not_null(strstr(message, "how many tokens a prompt has is not told; it has 128 words"), "%s",
+                       message);
+    cr_expect_not_null(strstr(message, "how many tokens an answer has is not told"), "%s", message);
+    cr_expect_eq(server.n_requests, 1 + 2 + 2);
+    free(out);
+    free(message);
+    cr_expect_eq(run_program(ARGS("bench", "-m", url, "--roof"), &out, &message), 2);
+    cr_expect_not_null(strstr(message, "--roof is for a model that is computed here"), "%s", message);
+    cr_expect_eq(server.n_requests, 5);
+    http_stop(&server);
+    free(out);
+    free(message);
+}
+
 /* The key is sent, and lies nowhere. */
 Test(remote_run, the_key_is_nowhere)
 {

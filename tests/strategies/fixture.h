@@ -72,6 +72,41 @@ static inline void fixture_open(fixture *f, const char *const *names, int n)
     }
 }
 
+/* An embedded model whose attention is made to see the last `window` positions only: a key more in its
+ * file. The key and one that nobody reads take 64 bytes together, so that the tensors stay aligned. */
+static inline void fixture_add_windowed(fixture *f, const char *name, int window)
+{
+    enum { HEADER = 24, COUNT_AT = 16, ADDED = 64, UINT32 = 4 };
+    static const char *const keys[] = { "llama.attention.sliding_window", "zz" };
+    char source[512], *bytes, added[ADDED], *file = f->file[f->n_models];
+    size_t n, at = 0;
+    rm_error err;
+    uint32_t type = UINT32, value = (uint32_t)window;
+    uint64_t count;
+    snprintf(source, sizeof source, "%s/%s.gguf", RM_MODELS_DIR, name);
+    must(rm_file_read(source, (size_t)64 << 20, &bytes, &n, &err), &err);
+    for (int k = 0; k < 2; k++) {
+        uint64_t length = strlen(keys[k]);
+        memcpy(added + at, &length, 8);
+        memcpy(added + at + 8, keys[k], length);
+        memcpy(added + at + 8 + length, &type, 4);
+        memcpy(added + at + 12 + length, &value, 4);
+        at += 16 + length;
+    }
+    cr_assert_eq(at, ADDED);
+    memcpy(&count, bytes + COUNT_AT, 8);
+    count += 2;
+    memcpy(bytes + COUNT_AT, &count, 8);
+    strcpy(file, "/tmp/ramify-test-XXXXXX");
+    int fd = mkstemp(file);
+    cr_assert(fd >= 0);
+    cr_assert(write(fd, bytes, HEADER) == HEADER && write(fd, added, ADDED) == ADDED &&
+              write(fd, bytes + HEADER, n - HEADER) == (ssize_t)(n - HEADER));
+    close(fd);
+    free(bytes);
+    must(rm_model_open(f->engine, file, NULL, &f->model[f->n_models++], &err), &err);
+}
+
 /* A tiny llama with random weights: prompts are strings of printable ASCII characters. */
 static inline void fixture_add_random(fixture *f, int n_vocab, int n_ctx, uint64_t seed)
 {

@@ -88,6 +88,35 @@ static result run_row(const struct row *row, size_t quota)
     return r;
 }
 
+static void check_row(size_t i)
+{
+    const struct row *row = &rows[i];
+    rm_params *params = params_of(row->strategy, row->words);
+    uint64_t most = 0;
+    int length[3];
+    for (int m = 0; m < row->n_models; m++) {
+        const rm_model_info *info = rm_model_describe(models.model[m]);
+        length[m] = prompt_length(models.model[m]);
+        most += rm_params_positions(params, length[m], info->n_ctx, info->window);
+        cr_expect(rm_params_positions(params, length[m], info->n_ctx, info->window) <=
+                  rm_params_positions(params, length[m], info->n_ctx, 0));
+    }
+    size_t bytes = (size_t)rm_params_kv_bytes(params, models.model, row->n_models, length);
+    rm_params_free(params);
+    result free_of_it = run_row(row, 0), within = run_row(row, bytes);
+    cr_expect(free_of_it.cost.kv_peak_positions <= most, "row %zu: %llu positions of %llu", i,
+              (unsigned long long)free_of_it.cost.kv_peak_positions, (unsigned long long)most);
+    cr_expect(!within.cut_short, "row %zu met its quota", i);
+    cr_expect(within.n_candidates == free_of_it.n_candidates &&
+                  within.chosen == free_of_it.chosen && within.lp == free_of_it.lp,
+              "row %zu: another outcome", i);
+    cr_expect(within.cost.rounds == free_of_it.cost.rounds &&
+                  within.cost.kv_bytes == free_of_it.cost.kv_bytes &&
+                  within.cost.weight_bytes == free_of_it.cost.weight_bytes &&
+                  within.cost.kv_peak_positions == free_of_it.cost.kv_peak_positions,
+              "row %zu: another account", i);
+}
+
 Test(positions, no_run_holds_more_than_its_strategy_says)
 {
     for (const rm_strategy *const *s = rm_strategies(); *s; s++) {
@@ -96,31 +125,55 @@ Test(positions, no_run_holds_more_than_its_strategy_says)
             there |= strcmp(rows[i].strategy, (*s)->name) == 0;
         cr_expect(there, "%s is not tested", (*s)->name);
     }
-    for (size_t i = 0; i < ROWS; i++) {
-        const struct row *row = &rows[i];
-        rm_params *params = params_of(row->strategy, row->words);
-        uint64_t most = 0;
-        int length[3];
-        for (int m = 0; m < row->n_models; m++) {
-            length[m] = prompt_length(models.model[m]);
-            most += rm_params_positions(params, length[m],
-                                        rm_model_describe(models.model[m])->n_ctx);
-        }
-        size_t bytes = (size_t)rm_params_kv_bytes(params, models.model, row->n_models, length);
-        rm_params_free(params);
-        result free_of_it = run_row(row, 0), within = run_row(row, bytes);
-        cr_expect(free_of_it.cost.kv_peak_positions <= most, "row %zu: %llu positions of %llu", i,
-                  (unsigned long long)free_of_it.cost.kv_peak_positions, (unsigned long long)most);
-        cr_expect(!within.cut_short, "row %zu met its quota", i);
-        cr_expect(within.n_candidates == free_of_it.n_candidates &&
-                      within.chosen == free_of_it.chosen && within.lp == free_of_it.lp,
-                  "row %zu: another outcome", i);
-        cr_expect(within.cost.rounds == free_of_it.cost.rounds &&
-                      within.cost.kv_bytes == free_of_it.cost.kv_bytes &&
-                      within.cost.weight_bytes == free_of_it.cost.weight_bytes &&
-                      within.cost.kv_peak_positions == free_of_it.cost.kv_peak_positions,
-                  "row %zu: another account", i);
+    for (size_t i = 0; i < ROWS; i++)
+        check_row(i);
+}
+
+/* The same under sliding windows, which are far shorter than the texts, and shorter and longer than the
+ * prompt: less is planned with, and it is enough. */
+Test(positions, windows)
+{
+    static const int windows[] = { 8, 30 };
+    static const char *const names[] = { "thimble-s", "thimble", "thimble-grpo" };
+    for (size_t w = 0; w < sizeof windows / sizeof *windows; w++) {
+        fixture_close(&models);
+        fixture_engine(&models);
+        for (int m = 0; m < 3; m++)
+            fixture_add_windowed(&models, names[m], windows[w]);
+        cr_assert_eq(rm_model_describe(models.model[0])->window, windows[w]);
+        for (size_t i = 0; i < ROWS; i++)
+            check_row(i);
     }
+}
+
+/* 16 samples of 120 tokens fit a cache that could not hold them without the window of 30; with a quota
+ * one byte smaller they are drawn in two groups. */
+Test(positions, what_fits_for_its_window_only)
+{
+    enum { WINDOW = 30 };
+    fixture_close(&models);
+    fixture_engine(&models);
+    fixture_add_windowed(&models, "thimble", WINDOW);
+    const struct row row = { "self-consistency", "num_return_sequences=16 max_new_tokens=120", 1 };
+    const rm_model_info *info = rm_model_describe(models.model[0]);
+    rm_params *params = params_of(row.strategy, row.words);
+    int length = prompt_length(models.model[0]);
+    size_t need = (size_t)rm_params_kv_bytes(params, models.model, 1, &length);
+    cr_expect_eq(need, ((length < WINDOW ? (size_t)length : WINDOW) + 16 * WINDOW) * info->kv_held_bytes);
+    cr_expect(rm_params_positions(params, length, info->n_ctx, 0) * info->kv_held_bytes > 3 * need);
+    rm_params_free(params);
+    result whole = run_row(&row, 0);
+    fixture_close(&models);
+
+    rm_engine_options options = { .n_threads = 1, .kv_bytes = need };
+    rm_error err;
+    models = (fixture){ 0 };
+    must(rm_engine_open(&options, &models.engine, &err), &err);
+    fixture_add_windowed(&models, "thimble", WINDOW);
+    result tight = run_row(&row, need), less = run_row(&row, need - 1);
+    cr_expect(tight.lp == whole.lp && tight.chosen == whole.chosen && !tight.cut_short);
+    cr_expect_eq(tight.cost.rounds, whole.cost.rounds);
+    cr_expect(less.lp == whole.lp && less.cost.rounds > whole.cost.rounds, "drawn in two groups");
 }
 
 /* The bound of samples is what they ask for: one position less, and they are drawn in two
