@@ -84,14 +84,15 @@ static rm_status find_tensor(loader *l, const char *name, bool vector, size_t n_
     if (!t)
         return rm_fail(l->err, RM_E_FORMAT, "%s: tensor %s is missing", l->source->file, label);
     char shape[96];
-    rm_gguf_shape(t, shape);
+    rm_source_shape(l->source, t, shape);
     if (t->n_values / t->dims[0] != n_out || t->dims[0] != n_in ||
         (vector ? t->n_dims != 1 : t->n_dims != 2)) {
         if (vector)
             return rm_fail(l->err, RM_E_FORMAT, "%s: tensor %s is %s, expected [%zu]",
                            l->source->file, label, shape, n_in);
+        size_t first = l->source->folder ? n_out : n_in, second = l->source->folder ? n_in : n_out;
         return rm_fail(l->err, RM_E_FORMAT, "%s: tensor %s is %s, expected [%zu, %zu]",
-                       l->source->file, label, shape, n_in, n_out);
+                       l->source->file, label, shape, first, second);
     }
     if (!t->readable)
         return rm_fail(l->err, RM_E_UNSUPPORTED, "%s: tensor %s is %s, supported are f32, f16, "
@@ -214,7 +215,7 @@ static rm_status load_layer(loader *l, int i)
         return st;
     if ((st = load_vector(l, layer_name(name, i, "attn_norm.weight"), d, &layer->attn_norm)) ||
         (st = load_stack(l, i, qkv, (size_t[]){ q, kv, kv }, d, 3, h->qkv_bias, &layer->qkv)) ||
-        (st = load_stack(l, i, out, &d, q, 1, false, &layer->attn_out)) ||
+        (st = load_stack(l, i, out, &d, q, 1, h->out_bias, &layer->attn_out)) ||
         (st = load_vector(l, layer_name(name, i, "ffn_norm.weight"), d, &layer->ffn_norm)) ||
         (st = load_gated(l, i, &layer->gate_up)))
         return st;
@@ -307,10 +308,13 @@ static rm_status refuse_unused(const loader *l)
     for (size_t i = 0; i < l->source->n_tensors; i++)
         if (!l->w->priv->used[i]) {
             const rm_gguf_tensor *t = &l->source->tensors[i];
+            char name[128], label[128];
+            snprintf(name, sizeof name, "%.*s", (int)t->name.n, t->name.bytes);
+            bool known = strcmp(rm_source_label(l->source, name, label), name) != 0;
             return rm_fail(l->err, RM_E_UNSUPPORTED, "%s: tensor %s is not part of a %s model "
                            "of %d layers as this engine computes it", l->source->file,
-                           rm_quoted(&(rm_quote){ 0 }, t->name.bytes, t->name.n), l->hyper.arch,
-                           l->hyper.n_layers);
+                           known ? label : rm_quoted(&(rm_quote){ 0 }, name, strlen(name)),
+                           l->hyper.arch, l->hyper.n_layers);
         }
     return RM_OK;
 }
@@ -615,8 +619,10 @@ static rm_status check_vocabulary(const loader *l)
         return rm_fail(l->err, RM_E_FORMAT, "%s: its vocab_size is %" PRId64 ", but the tokenizer "
                        "has %d tokens", l->source->file, l->hyper.n_vocab, n);
     if (t && t->n_dims == 2 && t->dims[1] != (uint64_t)n)
-        return rm_fail(l->err, RM_E_FORMAT, "%s: token_embd.weight has %" PRIu64 " rows, but the "
-                       "tokenizer has %d tokens", l->source->file, t->dims[1], n);
+        return rm_fail(l->err, RM_E_FORMAT, "%s: %s has %" PRIu64 " rows, but the "
+                       "%s %d tokens", l->source->file,
+                       rm_source_label(l->source, "token_embd.weight", (char[128]){ 0 }), t->dims[1],
+                       l->hyper.n_vocab ? "vocab_size is" : "tokenizer has", n);
     return RM_OK;
 }
 
