@@ -276,6 +276,17 @@ static const struct changed {
       "{\"Regex\": \"a+\"}, \"content\": \"\"}", RM_E_UNSUPPORTED, "replaces the expression is \"a+\"" },
     { "llama", TOKENIZER, "\"normalizer\": null", "\"normalizer\": {\"type\": \"Precompiled\", "
       "\"precompiled_charsmap\": \"AAAA\"}", RM_E_FORMAT, "normalizer: a compiled table" },
+    { "llama", TOKENIZER, "\"normalizer\": null", "\"normalizer\": {\"type\": \"Prepend\", \"prepend\": \"\"}",
+      RM_E_FORMAT, "/tokenizer.json: normalizer: a normalizer that looks for nothing" },
+    { "llama", TOKENIZER, "\"normalizer\": null", "\"normalizer\": {\"type\": \"Prepend\", \"prepend\": "
+      "\"0123456789012345678901234567890123456789012345678901234567890123456789\"}",
+      RM_E_UNSUPPORTED, "/tokenizer.json: normalizer: a normalizer that puts 70 bytes" },
+    { "llama", TOKENIZER, "\"added_tokens\": [", "\"added_tokens\": 5, \"x\": [", RM_E_FORMAT,
+      "/tokenizer.json: \"added_tokens\" should be a list" },
+    { "llama", TOKENIZER, "\"single\": [", "\"single\": 5, \"x\": [", RM_E_FORMAT,
+      "/tokenizer.json: \"single\" of its TemplateProcessing should be a list" },
+    { "llama", TOKENIZER, "\"type\": \"BPE\"", "\"type\": 5", RM_E_UNSUPPORTED, "of a type that is no text" },
+    { "llama", TOKENIZER, "{", "{{", RM_E_FORMAT, "/tokenizer.json:1:2" },
     { "llama", TOKENIZER, "\"lstrip\": false", "\"lstrip\": true", RM_OK, "" },
     { "llama", TOKENIZER, "\"id\": 256", "\"id\": 99999999999", RM_E_FORMAT, "expected less than" },
     { "llama", TOKENIZER, "\"id\": 256", "\"id\": 3", RM_E_FORMAT, "token 3 is" },
