@@ -54,6 +54,7 @@ struct rm_weights_private {
     rm_source *source;
     char *name, *chat_template, *roles[RM_N_ROLES];
     rm_text types;
+    char rope_scaling[80];
     float *rope_factors;
     bool *used;           /* [n_tensors] */
 };
@@ -521,6 +522,26 @@ static void describe_types(loader *l)
     l->w->info.weight_types = l->w->priv->types.data;
 }
 
+/* How rotary embeddings are stretched, or NULL. Divisors that are stored say no more than that. */
+static const char *describe_rope(loader *l)
+{
+    static const char *const names[] = {
+        [RM_ROPE_LINEAR] = "linear", [RM_ROPE_DYNAMIC] = "dynamic", [RM_ROPE_LLAMA3] = "llama3",
+        [RM_ROPE_YARN] = "yarn", [RM_ROPE_LONG] = "longrope",
+    };
+    const rm_rope_scaling *s = &l->hyper.rope_scaling;
+    char *text = l->w->priv->rope_scaling;
+    size_t room = sizeof l->w->priv->rope_scaling;
+    if (s->kind == RM_ROPE_PLAIN)
+        return rm_source_find(l->source, "rope_freqs.weight") ? "divisors that the file holds" : NULL;
+    int n = snprintf(text, room, "%s", names[s->kind]);
+    if (s->factor > 0)
+        n += snprintf(text + n, room - (size_t)n, " by %g", s->factor);
+    if (s->kind != RM_ROPE_LINEAR)
+        snprintf(text + n, room - (size_t)n, " from %g positions", s->original_context);
+    return text;
+}
+
 /* Shapes and costs. Counted as engine.h says: a multiply-add is 2; per layer and row
  * D (H + 2G) C + H C D + 3 D F of them, the output D V, and each cached position a row looks at
  * H C for its score and H C for its value. */
@@ -544,6 +565,7 @@ static void describe(loader *l)
     info->window = h->window;
     info->rope_theta = h->rope_theta;
     info->norm_eps = h->norm_eps;
+    info->rope_scaling = describe_rope(l);
     info->bos = t.bos;
     info->eos = t.eos;
     info->add_bos = t.add_bos;

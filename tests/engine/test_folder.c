@@ -339,6 +339,30 @@ Test(folder, generation_defaults_are_said)
     remove_folder(folder);
 }
 
+/* What is said of a model that stretches its rotary embeddings. */
+Test(folder, rotary_scaling_is_said)
+{
+    static const struct { const char *golden, *says; } rows[] = {
+        { "llama", NULL }, { "llama_linear", "linear by 4" }, { "llama3", "llama3 by 8 from 32 positions" },
+        { "mistral_yarn", "yarn by 4 from 64 positions" }, { "llama_dynamic", "dynamic by 4 from 64 positions" },
+        { "llama_longrope", "longrope by 4 from 64 positions" },
+    };
+    rm_engine *engine;
+    rm_error err = { "" };
+    cr_assert_eq(rm_engine_open(&(rm_engine_options){ .n_threads = 1 }, &engine, &err), RM_OK);
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        rm_model *model;
+        char path[256];
+        snprintf(path, sizeof path, GOLDENS "%s", rows[i].golden);
+        cr_assert_eq(rm_model_open(engine, path, NULL, &model, &err), RM_OK, "%s", err.text);
+        const char *says = rm_model_describe(model)->rope_scaling;
+        cr_expect(says ? rows[i].says && strcmp(says, rows[i].says) == 0 : !rows[i].says, "%s: %s",
+                  rows[i].golden, says ? says : "nothing");
+        rm_model_close(model);
+    }
+    rm_engine_close(engine);
+}
+
 /* What a trainer's save_pretrained wrote. Its tokenizer is one of single characters: "0".."9", ","
  * and ":" from 4 on, behind S, E, P and U; a character that is none of them is U. */
 Test(folder, verl_digit_llama)
