@@ -292,6 +292,9 @@ static rm_status read_window(const config *c)
         return rm_json_fail(c->err, RM_E_FORMAT, c->json, types, "\"layer_types\" has sliding windows, but "
                             "%s", llama ? "llama has none" : h->window ? "\"use_sliding_window\" is false"
                                                                     : "\"sliding_window\" is not given");
+    if (types && full > 0 && h->window && strcmp(h->arch, "mistral") == 0)
+        return rm_json_fail(c->err, RM_E_UNSUPPORTED, c->json, types, "\"layer_types\" has layers without "
+                            "the \"sliding_window\" that mistral has in all");
     if (used && h->window && mixed)
         return rm_json_fail(c->err, RM_E_UNSUPPORTED, c->json, find(c->root, "sliding_window"),
                             "a sliding window in some layers only: this engine has one for all "

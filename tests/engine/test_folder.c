@@ -248,6 +248,13 @@ static const struct changed {
     { "qwen2", CONFIG, "\"sliding_window\": null", "\"sliding_window\": 9", RM_OK, "" },
     { "qwen3", CONFIG, "\"full_attention\",", "\"sliding_attention\",", RM_E_FORMAT,
       "\"layer_types\" has sliding windows, but \"sliding_window\" is not given" },
+    { "mistral", CONFIG, "\"use_cache\": true", "\"layer_types\": [\"full_attention\", \"full_attention\"]",
+      RM_E_UNSUPPORTED, "has layers without the \"sliding_window\" that mistral has in all" },
+    { "mistral", CONFIG, "\"use_cache\": true", "\"layer_types\": [\"sliding_attention\", \"sliding_attention\"]",
+      RM_OK, "" },
+    { "llama", CONFIG, "\"use_cache\": true",
+      "\"sliding_window\": 9, \"layer_types\": [\"sliding_attention\", \"sliding_attention\"]", RM_E_FORMAT,
+      "\"layer_types\" has sliding windows, but llama has none" },
     /* biases: asked for and absent; there and not asked for; of the feed-forward */
     { "llama", CONFIG, "\"attention_bias\": false", "\"attention_bias\": true", RM_E_FORMAT,
       "tensor model.layers.0.self_attn.q_proj.bias is missing" },
