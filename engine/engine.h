@@ -121,6 +121,7 @@ typedef struct rm_model_info {
     int n_layers, n_embd, n_heads, n_kv_heads, head_dim, n_ff, n_vocab, n_ctx;
     int window;            /* positions that attention sees, the row's own included; 0: all */
     double rope_theta, norm_eps;
+    const char *rope_scaling;  /* "yarn by 4 from 32768 positions"; NULL: none */
     bool tied;                 /* the output matrix is the embedding */
     uint64_t n_params;
     size_t file_bytes, memory_bytes; /* of the file; of the weights as held in memory */

@@ -245,6 +245,9 @@ static rm_status describe_text(const rm_config *config, const rm_model_info *con
         rm_text_printf(out, "  %s (%s%s%s)\n", m->name, m->file, m->options.compute ? ", " : "",
                        m->options.compute ? m->options.compute
                        : m->remote ? ", a server: records depend on it" : "");
+        if (models && models[i] && models[i]->sampling)
+            rm_text_printf(out, "      its makers sample with %s (not applied: ask for it)\n",
+                           models[i]->sampling);
     }
     if (config->replay_on)
         rm_text_printf(out, "  replayed on %s: costs and times are that model's\n", config->replay_on);
@@ -345,6 +348,8 @@ static rm_status describe_json(const rm_config *config, const rm_model_info *con
         rm_json_string(&w, "kv", config->models[i].options.kv);
         if (config->models[i].options.n_ctx)
             rm_json_int(&w, "context", config->models[i].options.n_ctx);
+        if (models && models[i])
+            rm_json_string(&w, "makers_sampling", models[i]->sampling);
         rm_json_end(&w);
     }
     rm_json_end(&w);

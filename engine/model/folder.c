@@ -26,7 +26,8 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MAX_JSON = 64 << 20, MAX_FILES = 1000, MAX_PATH_BYTES = 4096, MAX_LAYER_DIGITS = 5 };
+enum { MAX_JSON = 64 << 20, MAX_FILES = 1000, MAX_PATH_BYTES = 4096, MAX_LAYER_DIGITS = 5,
+       FOUND_BYTES = sizeof(rm_quote) + 8 };
 
 struct rm_folder {
     char *config_text, *generation_text, *index_text, *template_text;
@@ -132,6 +133,20 @@ static const cJSON *find(const cJSON *object, const char *key)
     return item && !cJSON_IsNull(item) ? item : NULL;
 }
 
+/* What stands there instead of what was expected. */
+static const char *found(const cJSON *item, char buffer[FOUND_BYTES])
+{
+    rm_quote q;
+    if (cJSON_IsString(item))
+        snprintf(buffer, FOUND_BYTES, "\"%s\"", rm_quoted(&q, item->valuestring, strlen(item->valuestring)));
+    else if (cJSON_IsNumber(item))
+        snprintf(buffer, FOUND_BYTES, "%.12g", item->valuedouble);
+    else
+        snprintf(buffer, FOUND_BYTES, "%s", cJSON_IsBool(item) ? (cJSON_IsTrue(item) ? "true" : "false")
+                                    : cJSON_IsArray(item) ? "a list" : "an object");
+    return buffer;
+}
+
 static rm_status missing(const config *c, const char *key)
 {
     return rm_fail(c->err, RM_E_FORMAT, "%s/config.json: \"%s\" is missing", c->s->file, key);
@@ -151,7 +166,8 @@ static rm_status read_count(const config *c, const char *key, uint64_t low, uint
     }
     if (!rm_json_whole(item, &v) || v < low || v > high)
         return rm_json_fail(c->err, RM_E_FORMAT, c->json, item, "\"%s\" should be a whole number "
-                            "from %" PRIu64 " to %" PRIu64, key, low, high);
+                            "from %" PRIu64 " to %" PRIu64 ", not %s", key, low, high,
+                            found(item, (char[FOUND_BYTES]){ 0 }));
     *value = (int)v;
     return RM_OK;
 }
@@ -163,7 +179,7 @@ static rm_status read_real(const config *c, const cJSON *object, const char *key
         return RM_OK;
     if (!cJSON_IsNumber(item) || !(item->valuedouble >= 0) || item->valuedouble > 1e15)
         return rm_json_fail(c->err, RM_E_FORMAT, c->json, item, "\"%s\" should be a number from 0 "
-                            "to 1e15", key);
+                            "to 1e15, not %s", key, found(item, (char[FOUND_BYTES]){ 0 }));
     *value = item->valuedouble;
     return RM_OK;
 }
@@ -172,8 +188,8 @@ static rm_status read_flag(const config *c, const cJSON *object, const char *key
 {
     const cJSON *item = find(object, key);
     if (item && !cJSON_IsBool(item))
-        return rm_json_fail(c->err, RM_E_FORMAT, c->json, item, "\"%s\" should be true or false",
-                            key);
+        return rm_json_fail(c->err, RM_E_FORMAT, c->json, item, "\"%s\" should be true or false, not "
+                            "%s", key, found(item, (char[FOUND_BYTES]){ 0 }));
     if (item)
         *value = cJSON_IsTrue(item);
     return RM_OK;
@@ -188,19 +204,35 @@ static const char *text_of(const cJSON *object, const char *key)
 static rm_status read_arch(const config *c)
 {
     static const char *const known[] = { "llama", "mistral", "qwen2", "qwen3" };
+    const cJSON *item = find(c->root, "model_type");
     const char *type = text_of(c->root, "model_type");
-    if (!type)
+    if (!item)
         return missing(c, "model_type");
+    if (!type)
+        return rm_json_fail(c->err, RM_E_FORMAT, c->json, item, "\"model_type\" should be a text, not "
+                            "%s", found(item, (char[FOUND_BYTES]){ 0 }));
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (strcmp(type, known[i]) == 0)
             c->s->hyper.arch = known[i];
     if (!c->s->hyper.arch)
-        return rm_json_fail(c->err, RM_E_UNSUPPORTED, c->json, find(c->root, "model_type"),
-                            "model_type is \"%s\", supported are llama, mistral, qwen2 and qwen3",
+        return rm_json_fail(c->err, RM_E_UNSUPPORTED, c->json, item, "model_type is \"%s\", "
+                            "supported are llama, mistral, qwen2 and qwen3",
                             rm_quoted(&(rm_quote){ 0 }, type, strlen(type)));
-    c->s->hyper.qkv_bias = strcmp(type, "qwen2") == 0;
     c->s->hyper.qk_norm = strcmp(type, "qwen3") == 0;
     return RM_OK;
+}
+
+/* transformers gives qwen2 biases of q, k and v, mistral none, and llama and qwen3 those and the
+ * output's where attention_bias says so. A bias that is there all the same it passes over: such a
+ * file is refused (check_bias), since it is not clear which of the two is meant. */
+static rm_status read_bias(const config *c)
+{
+    rm_hyper *h = &c->s->hyper;
+    bool asked = false;
+    rm_status st = read_flag(c, c->root, "attention_bias", &asked);
+    h->out_bias = asked && (strcmp(h->arch, "llama") == 0 || strcmp(h->arch, "qwen3") == 0);
+    h->qkv_bias = h->out_bias || strcmp(h->arch, "qwen2") == 0;
+    return st;
 }
 
 static rm_status refuse_unknown_maths(const config *c)
@@ -208,7 +240,7 @@ static rm_status refuse_unknown_maths(const config *c)
     static const char *const absent[] = { /* not null, not false, not 0 */
         "quantization_config", "num_experts", "num_local_experts", "attn_logit_softcapping",
         "final_logit_softcapping", "embedding_multiplier", "logits_scaling", "residual_multiplier",
-        "attention_multiplier", "use_mrope",
+        "attention_multiplier", "use_mrope", "mlp_bias",
     };
     for (size_t i = 0; i < sizeof absent / sizeof *absent; i++) {
         const cJSON *item = find(c->root, absent[i]);
@@ -240,6 +272,7 @@ static rm_status read_window(const config *c)
         (qwen && (st = read_count(c, "max_window_layers", 0, 65536, 28, &from))))
         return st;
     const cJSON *types = find(c->root, "layer_types"), *type;
+    bool asked = used;
     int full = from, sliding = h->n_layers - from;
     if (types) {
         full = sliding = 0;
@@ -254,7 +287,15 @@ static rm_status read_window(const config *c)
                                 "layers", h->n_layers);
         used = sliding > 0;
     }
-    if (used && h->window && full > 0 && sliding > 0)
+    bool llama = strcmp(h->arch, "llama") == 0, mixed = full > 0 && sliding > 0;
+    if (types && sliding > 0 && (llama || !h->window || !asked))
+        return rm_json_fail(c->err, RM_E_FORMAT, c->json, types, "\"layer_types\" has sliding windows, but "
+                            "%s", llama ? "llama has none" : h->window ? "\"use_sliding_window\" is false"
+                                                                    : "\"sliding_window\" is not given");
+    if (types && full > 0 && h->window && strcmp(h->arch, "mistral") == 0)
+        return rm_json_fail(c->err, RM_E_UNSUPPORTED, c->json, types, "\"layer_types\" has layers without "
+                            "the \"sliding_window\" that mistral has in all");
+    if (used && h->window && mixed)
         return rm_json_fail(c->err, RM_E_UNSUPPORTED, c->json, find(c->root, "sliding_window"),
                             "a sliding window in some layers only: this engine has one for all "
                             "layers or none");
@@ -403,7 +444,7 @@ static rm_status read_config(const config *c)
         (st = read_count(c, "num_attention_heads", 1, 65536, -1, &h->n_heads)) ||
         (st = read_count(c, "num_key_value_heads", 1, 65536, h->n_heads, &h->n_kv_heads)) ||
         (st = read_count(c, "head_dim", 1, 65536, h->n_embd / h->n_heads, &h->head_dim)) ||
-        (st = refuse_unknown_maths(c)) || (st = rm_hyper_check(h, c->s->file, c->err)) ||
+        (st = refuse_unknown_maths(c)) || (st = read_bias(c)) || (st = rm_hyper_check(h, c->s->file, c->err)) ||
         (st = read_window(c)) || (st = read_rope(c)) ||
         (st = read_real(c, c->root, "rms_norm_eps", &h->norm_eps)) ||
         (st = read_flag(c, c->root, "tie_word_embeddings", &c->s->tied)))
@@ -518,6 +559,24 @@ static bool ignored(const rm_source *s, const char *name)
            (s->tied && strcmp(name, "lm_head.weight") == 0);
 }
 
+/* `name` is GGUF's, `own` the file's. */
+static rm_status check_bias(const rm_source *s, const char *name, const char *own, rm_error *err)
+{
+    static const struct { const char *rest; bool out; } known[] = {
+        { "attn_q.bias", false }, { "attn_k.bias", false }, { "attn_v.bias", false },
+        { "attn_output.bias", true },
+    };
+    int layer;
+    const char *rest;
+    if (!split_name(name, "blk.", &layer, &rest) || !strstr(rest, ".bias"))
+        return RM_OK;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strcmp(rest, known[i].rest) == 0 && (known[i].out ? s->hyper.out_bias : s->hyper.qkv_bias))
+            return RM_OK;
+    return rm_fail(err, RM_E_UNSUPPORTED, "%s: tensor %s is a bias that a %s model has not%s", s->file, own,
+                   s->hyper.arch, s->hyper.out_bias ? "" : " by its config.json (\"attention_bias\")");
+}
+
 static rm_status add_tensors(rm_source *s, rm_error *err)
 {
     struct rm_folder *f = s->priv->folder;
@@ -536,8 +595,10 @@ static rm_status add_tensors(rm_source *s, rm_error *err)
             if (!name)
                 return rm_fail(err, RM_E_MEMORY, "%s: no memory for its tensors", s->file);
             f->names[f->n_names++] = name;
+            rm_status st = check_bias(s, name, t.name.bytes, err);
             t.name = (rm_gguf_string){ name, strlen(name) };
-            rm_status st = rm_source_add_tensor(s, &t, err);
+            if (!st)
+                st = rm_source_add_tensor(s, &t, err);
             if (st)
                 return st;
         }
@@ -570,11 +631,13 @@ static rm_status add_stops(rm_source *s, const cJSON *object, const char *where,
 }
 
 /* "temperature 0.6, top_p 0.95": for people to read and to ask for. */
-static void describe_defaults(struct rm_folder *f)
+static rm_status describe_defaults(struct rm_folder *f, rm_error *err)
 {
     static const char *const keys[] = { "do_sample", "temperature", "top_k", "top_p", "min_p",
                                         "typical_p", "repetition_penalty" };
     const cJSON *root = rm_json_root(f->generation);
+    if (!cJSON_IsObject(root))
+        return rm_json_fail(err, RM_E_FORMAT, f->generation, root, "an object was expected");
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         const cJSON *item = find(root, keys[i]);
         const char *comma = f->defaults.length ? ", " : "";
@@ -583,8 +646,12 @@ static void describe_defaults(struct rm_folder *f)
         else if (cJSON_IsBool(item))
             rm_text_printf(&f->defaults, "%s%s %s", comma, keys[i],
                            cJSON_IsTrue(item) ? "true" : "false");
+        else if (item)
+            return rm_json_fail(err, RM_E_FORMAT, f->generation, item, "\"%s\" should be a number, true "
+                                "or false, not %s", keys[i], found(item, (char[FOUND_BYTES]){ 0 }));
     }
     f->defaults.failed = false; /* without memory for it, it is not shown */
+    return RM_OK;
 }
 
 static rm_status read_generation(rm_source *s, rm_error *err)
@@ -598,7 +665,8 @@ static rm_status read_generation(rm_source *s, rm_error *err)
         return st;
     if (!f->generation)
         return RM_OK;
-    describe_defaults(f);
+    if ((st = describe_defaults(f, err)))
+        return st;
     if (f->defaults.data)
         s->defaults = (rm_gguf_string){ f->defaults.data, f->defaults.length };
     return add_stops(s, rm_json_root(f->generation), "eos_token_id of generation_config.json", err);
@@ -644,6 +712,9 @@ static rm_status read_template(rm_source *s, rm_error *err)
     const cJSON *item = find(rm_json_root(f->tokenizer_config), "chat_template"), *each;
     const char *text = cJSON_IsString(item) ? item->valuestring : NULL;
     const cJSON *list = cJSON_IsArray(item) ? item : NULL;
+    if (item && !text && !list)
+        return rm_fail(err, RM_E_FORMAT, "%s/tokenizer_config.json: \"chat_template\" should be a text, or a "
+                       "list of names and templates, not %s", s->file, found(item, (char[FOUND_BYTES]){ 0 }));
     cJSON_ArrayForEach(each, list)
     {
         const char *name = text_of(each, "name");

@@ -10,6 +10,7 @@ typedef struct rm_hyper {
     int n_layers, n_embd, n_heads, n_kv_heads, head_dim, n_ff, n_ctx;
     int window;                    /* positions a query sees, its own included; 0: all */
     bool qkv_bias;                 /* queries, keys and values have biases (qwen2); else they may */
+    bool out_bias;                 /* what attention gives has one; else it may */
     bool qk_norm;                  /* queries and keys are normalised head by head (qwen3) */
     int rope_dims;
     bool rope_interleaved;         /* rotary pairs are neighbours; else half a head apart */

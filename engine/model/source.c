@@ -79,9 +79,12 @@ static rm_status sort_tensors(rm_source *s, rm_error *err)
     if (s->n_tensors)
         qsort(s->tensors, s->n_tensors, sizeof *s->tensors, compare_names);
     for (size_t i = 1; i < s->n_tensors; i++)
-        if (compare_names(&s->tensors[i - 1], &s->tensors[i]) == 0)
-            return rm_fail(err, RM_E_FORMAT, "%s: tensor %.*s appears twice", s->file,
-                           (int)s->tensors[i].name.n, s->tensors[i].name.bytes);
+        if (compare_names(&s->tensors[i - 1], &s->tensors[i]) == 0) {
+            char name[128];
+            snprintf(name, sizeof name, "%.*s", (int)s->tensors[i].name.n, s->tensors[i].name.bytes);
+            return rm_fail(err, RM_E_FORMAT, "%s: tensor %s appears twice", s->file,
+                           rm_source_label(s, name, (char[128]){ 0 }));
+        }
     return RM_OK;
 }
 
@@ -99,6 +102,14 @@ const char *rm_source_label(const rm_source *s, const char *name, char buffer[12
     else
         snprintf(buffer, 128, "%s", name);
     return buffer;
+}
+
+void rm_source_shape(const rm_source *s, const rm_gguf_tensor *t, char text[96])
+{
+    rm_gguf_tensor turned = *t;
+    for (int i = 0; i < t->n_dims; i++)
+        turned.dims[i] = t->dims[t->n_dims - 1 - i];
+    rm_gguf_shape(s->folder ? &turned : t, text);
 }
 
 /* ---- GGUF ---------------------------------------------------------------------------------- */

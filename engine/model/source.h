@@ -49,6 +49,10 @@ const rm_gguf_tensor *rm_source_find(const rm_source *, const char *name); /* NU
 /* GGUF's name of a tensor as the files of this source write it, for messages. */
 const char *rm_source_label(const rm_source *, const char *name, char buffer[128]);
 
+/* "bf16 [283, 36]", the sizes in the order in which the files of this source write them: slowest
+ * first in a folder, fastest first in GGUF. */
+void rm_source_shape(const rm_source *, const rm_gguf_tensor *, char text[96]);
+
 /* Builds the tokenizer. A folder's vocabulary is padded with unused tokens up to the rows of its
  * embedding, as the files of many models leave some. */
 rm_status rm_source_tokenizer(const rm_source *, rm_tokenizer **, rm_error *);

@@ -234,10 +234,14 @@ static rm_status read_added(builder *b)
     const cJSON *token;
     uint64_t id;
     rm_status st = RM_OK;
-    cJSON_ArrayForEach(token, rm_json_at(b->root, "added_tokens"))
+    const cJSON *added = rm_json_at(b->root, "added_tokens");
+    if (added && !cJSON_IsArray(added))
+        return rm_fail(b->err, RM_E_FORMAT, "%s: \"added_tokens\" should be a list", b->folder);
+    cJSON_ArrayForEach(token, added)
     {
         if (!rm_json_whole(rm_json_at(token, "id"), &id))
-            return rm_fail(b->err, RM_E_FORMAT, "%s: an added token has no id", b->folder);
+            return rm_fail(b->err, RM_E_FORMAT, "%s: an added token has no whole number as its \"id\"",
+                           b->folder);
         if ((st = add_named(b, token, id)))
             return st;
     }
@@ -400,9 +404,12 @@ static rm_status read_template(builder *b, const cJSON *processor, const char **
                 return rm_tokenizer_unsupported(b, "post_processor", rm_json_text(s, "type") ? rm_json_text(s, "type") : "");
             continue;
         }
-        const cJSON *piece;
+        const cJSON *single = rm_json_at(s, "single"), *piece;
         bool seen = false;
-        cJSON_ArrayForEach(piece, rm_json_at(s, "single"))
+        if (!cJSON_IsArray(single))
+            return rm_fail(b->err, RM_E_FORMAT, "%s: \"single\" of its TemplateProcessing should be a list",
+                           b->folder);
+        cJSON_ArrayForEach(piece, single)
         {
             const char *id = rm_json_text(rm_json_at(piece, "SpecialToken"), "id");
             if (id && !seen && *front)
@@ -494,8 +501,8 @@ static rm_status read_model(builder *b)
             return rm_fail(b->err, RM_E_FORMAT, "%s: unk_id should be the number of a token", b->folder);
         if (unknown)
             b->source.unknown = (int32_t)id;
-    } else if (type && strcmp(type, "BPE") != 0) {
-        return rm_tokenizer_unsupported(b, "model", type);
+    } else if (type ? strcmp(type, "BPE") != 0 : rm_json_at(model, "type") != NULL) {
+        return rm_tokenizer_unsupported(b, "model", type ? type : "of a type that is no text");
     } else {
         st = read_bpe(b, model);
     }
@@ -530,20 +537,23 @@ static rm_status read_class(builder *b, bool gpt2_names)
     return RM_OK;
 }
 
-static rm_status parse_files(builder *b, const rm_tokenizer_files *f)
+static rm_status parse_file(builder *b, const char *folder, const char *name, const char *text, size_t n,
+                            rm_json **json)
 {
-    rm_status st = RM_OK;
-    if (f->config)
-        st = rm_json_parse(f->config, f->n_config, "tokenizer_config.json", 1, RM_JSON_NO_POSITIONS,
-                           &b->config_json, b->err);
-    if (!st && f->tokenizer)
-        st = rm_json_parse(f->tokenizer, f->n_tokenizer, "tokenizer.json", 1, RM_JSON_NO_POSITIONS,
-                           &b->json, b->err);
-    if (!st && !f->tokenizer && f->vocab)
-        st = rm_json_parse(f->vocab, f->n_vocab, "vocab.json", 1, RM_JSON_NO_POSITIONS,
-                           &b->vocab_json, b->err);
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return text ? rm_json_parse(text, n, path, 1, RM_JSON_NO_POSITIONS, json, b->err) : RM_OK;
+}
+
+static rm_status parse_files(builder *b, const rm_tokenizer_files *f, const char *folder)
+{
+    rm_status st = parse_file(b, folder, "tokenizer_config.json", f->config, f->n_config, &b->config_json);
+    if (!st)
+        st = parse_file(b, folder, "tokenizer.json", f->tokenizer, f->n_tokenizer, &b->json);
+    if (!st && !f->tokenizer)
+        st = parse_file(b, folder, "vocab.json", f->vocab, f->n_vocab, &b->vocab_json);
     if (st)
-        return rm_fail_within(b->err, st, "%s", b->folder);
+        return st;
     b->config = b->config_json ? rm_json_root(b->config_json) : NULL;
     b->root = b->json ? rm_json_root(b->json) : NULL;
     b->source.unigram = !f->tokenizer && !f->vocab && cJSON_IsArray(rm_json_at(b->config, "char_ords"));
@@ -555,10 +565,11 @@ static rm_status parse_files(builder *b, const rm_tokenizer_files *f)
     return RM_OK;
 }
 
-static rm_status build(builder *b, const rm_tokenizer_files *f, int64_t n_rows, rm_tokenizer **out)
+static rm_status build(builder *b, const rm_tokenizer_files *f, const char *folder, int64_t n_rows,
+                       rm_tokenizer **out)
 {
     static const char end_of_text[] = "<|endoftext|>";
-    rm_status st = parse_files(b, f);
+    rm_status st = parse_files(b, f, folder);
     if (st)
         return st;
     if (b->source.unigram) { /* single characters */
@@ -593,9 +604,11 @@ static rm_status build(builder *b, const rm_tokenizer_files *f, int64_t n_rows, 
 rm_status rm_tokenizer_from_files(const rm_tokenizer_files *f, const char *folder, int64_t n_rows,
                                   rm_tokenizer **out, rm_error *err)
 {
-    builder b = { .folder = folder, .err = err,
+    char path[4096];
+    snprintf(path, sizeof path, "%s/tokenizer.json", folder);
+    builder b = { .folder = f->tokenizer ? path : folder, .err = err,
                   .source = { .bos = -1, .eos = -1, .unknown = -1 } };
-    rm_status st = build(&b, f, n_rows, out);
+    rm_status st = build(&b, f, folder, n_rows, out);
     rm_json_free(b.json);
     rm_json_free(b.vocab_json);
     rm_json_free(b.config_json);

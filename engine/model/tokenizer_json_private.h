@@ -10,7 +10,7 @@
 
 /* What is being built. */
 typedef struct rm_tokenizer_builder {
-    const char *folder;
+    const char *folder;        /* or its tokenizer.json, where that says it all */
     rm_error *err;
     rm_json *json, *vocab_json, *config_json;
     const cJSON *root, *vocab, *merges, *config;

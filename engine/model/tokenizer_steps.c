@@ -55,10 +55,15 @@ static char *decode_base64(const char *text, size_t *n)
     return bytes;
 }
 
+static rm_status add_bytes(builder *b, rm_step_kind kind, const char *from, size_t n, const char *to)
+{
+    rm_status st = rm_normalizer_add(b->source.normalizer, kind, from, n, to, to ? strlen(to) : 0, b->err);
+    return st ? rm_fail_within(b->err, st, "%s: normalizer", b->folder) : RM_OK;
+}
+
 static rm_status add_step(builder *b, rm_step_kind kind, const char *from, const char *to)
 {
-    return rm_normalizer_add(b->source.normalizer, kind, from, from ? strlen(from) : 0, to,
-                             to ? strlen(to) : 0, b->err);
+    return add_bytes(b, kind, from, from ? strlen(from) : 0, to);
 }
 
 static rm_status add_table(builder *b, const cJSON *step)
@@ -69,9 +74,9 @@ static rm_status add_table(builder *b, const cJSON *step)
         return RM_OK; /* an empty table */
     char *bytes = decode_base64(text, &n);
     if (!bytes)
-        return rm_fail(b->err, RM_E_FORMAT, "precompiled_charsmap should be base64");
-    rm_status st = rm_normalizer_add(b->source.normalizer, RM_STEP_CHARSMAP_CLUSTERS, bytes, n, NULL, 0,
-                                     b->err);
+        return rm_fail(b->err, RM_E_FORMAT, "%s: normalizer: precompiled_charsmap should be base64",
+                       b->folder);
+    rm_status st = add_bytes(b, RM_STEP_CHARSMAP_CLUSTERS, bytes, n, NULL);
     free(bytes);
     return st;
 }
@@ -128,11 +133,8 @@ static rm_status read_normalizer(builder *b)
         return RM_OK;
     rm_status st = rm_normalizer_new(&b->source.normalizer, b->err);
     for (const cJSON *s = rm_first_step(normalizer, "normalizers"); s && !st;
-         s = rm_next_step(normalizer, s)) {
+         s = rm_next_step(normalizer, s))
         st = add_normalizer(b, s);
-        if (st == RM_E_FORMAT || st == RM_E_MEMORY)
-            rm_fail_within(b->err, st, "%s: normalizer", b->folder);
-    }
     return st;
 }
 

@@ -54,6 +54,7 @@ struct rm_weights_private {
     rm_source *source;
     char *name, *chat_template, *roles[RM_N_ROLES];
     rm_text types;
+    char rope_scaling[80];
     float *rope_factors;
     bool *used;           /* [n_tensors] */
 };
@@ -84,14 +85,15 @@ static rm_status find_tensor(loader *l, const char *name, bool vector, size_t n_
     if (!t)
         return rm_fail(l->err, RM_E_FORMAT, "%s: tensor %s is missing", l->source->file, label);
     char shape[96];
-    rm_gguf_shape(t, shape);
+    rm_source_shape(l->source, t, shape);
     if (t->n_values / t->dims[0] != n_out || t->dims[0] != n_in ||
         (vector ? t->n_dims != 1 : t->n_dims != 2)) {
         if (vector)
             return rm_fail(l->err, RM_E_FORMAT, "%s: tensor %s is %s, expected [%zu]",
                            l->source->file, label, shape, n_in);
+        size_t first = l->source->folder ? n_out : n_in, second = l->source->folder ? n_in : n_out;
         return rm_fail(l->err, RM_E_FORMAT, "%s: tensor %s is %s, expected [%zu, %zu]",
-                       l->source->file, label, shape, n_in, n_out);
+                       l->source->file, label, shape, first, second);
     }
     if (!t->readable)
         return rm_fail(l->err, RM_E_UNSUPPORTED, "%s: tensor %s is %s, supported are f32, f16, "
@@ -214,7 +216,7 @@ static rm_status load_layer(loader *l, int i)
         return st;
     if ((st = load_vector(l, layer_name(name, i, "attn_norm.weight"), d, &layer->attn_norm)) ||
         (st = load_stack(l, i, qkv, (size_t[]){ q, kv, kv }, d, 3, h->qkv_bias, &layer->qkv)) ||
-        (st = load_stack(l, i, out, &d, q, 1, false, &layer->attn_out)) ||
+        (st = load_stack(l, i, out, &d, q, 1, h->out_bias, &layer->attn_out)) ||
         (st = load_vector(l, layer_name(name, i, "ffn_norm.weight"), d, &layer->ffn_norm)) ||
         (st = load_gated(l, i, &layer->gate_up)))
         return st;
@@ -307,10 +309,13 @@ static rm_status refuse_unused(const loader *l)
     for (size_t i = 0; i < l->source->n_tensors; i++)
         if (!l->w->priv->used[i]) {
             const rm_gguf_tensor *t = &l->source->tensors[i];
+            char name[128], label[128];
+            snprintf(name, sizeof name, "%.*s", (int)t->name.n, t->name.bytes);
+            bool known = strcmp(rm_source_label(l->source, name, label), name) != 0;
             return rm_fail(l->err, RM_E_UNSUPPORTED, "%s: tensor %s is not part of a %s model "
                            "of %d layers as this engine computes it", l->source->file,
-                           rm_quoted(&(rm_quote){ 0 }, t->name.bytes, t->name.n), l->hyper.arch,
-                           l->hyper.n_layers);
+                           known ? label : rm_quoted(&(rm_quote){ 0 }, name, strlen(name)),
+                           l->hyper.arch, l->hyper.n_layers);
         }
     return RM_OK;
 }
@@ -517,6 +522,26 @@ static void describe_types(loader *l)
     l->w->info.weight_types = l->w->priv->types.data;
 }
 
+/* How rotary embeddings are stretched, or NULL. Divisors that are stored say no more than that. */
+static const char *describe_rope(loader *l)
+{
+    static const char *const names[] = {
+        [RM_ROPE_LINEAR] = "linear", [RM_ROPE_DYNAMIC] = "dynamic", [RM_ROPE_LLAMA3] = "llama3",
+        [RM_ROPE_YARN] = "yarn", [RM_ROPE_LONG] = "longrope",
+    };
+    const rm_rope_scaling *s = &l->hyper.rope_scaling;
+    char *text = l->w->priv->rope_scaling;
+    size_t room = sizeof l->w->priv->rope_scaling;
+    if (s->kind == RM_ROPE_PLAIN)
+        return rm_source_find(l->source, "rope_freqs.weight") ? "divisors that the file holds" : NULL;
+    int n = snprintf(text, room, "%s", names[s->kind]);
+    if (s->factor > 0)
+        n += snprintf(text + n, room - (size_t)n, " by %g", s->factor);
+    if (s->kind != RM_ROPE_LINEAR)
+        snprintf(text + n, room - (size_t)n, " from %g positions", s->original_context);
+    return text;
+}
+
 /* Shapes and costs. Counted as engine.h says: a multiply-add is 2; per layer and row
  * D (H + 2G) C + H C D + 3 D F of them, the output D V, and each cached position a row looks at
  * H C for its score and H C for its value. */
@@ -540,6 +565,7 @@ static void describe(loader *l)
     info->window = h->window;
     info->rope_theta = h->rope_theta;
     info->norm_eps = h->norm_eps;
+    info->rope_scaling = describe_rope(l);
     info->bos = t.bos;
     info->eos = t.eos;
     info->add_bos = t.add_bos;
@@ -615,8 +641,10 @@ static rm_status check_vocabulary(const loader *l)
         return rm_fail(l->err, RM_E_FORMAT, "%s: its vocab_size is %" PRId64 ", but the tokenizer "
                        "has %d tokens", l->source->file, l->hyper.n_vocab, n);
     if (t && t->n_dims == 2 && t->dims[1] != (uint64_t)n)
-        return rm_fail(l->err, RM_E_FORMAT, "%s: token_embd.weight has %" PRIu64 " rows, but the "
-                       "tokenizer has %d tokens", l->source->file, t->dims[1], n);
+        return rm_fail(l->err, RM_E_FORMAT, "%s: %s has %" PRIu64 " rows, but the "
+                       "%s %d tokens", l->source->file,
+                       rm_source_label(l->source, "token_embd.weight", (char[128]){ 0 }), t->dims[1],
+                       l->hyper.n_vocab ? "vocab_size is" : "tokenizer has", n);
     return RM_OK;
 }
 

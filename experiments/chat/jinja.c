@@ -8,6 +8,19 @@
 
 /* ---- the machine ------------------------------------------------------------------------ */
 
+/* A sentence is one line without terminal escapes, whatever a template puts into it: control
+ * characters (C0, DEL, C1) become blanks. */
+static void make_line(char *text)
+{
+    for (unsigned char *c = (unsigned char *)text; *c; c++) {
+        bool high = c[0] == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0;
+        if (high)
+            *c++ = ' ';
+        if (high || *c < ' ' || *c == 0x7f)
+            *c = ' ';
+    }
+}
+
 void jinja_fail(jinja_machine *m, rm_status status, const char *format, ...)
 {
     char sentence[400];
@@ -17,6 +30,7 @@ void jinja_fail(jinja_machine *m, rm_status status, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(sentence, sizeof sentence, format, arguments);
     va_end(arguments);
+    make_line(sentence);
     m->status = rm_fail(m->err, status, "%s:%d: %s", m->template->name, m->line, sentence);
 }
 

@@ -310,8 +310,10 @@ static jinja_node *parse_body(jinja_parser *p, const char *const *ends)
         if (p->at->type == JINJA_T_END) {
             char what[64];
             if (ends) {
-                snprintf(what, sizeof what, "the block begun here has no {%% %s %%}",
-                         ends[0][0] == 'e' && ends[1] ? ends[1] : ends[0]);
+                size_t last = 0; /* what ends it for good */
+                while (ends[last + 1])
+                    last++;
+                snprintf(what, sizeof what, "the block begun here has no {%% %s %%}", ends[last]);
                 jinja_parse_fail(p, RM_E_FORMAT, line, what, NULL);
             }
             break;

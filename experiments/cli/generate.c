@@ -476,6 +476,17 @@ static rm_status read_prompt(const cli_args *args, char **owned, const char **pr
     return status;
 }
 
+/* What a model's folder recommends is offered, not applied: greedy is greedy for every model. */
+static void say_sampling(const generation *g)
+{
+    for (int i = 0; i < g->n_models; i++) {
+        const rm_model_info *info = rm_model_describe(g->models[i]);
+        if (info->sampling)
+            fprintf(stderr, "%s: its makers sample with %s (not applied: ask for it)\n", info->name,
+                    info->sampling);
+    }
+}
+
 static void say_count(uint64_t count, const char *what)
 {
     if (count == RM_NOT_COUNTED)
@@ -509,6 +520,8 @@ static rm_status generate(const cli_args *args, rm_error *err)
         status = apply_chat(&g, err);
     if (!status)
         status = set_params(&g, err);
+    if (!status && !cli_flag(args, "raw") && !cli_flag(args, "json"))
+        say_sampling(&g);
     if (!status)
         status = execute(&g, err);
     if (!status)

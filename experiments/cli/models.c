@@ -94,6 +94,7 @@ static void put_json(rm_text *out, const rm_model *model, const char *chat,
     rm_json_int(&w, "context", m->n_ctx);
     rm_json_int(&w, "sliding_window", m->window);
     rm_json_real(&w, "rope_theta", m->rope_theta);
+    rm_json_string(&w, "rope_scaling", m->rope_scaling);
     rm_json_bool(&w, "tied_embeddings", m->tied);
     rm_json_string(&w, "tokenizer", m->tokenizer);
     rm_json_int(&w, "bos", m->bos);
@@ -151,6 +152,8 @@ static void put_text(rm_text *out, const rm_model *model, const char *chat,
         rm_text_printf(out, "  its makers    sample with %s (not applied: ask for it)\n",
                        m->sampling);
     rm_text_printf(out, "  context       %d, rope theta %g", m->n_ctx, m->rope_theta);
+    if (m->rope_scaling)
+        rm_text_printf(out, ", stretched: %s", m->rope_scaling);
     if (m->window)
         rm_text_printf(out, ", attention sees the last %d", m->window);
     rm_text_puts(out, "\n");

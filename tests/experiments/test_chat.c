@@ -6,6 +6,8 @@
 #include "experiments/runner.h"
 
 #include <sqlite3.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 TestSuite(chat, .init = make_scratch, .fini = remove_scratch);
 
@@ -327,6 +329,44 @@ Test(chat, a_run_records_what_the_models_read)
     cr_expect_eq(run_program(run, &out, &message), 0, "going on with a finished run: %s", message);
     free(out);
     free(message);
+}
+
+/* generation_config.json is offered by every command that opens a folder, and applied by none. */
+Test(chat, what_the_makers_sample_with)
+{
+    static const char *const files[] = { "config.json", "model.safetensors", "tokenizer.json",
+                                         "tokenizer_config.json" };
+    char folder[600], path[700], golden[700], config[900];
+    snprintf(folder, sizeof folder, "%s", in_scratch("folder"));
+    cr_assert_eq(mkdir(folder, 0777), 0);
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        snprintf(golden, sizeof golden, RM_SOURCE_DIR "/tests/engine/goldens/qwen3/%s", files[i]);
+        snprintf(path, sizeof path, "%s/%s", folder, files[i]);
+        cr_assert_eq(symlink(golden, path), 0);
+    }
+    write_scratch("folder/generation_config.json", "{\"do_sample\": true, \"temperature\": 0.6, \"top_p\": 0.95}");
+    snprintf(config, sizeof config, "{\"models\": {\"m\": \"%s\"}, \"tasks\": [{\"kind\": \"arithmetic\"}], "
+             "\"strategies\": [{\"strategy\": \"greedy\"}], \"problems\": 1}", folder);
+    write_scratch("sampling.json", config);
+    snprintf(config, sizeof config, "%s", in_scratch("sampling.json"));
+    static const char said[] = "makers sample with do_sample true, temperature 0.6, top_p 0.95 (not applied";
+    const struct { const char *args[10]; const char *out, *message; } table[] = {
+        { { "generate", "-m", folder, "-p", "Hi", "--max-new-tokens", "1" }, "", said },
+        { { "generate", "-m", folder, "-p", "Hi", "--max-new-tokens", "1", "--raw" }, "", "" },
+        { { "check", config }, said, "" },
+        { { "check", config, "--json" }, "\"makers_sampling\": \"do_sample true, temperature 0.6, top_p 0.95\"", "" },
+        { { "models", folder, "--json" }, "\"makers_sampling\": \"do_sample true", "" },
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        char *out, *message;
+        int status = run_program(table[i].args, &out, &message);
+        cr_expect_eq(status, 0, "case %zu: %d %s", i, status, message);
+        cr_expect_not_null(strstr(out, table[i].out), "case %zu: %s", i, out);
+        cr_expect(*table[i].message || i == 2 ? strstr(message, table[i].message) != NULL
+                                              : !strstr(message, "makers"), "case %zu: %s", i, message);
+        free(out);
+        free(message);
+    }
 }
 
 Test(chat, the_program)

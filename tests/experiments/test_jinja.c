@@ -158,8 +158,11 @@ static const struct { const char *source, *part; rm_status status; } limits[] = 
     { "{{ '%s' % 1 }}", "not supported", RM_E_UNSUPPORTED },
     { "{{ raise_exception('no, \xc3\xa9') }}", "the template refuses: no, \xc3\xa9",
       RM_E_ARGUMENT },
+    { "{{ raise_exception('no\n\x1b[31m\x7f\xc2\x9bm') }}", "the template refuses: no  [31m   m", RM_E_ARGUMENT },
     { "{{ 'abc'['x':] }}", "a slice needs integers", RM_E_ARGUMENT },
     { "{{ [1] | sum(start=true) ~ [1][true:] ~ (1 / 0) }}", "division by zero", RM_E_ARGUMENT },
+    { "\n{% if 1 %}", "template:2: the block begun here has no {% endif %}", RM_E_FORMAT },
+    { "{% for a in b %}{% else %}", "has no {% endfor %}", RM_E_FORMAT },
     { "bad \xff bytes", "UTF-8", RM_E_FORMAT },
 };
 

@@ -28,6 +28,15 @@ static const char conversation[] =
     " \"array\"}}}}}], \"documents\": null, \"add_generation_prompt\": true, \"enable_thinking\": "
     "false}";
 
+/* One line of UTF-8, fit for a terminal. */
+static void check_error(const rm_error *err)
+{
+    size_t n = strlen(err->text);
+    REQUIRE(rm_utf8_valid_prefix(err->text, n) == n);
+    for (size_t i = 0; i < n; i++)
+        REQUIRE((unsigned char)err->text[i] >= ' ' && err->text[i] != 0x7f);
+}
+
 static rm_status render(const rm_jinja *t, const rm_json *variables, rm_text *text, rm_text *marks)
 {
     static const rm_jinja_text own[] = { { "bos_token", "<s>" }, { "eos_token", "</s>" } };
@@ -38,6 +47,7 @@ static rm_status render(const rm_jinja *t, const rm_json *variables, rm_text *te
                              .max_steps = 100000 };
     rm_status st = rm_jinja_render(t, &input, text, marks, &err);
     REQUIRE(!st == !err.text[0]);
+    check_error(&err);
     return st;
 }
 
@@ -71,6 +81,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         rm_text_free(&again);
     } else {
         REQUIRE(!t);
+        check_error(&err);
     }
     rm_jinja_free(t);
     rm_json_free(json);
