@@ -152,6 +152,7 @@ typedef struct rm_strategy {
     const rm_param *params;   /* ends with an entry whose name is NULL */
     size_t params_size;       /* of its parameter struct */
     const char *size_param;   /* the parameter a curve runs over ("num_beams"), or NULL */
+    bool size_is_length;      /* it is a length of texts and not a number of them */
     int min_models, max_models;
 
     /* Consequences of the parameters: what it needs, what marks its records carry. */
