@@ -161,6 +161,10 @@ RM_API extern const char *const rm_measure_names[];    /* "accuracy", ...; NULL-
 
 /* One claim of an experiment, stated before it runs. Trends are of accuracy or chosen_lp, budgets
  * of accuracy. */
+/* theta = measure of a less the same of b; less pass@1 of b, one of its samples; or the measure of a
+ * itself (b is then a, and a verdict says nothing). */
+typedef enum rm_against { RM_AGAINST_MEASURE, RM_AGAINST_ONE_SAMPLE, RM_AGAINST_NOTHING } rm_against;
+
 typedef struct rm_claim {
     const char *text;      /* in words */
     rm_claim_kind kind;
@@ -172,6 +176,7 @@ typedef struct rm_claim {
     const char *chosen_on; /* task on which the most accurate of b is chosen; NULL with one b */
     int cost;              /* budget: an rm_quantity */
     size_t k;              /* pass@k, maj@k; 0: the largest that both pools have */
+    rm_against against;    /* of a difference: what of b is taken off */
     rm_direction direction;/* of a against b */
     double margin;         /* in the unit of the measure */
 } rm_claim;

@@ -2,7 +2,8 @@
  *
  * A claim is a statement about one number theta, a direction and a margin delta:
  *
- *     difference   theta = measure of cell a - measure of cell b, mean over their common problems
+ *     difference   theta = measure of cell a - measure of cell b, mean over their common problems;
+ *                  or - pass@1 of b, what one of its samples is worth; or - nothing, a's alone
  *     trend        theta = change of a measure per doubling of a family's size (trend.c)
  *     budget       theta = difference of two families' accuracies averaged over the range of a cost
  *                  that both have, every doubling of it alike (area.c): at equal budgets
@@ -64,27 +65,27 @@ static double length_wrong(const rm_result *result, const rm_cell *cell)
 }
 
 /* One value a problem; NaN where the cell has none. */
-static rm_status measure_values(const an_frame *frame, int at, const rm_claim *claim, size_t k,
+static rm_status measure_values(const an_frame *frame, int at, rm_measure measure, size_t k,
                                 const rm_analysis_options *options, double *values, rm_error *err)
 {
-    if (claim->measure == RM_MEASURE_PASS_AT_K || claim->measure == RM_MEASURE_MAJ_AT_K)
+    if (measure == RM_MEASURE_PASS_AT_K || measure == RM_MEASURE_MAJ_AT_K)
         return an_subset_values(frame, at,
-                                claim->measure == RM_MEASURE_PASS_AT_K ? RM_PASS_AT_K : RM_MAJ_AT_K,
-                                k, options, values, err);
+                                measure == RM_MEASURE_PASS_AT_K ? RM_PASS_AT_K : RM_MAJ_AT_K, k,
+                                options, values, err);
     an_column column = { 0 };
     bool has = true;
     rm_status status;
-    if (claim->measure == RM_MEASURE_ACCURACY || claim->measure == RM_MEASURE_CHOSEN_LP) {
-        status = an_quantity_column(frame, at, claim->measure == RM_MEASURE_ACCURACY
-                                                   ? RM_Q_ACCURACY : RM_Q_CHOSEN_LP,
+    if (measure == RM_MEASURE_ACCURACY || measure == RM_MEASURE_CHOSEN_LP) {
+        status = an_quantity_column(frame, at, measure == RM_MEASURE_ACCURACY ? RM_Q_ACCURACY
+                                                                       : RM_Q_CHOSEN_LP,
                                     &column, &has, err);
     } else {
         status = an_column_new(frame, &column, err);
         if (!status)
             an_column_mean(frame, at,
-                           claim->measure == RM_MEASURE_LENGTH         ? length_all
-                           : claim->measure == RM_MEASURE_LENGTH_RIGHT ? length_right
-                                                                       : length_wrong,
+                           measure == RM_MEASURE_LENGTH         ? length_all
+                       : measure == RM_MEASURE_LENGTH_RIGHT ? length_right
+                                                            : length_wrong,
                            &column);
     }
     for (size_t p = 0; p < frame->n_problems && !status; p++)
@@ -166,7 +167,7 @@ static rm_status test_difference(const an_frame *frame, const rm_claim *claim, s
     int a = cell_or_largest(frame, claim->a), b = cell_or_largest(frame, out->b);
     if (a < 0 || b < 0)
         return RM_OK;
-    if (claim->measure == RM_MEASURE_ACCURACY) {
+    if (claim->measure == RM_MEASURE_ACCURACY && claim->against == RM_AGAINST_MEASURE) {
         rm_comparison c;
         rm_status status =
             an_compare(frame, &frame->cell[a], &frame->cell[b], 1, m, options, &c, err);
@@ -185,13 +186,15 @@ static rm_status test_difference(const an_frame *frame, const rm_claim *claim, s
         status = common_k(frame, a, b, &out->k, err);
     if (!status && subsets && !out->k)
         goto done;
+    bool one = claim->against == RM_AGAINST_ONE_SAMPLE, alone = claim->against == RM_AGAINST_NOTHING;
     if (!status)
-        status = measure_values(frame, a, claim, out->k, options, x, err);
-    if (!status)
-        status = measure_values(frame, b, claim, out->k, options, y, err);
+        status = measure_values(frame, a, claim->measure, out->k, options, x, err);
+    if (!status && !alone)
+        status = measure_values(frame, b, one ? RM_MEASURE_PASS_AT_K : claim->measure,
+                                one ? 1 : out->k, options, y, err);
     size_t n = 0;
     for (size_t p = 0; p < frame->n_problems && !status; p++) {
-        x[p] -= y[p];
+        x[p] -= alone ? 0 : y[p];
         n += isnan(x[p]) ? 0 : 1;
     }
     if (!status && n)

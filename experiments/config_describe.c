@@ -2,9 +2,9 @@
  *
  * Estimates.  An outcome generates paths x models x the task's typical length; paths are the
  *             samples of a pool where the strategy draws one, else the value of its size
- *             parameter, else 1. FLOPs are tokens x those of one row with its distribution, at a
- *             context of half the typical length behind the prompt; prompts are left out. No
- *             sharing of samples between cells is assumed. */
+ *             parameter if that counts paths, else 1. FLOPs are tokens x those of one row with its
+ *             distribution, at a context of half the typical length behind the prompt; prompts are
+ *             left out. No sharing of samples between cells is assumed. */
 #include "experiments/config_private.h"
 
 #include <inttypes.h>
@@ -37,7 +37,7 @@ static estimate estimate_cell(const rm_config *config, const rm_plan_cell *cell,
         int n = 0, limit = 0;
         s->pool(rm_params_values(cell->params), &sampling, &n, &limit);
         e.paths = n;
-    } else if (!isnan(cell->size) && cell->size > 0) {
+    } else if (!s->size_is_length && !isnan(cell->size) && cell->size > 0) {
         e.paths = cell->size;
     }
     e.outcomes = (double)e.problems * config->n_seeds;

@@ -73,6 +73,13 @@ static void bon_pool(const void *params, rm_sampling *sampling, int *n_samples,
     *max_new_tokens = p->max_new_tokens;
 }
 
+static uint64_t bon_judge_positions(const void *params, int n_prompt, int n_ctx)
+{
+    const bon_params *p = params;
+    return p->score == SCORE_VALUE
+               ? value_positions((uint64_t)p->n, p->max_new_tokens, n_prompt, n_ctx) : 0;
+}
+
 static rm_status bon_check(const void *params, int n_models, rm_error *err)
 {
     bool value = ((const bon_params *)params)->score == SCORE_VALUE;
@@ -144,6 +151,7 @@ const rm_strategy rm_best_of_n = {
     .uses_verifier = bon_uses_verifier,
     .uses_oracle = bon_uses_oracle,
     .check = bon_check,
+    .judge_positions = bon_judge_positions,
     .pool = bon_pool,
     .choose = bon_choose,
 };

@@ -297,6 +297,7 @@ const rm_strategy rm_budget_forcing = {
     .params = bf_table,
     .params_size = sizeof(bf_params),
     .size_param = "max_tokens_thinking",
+    .size_is_length = true,
     .min_models = 1,
     .max_models = 1,
     .needs = bf_needs,

@@ -676,6 +676,15 @@ static uint64_t mcts_positions(const void *params, int n_prompt, int n_ctx, int 
     return pieces_positions(steps + (uint64_t)rollouts, p->max_new_tokens, n_prompt, n_ctx, window);
 }
 
+/* Of the leaves of a round, or of all that it finished: its steps and rollouts. */
+static uint64_t mcts_judge_positions(const void *params, int n_prompt, int n_ctx)
+{
+    const mcts_params *p = params;
+    uint64_t leaves = (uint64_t)(p->parallel < p->simulations ? p->parallel : p->simulations);
+    return p->score == SCORE_VALUE ? value_positions(leaves * ((uint64_t)p->expand + 1),
+                                                     p->max_new_tokens, n_prompt, n_ctx) : 0;
+}
+
 static rm_status mcts_run(const rm_trial *trial, const void *params, rm_outcome *out,
                           rm_error *err)
 {
@@ -728,4 +737,5 @@ const rm_strategy rm_mcts = {
     .check = mcts_check,
     .run = mcts_run,
     .positions = mcts_positions,
+    .judge_positions = mcts_judge_positions,
 };

@@ -65,14 +65,22 @@ uint64_t rm_params_positions(const rm_params *params, int n_prompt, int n_ctx, i
 uint64_t rm_params_kv_bytes(const rm_params *params, rm_model *const *models, int n_models,
                             const int *n_prompt)
 {
+    const rm_strategy *strategy = rm_params_strategy(params);
     uint64_t sum = 0;
     for (int m = 0; m < n_models; m++) {
         const rm_model_info *info = rm_model_describe(models[m]);
-        uint64_t bytes, positions = rm_params_positions(params, n_prompt[m], info->n_ctx,
-                                                        info->window);
-        if (__builtin_mul_overflow(positions, (uint64_t)info->kv_held_bytes, &bytes) ||
-            __builtin_add_overflow(sum, bytes, &sum))
+        uint64_t judge = m && m == n_models - 1 && strategy->judge_positions
+                             ? strategy->judge_positions(rm_params_values(params), n_prompt[m],
+                                                         info->n_ctx) : 0;
+        uint64_t positions = judge ? judge : rm_params_positions(params, n_prompt[m], info->n_ctx,
+                                                                 info->window);
+        uint64_t bytes;
+        if (__builtin_mul_overflow(positions, (uint64_t)info->kv_held_bytes, &bytes))
             return UINT64_MAX; /* more than any machine has */
+        if (judge && strategy->pool) /* samples are given back before they are judged */
+            sum = bytes > sum ? bytes : sum;
+        else if (__builtin_add_overflow(sum, bytes, &sum))
+            return UINT64_MAX;
     }
     return sum;
 }

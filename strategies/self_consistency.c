@@ -66,6 +66,13 @@ static void sc_pool(const void *params, rm_sampling *sampling, int *n_samples, i
     *max_new_tokens = p->max_new_tokens;
 }
 
+static uint64_t sc_judge_positions(const void *params, int n_prompt, int n_ctx)
+{
+    const sc_params *p = params;
+    return p->weight == WEIGHT_VALUE
+               ? value_positions((uint64_t)p->n, p->max_new_tokens, n_prompt, n_ctx) : 0;
+}
+
 static rm_status sc_check(const void *params, int n_models, rm_error *err)
 {
     bool value = ((const sc_params *)params)->weight == WEIGHT_VALUE;
@@ -130,6 +137,7 @@ const rm_strategy rm_self_consistency = {
     .exchangeable = sc_exchangeable,
     .relative_score = sc_relative_score,
     .check = sc_check,
+    .judge_positions = sc_judge_positions,
     .pool = sc_pool,
     .choose = sc_choose,
 };

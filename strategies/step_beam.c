@@ -475,10 +475,15 @@ static rm_status sb_run(const rm_trial *trial, const void *params, rm_outcome *o
 static uint64_t sb_positions(const void *params, int n_prompt, int n_ctx, int window)
 {
     const sb_params *p = params;
-    uint64_t drawn = pieces_positions((uint64_t)p->n, p->max_new_tokens, n_prompt, n_ctx, window);
-    uint64_t read = p->score == SCORE_VALUE
-                        ? value_positions((uint64_t)p->n, p->max_new_tokens, n_prompt, n_ctx) : 0;
-    return drawn > read ? drawn : read;
+    return pieces_positions((uint64_t)p->n, p->max_new_tokens, n_prompt, n_ctx, window);
+}
+
+/* Of the N candidates of a level. */
+static uint64_t sb_judge_positions(const void *params, int n_prompt, int n_ctx)
+{
+    const sb_params *p = params;
+    return p->score == SCORE_VALUE
+               ? value_positions((uint64_t)p->n, p->max_new_tokens, n_prompt, n_ctx) : 0;
 }
 
 const rm_strategy rm_step_beam = {
@@ -495,4 +500,5 @@ const rm_strategy rm_step_beam = {
     .check = sb_check,
     .run = sb_run,
     .positions = sb_positions,
+    .judge_positions = sb_judge_positions,
 };

@@ -152,6 +152,7 @@ typedef struct rm_strategy {
     const rm_param *params;   /* ends with an entry whose name is NULL */
     size_t params_size;       /* of its parameter struct */
     const char *size_param;   /* the parameter a curve runs over ("num_beams"), or NULL */
+    bool size_is_length;      /* it is a length of texts and not a number of them */
     int min_models, max_models;
 
     /* Consequences of the parameters: what it needs, what marks its records carry. */
@@ -177,6 +178,10 @@ typedef struct rm_strategy {
      * runner's quotas come from it (rm_params_kv_bytes). NULL for strategies with a `pool`: the
      * prompt and all samples at once. */
     uint64_t (*positions)(const void *params, int n_prompt, int n_ctx, int window);
+
+    /* The same of a reward model, which is the last model of the trial where the parameters ask for
+     * one; 0 where they do not. NULL: they never do. */
+    uint64_t (*judge_positions)(const void *params, int n_prompt, int n_ctx);
 
     /* Strategies that only choose among independent samples of one model say so, and a runner
      * may draw the samples once for several of them: `pool` tells which samples (the first n,
@@ -210,11 +215,12 @@ RM_API void rm_params_json(const rm_params *, rm_text *);
 /* The tokens of a problem's prompt for a model; *tokens is malloc'd. */
 RM_API rm_status rm_problem_tokenize(const rm_problem *, const rm_model *, int32_t **tokens,
                                      int *n_tokens, rm_error *);
-/* Most positions one problem can hold at once in one model's cache: what `positions` says. A run
- * whose quota is that much never meets it. */
+/* Most positions one problem can hold at once in the cache of one model that draws: what `positions`
+ * says. */
 RM_API uint64_t rm_params_positions(const rm_params *, int n_prompt, int n_ctx, int window);
-/* The same in bytes, over all models of a trial; n_prompt[m] tokens under models[m]. With this as
- * its quota a problem's outcome depends on neither the machine nor the engine's KV limit. */
+/* Most bytes, over all models of a trial, a reward model among them; n_prompt[m] tokens under
+ * models[m]. A run with this as its quota never meets it, and so its outcome depends on neither the
+ * machine nor the engine's KV limit. */
 RM_API uint64_t rm_params_kv_bytes(const rm_params *, rm_model *const *models, int n_models,
                                    const int *n_prompt);
 

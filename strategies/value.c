@@ -3,7 +3,8 @@
  *     v(text) = p(good) / (p(good) + p(bad)) = 1 / (1 + exp(lp(bad) - lp(good)))
  *
  * of the model's two tokens after prompt and text (engine.h, value_good and value_bad). The texts
- * are read as prompts of their own, so that an account counts them as read and not as generated. */
+ * are read as prompts of their own, so that an account counts them as read and not as generated:
+ * GROUP at once, or as many as a quota holds, to the same values. */
 #include "strategies/value.h"
 
 #include "strategies/samples.h"
@@ -44,8 +45,10 @@ rm_status value_of_texts(const rm_trial *trial, const int32_t *const *tokens, co
     const int32_t verdicts[] = { info->value_good, info->value_bad };
     rm_path *prompt;
     rm_status status = prompt_path(trial, trial->n_models - 1, &prompt, err);
-    for (int from = 0; from < n && !status; from += GROUP) {
-        int count = n - from < GROUP ? n - from : GROUP, made = 0;
+    int group = GROUP, count;
+    for (int from = 0; from < n && !status; from += count) {
+        count = n - from < group ? n - from : group;
+        int made = 0;
         rm_request requests[GROUP];
         memset(requests, 0, sizeof requests);
         for (; made < count && !status; made++) {
@@ -61,6 +64,11 @@ rm_status value_of_texts(const rm_trial *trial, const int32_t *const *tokens, co
                 value[from + i] =
                     1 / (1 + rm_math_exp(requests[i].result.lp[1] - requests[i].result.lp[0]));
             rm_path_drop(requests[i].path);
+        }
+        if (status == RM_E_LIMIT && count > 1) { /* a quota does not hold them all at once */
+            group = (count + 1) / 2;
+            count = 0;
+            status = RM_OK;
         }
     }
     rm_path_drop(prompt);

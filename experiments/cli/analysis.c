@@ -198,6 +198,12 @@ static rm_status add_run(const char *dir, const char *prefix, cli_analysis *a, r
 rm_status cli_analyze_dirs(const cli_args *args, const char *const *dirs, int n, cli_analysis *a,
                            rm_error *err)
 {
+    return cli_analyze_claims(args, dirs, n, NULL, NULL, a, err);
+}
+
+rm_status cli_analyze_claims(const cli_args *args, const char *const *dirs, int n,
+                             cli_claim_maker maker, void *context, cli_analysis *a, rm_error *err)
+{
     rm_analysis_options options = { 0 };
     rm_store *store = NULL;
     *a = (cli_analysis){ 0 };
@@ -212,7 +218,13 @@ rm_status cli_analyze_dirs(const cli_args *args, const char *const *dirs, int n,
         status = rm_fail(err, RM_E_ARGUMENT, "%s has no recorded outcomes yet", dirs[0]);
     if (!status)
         status = whole_labels(a, &options, err);
-    if (!status)
+    if (!status && maker) {
+        rm_claims_free(&a->claims);
+        status = maker(&a->records, context, &a->claims, err);
+        options.claims = a->claims.claim;
+        options.n_claims = a->claims.n;
+    }
+    if (!status && (!maker || n == 1 || options.n_claims))
         status = rm_analyze(&a->records, &options, &a->analysis, err);
     rm_store_close(store);
     if (status)

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_RECIPE = 1 << 20, MOST_LOG = 256 << 20 };
+enum { MOST_RECIPE = 1 << 20, MOST_LOG = 256 << 20, MOST_BESIDE = 16 };
 
 /* ---- the file -------------------------------------------------------------------------------- */
 
@@ -190,176 +190,7 @@ static rm_status put_log(const char *file, double seed, rm_text *out, rm_error *
     return status;
 }
 
-/* ---- results --------------------------------------------------------------------------------- */
-
-/* The name that the run gave the file of this hash, malloc'd; NULL: it had no part in it. */
-static rm_status name_in_run(rm_store *store, const char *hash, char **name, rm_error *err)
-{
-    rm_text text = { 0 };
-    rm_json *json = NULL;
-    *name = NULL;
-    rm_status status = rm_manifest_text(store, &text, err);
-    if (!status)
-        status = rm_json_parse(text.data, text.length, "manifest.json", 1, RM_JSON_NO_POSITIONS,
-                               &json, err);
-    const cJSON *session, *m;
-    if (!status)
-        cJSON_ArrayForEach(session,
-                           cJSON_GetObjectItemCaseSensitive(rm_json_root(json), "sessions"))
-        {
-            const cJSON *with = cJSON_GetObjectItemCaseSensitive(session, "with");
-            cJSON_ArrayForEach(m, cJSON_GetObjectItemCaseSensitive(
-                                      with, "models")) if (!*name &&
-                                                           strcmp(string_of(m, "hash_xxh3_128", ""),
-                                                                  hash) == 0) *name =
-                strdup(string_of(m, "name", ""));
-        }
-    rm_json_free(json);
-    rm_text_free(&text);
-    return status;
-}
-
-static void put_share(rm_text *out, const rm_estimate *e)
-{
-    if (isfinite(e->value) && isfinite(e->low))
-        rm_text_printf(out, " %.1f [%.1f, %.1f] |", 100 * e->value, 100 * e->low, 100 * e->high);
-    else
-        rm_text_puts(out, " – |");
-}
-
-/* The cell of a task that belongs to the model alone: its greedy one, or its largest pool. */
-static const rm_cell_report *own_cell(const rm_analysis *a, const rm_task_report *task,
-                                      const char *name, bool greedy)
-{
-    const rm_cell_report *best = NULL;
-    for (size_t i = 0; i < task->n_cells; i++) {
-        const rm_cell_report *c = &task->cells[i];
-        const rm_cell *cell = &a->records->cells[c->cell];
-        if (strcmp(cell->model, name) != 0)
-            continue;
-        if (greedy ? strcmp(cell->strategy, "greedy") == 0
-                   : c->n_curves && (!best || c->curves[0].k[c->curves[0].n_points - 1] >
-                                                  best->curves[0].k[best->curves[0].n_points - 1]))
-            best = c;
-    }
-    return best;
-}
-
-/* pass@k or maj@k of the pool at its first or last k. */
-static void put_curve(const rm_cell_report *pool, rm_subset_kind kind, bool last, rm_text *out)
-{
-    static const rm_estimate none = { .value = NAN, .low = NAN };
-    const rm_estimate *e = &none;
-    for (size_t i = 0; pool && i < pool->n_curves; i++)
-        if (pool->curves[i].kind == kind && !pool->curves[i].by)
-            e = &pool->curves[i].value[last ? pool->curves[i].n_points - 1 : 0];
-    put_share(out, e);
-}
-
-/* One line a task: greedy, one sample, majority and coverage of all samples. */
-static void put_alone(const rm_analysis *a, const char *name, rm_text *out)
-{
-    bool any = false;
-    for (size_t t = 0; t < a->n_tasks; t++) {
-        const rm_task_report *task = &a->tasks[t];
-        const rm_cell_report *greedy = own_cell(a, task, name, true);
-        const rm_cell_report *pool = own_cell(a, task, name, false);
-        if (!greedy && !pool)
-            continue;
-        if (!any)
-            rm_text_puts(out,
-                         "| task | problems | greedy % | one sample % | samples | majority % | "
-                         "any right % | tokens of a sample |\n|---|---|---|---|---|---|---|---|\n");
-        any = true;
-        static const rm_estimate none = { .value = NAN, .low = NAN };
-        rm_text_printf(out, "| %s | %zu |", task->task, (greedy ? greedy : pool)->n_problems);
-        put_share(out, greedy ? &greedy->quantities[RM_Q_ACCURACY] : &none);
-        put_curve(pool, RM_PASS_AT_K, false, out);
-        size_t n = pool ? pool->curves[0].k[pool->curves[0].n_points - 1] : 0;
-        rm_text_printf(out, n ? " %zu |" : " – |", n);
-        put_curve(pool, RM_MAJ_AT_K, true, out);
-        put_curve(pool, RM_PASS_AT_K, true, out);
-        if (pool)
-            rm_text_printf(out, " %.0f |\n",
-                           pool->quantities[RM_Q_GENERATED_TOKENS].value / (double)n);
-        else
-            rm_text_printf(out, " %.0f (greedy) |\n",
-                           greedy->quantities[RM_Q_GENERATED_TOKENS].value);
-    }
-    rm_text_puts(out, any ? "\n" : "");
-}
-
-/* Is `name` one of the names that `joined` joins by " + "? */
-static bool takes_part(const char *joined, const char *name)
-{
-    size_t n = strlen(name);
-    for (const char *at = joined; at; at = strstr(at, " + ") ? strstr(at, " + ") + 3 : NULL)
-        if (strncmp(at, name, n) == 0 && (!at[n] || strncmp(at + n, " + ", 3) == 0))
-            return true;
-    return false;
-}
-
-/* Cells of several models, this one among them, each with its difference from what it is held
- * against: the stated pairs of the run. */
-static void put_together(const rm_analysis *a, const char *name, rm_text *out)
-{
-    bool any = false;
-    for (size_t t = 0; t < a->n_tasks; t++) {
-        const rm_task_report *task = &a->tasks[t];
-        for (size_t i = 0; i < task->n_pairs; i++) {
-            const rm_comparison *c = &task->pairs[i];
-            const rm_cell *one = &a->records->cells[c->a], *two = &a->records->cells[c->b];
-            if (!takes_part(one->model, name) && !takes_part(two->model, name))
-                continue;
-            if (!any)
-                rm_text_puts(out, "| task | problems | cell | % | held against | % | difference | "
-                                  "verdict |\n|---|---|---|---|---|---|---|---|\n");
-            any = true;
-            rm_text_printf(out,
-                           "| %s | %zu | %s | %.1f | %s | %.1f | %+.1f [%+.1f, %+.1f] | %s |\n",
-                           task->task, c->n, one->label, 100 * c->accuracy_a, two->label,
-                           100 * c->accuracy_b, 100 * c->difference.value, 100 * c->corrected.low,
-                           100 * c->corrected.high, rm_comparison_verdict(c, a->options.level));
-        }
-    }
-    if (any)
-        rm_text_puts(out, "\nDifferences in points; their intervals hold for all pairs of a task "
-                          "together.\n\n");
-}
-
-static rm_status put_run(const cli_args *args, const char *dir, const card_model *model,
-                         rm_text *out, rm_error *err)
-{
-    cli_analysis a;
-    rm_store *store = NULL;
-    char *name = NULL;
-    rm_status status = rm_store_open(dir, false, &store, err);
-    if (!status)
-        status = name_in_run(store, model->hash, &name, err);
-    if (!status && !name)
-        status = rm_fail(err, RM_E_ARGUMENT,
-                         "%s is no run of this file of %s (%s): its manifest "
-                         "has no such hash",
-                         dir, model->name, model->hash);
-    if (!status)
-        status = cli_analyze_dirs(args, &dir, 1, &a, err);
-    if (!status) {
-        rm_text run = { 0 };
-        rm_store_get_meta(store, "name", &run);
-        rm_text_printf(out, "## %s\n\n", run.data ? run.data : dir);
-        rm_text_free(&run);
-        rm_text unfinished = { 0 };
-        if (rm_records_caveat(a.analysis->records, &unfinished) && unfinished.data)
-            rm_text_printf(out, "%s\n\n", unfinished.data);
-        rm_text_free(&unfinished);
-        put_alone(a.analysis, name, out);
-        put_together(a.analysis, name, out);
-        cli_analysis_free(&a);
-    }
-    rm_store_close(store);
-    free(name);
-    return status;
-}
+/* ---- the command ------------------------------------------------------------------------------ */
 
 static rm_status run(const cli_args *args, rm_error *err)
 {
@@ -387,8 +218,14 @@ static rm_status run(const cli_args *args, rm_error *err)
             free(text);
         }
     }
+    const char *beside[MOST_BESIDE];
+    int n_beside = 0;
+    for (int i = 0; i < args->n_given; i++)
+        if (strcmp(args->given[i].name, "beside") == 0 && n_beside < MOST_BESIDE)
+            beside[n_beside++] = args->given[i].value;
     for (int i = 1; i < args->n_positional && !status; i++)
-        status = put_run(args, args->positional[i], &model, &out, err);
+        status = cli_card_results(args, args->positional[i], beside, n_beside, model.name,
+                                  model.hash, &out, err);
     if (!status && args->n_positional > 1)
         rm_text_printf(
             &out, "In brackets: intervals at %g%%.\n",
@@ -404,6 +241,7 @@ static const cli_option options[] = {
     { "recipe", 0, "FILE", "the configuration it was trained by" },
     { "log", 0, "FILE", "the log of its training, NAME.train.jsonl" },
     { "note", 0, "FILE", "Markdown to put before the results" },
+    { "beside", 0, "DIR", "a run of other models on the same problems; may be given several times" },
     CLI_ANALYSIS_OPTIONS,
     { NULL, 0, NULL, NULL },
 };
@@ -414,7 +252,9 @@ const cli_command cli_card = {
     .positional = "MODEL [DIR...]",
     .min_positional = 1,
     .max_positional = 64,
-    .details = "Markdown. The runs must have used this very file: it is known by its hash.",
+    .details = "Markdown. The runs must have used this very file: it is known by its hash. Models that\n"
+               "did the same in one of these runs, or in a run --beside them, are compared with it on\n"
+               "the problems that both met.",
     .example = "ramify card thimble evaluation --recipe experiments/train/thimble.json "
                "--log thimble.train.jsonl > thimble.md",
     .options = options,

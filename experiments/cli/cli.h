@@ -161,6 +161,17 @@ rm_status cli_analyze_dirs(const cli_args *, const char *const *dirs, int n, cli
                            rm_error *);
 void cli_analysis_free(cli_analysis *);
 
+/* The same with claims that are made of the records in place of the stated ones; several runs that
+ * none can be made of are not analysed (`analysis` is NULL). */
+typedef rm_status (*cli_claim_maker)(const rm_records *, void *context, rm_claims *, rm_error *);
+rm_status cli_analyze_claims(const cli_args *, const char *const *dirs, int n, cli_claim_maker,
+                             void *context, cli_analysis *, rm_error *);
+
+/* Results of the model of that file (known by its hash) in the run of `dir`, for its card; then
+ * beside those of the models of each run of `beside`. Markdown. */
+rm_status cli_card_results(const cli_args *, const char *dir, const char *const *beside, int n_beside,
+                           const char *model, const char *hash, rm_text *, rm_error *);
+
 /* The label among `labels` that was typed, or the only one that ends in it after a blank; borrowed
  * from the list. RM_E_ARGUMENT names the nearest, or those that it could be. */
 rm_status cli_find_label(const char *const *labels, size_t n, const char *typed,

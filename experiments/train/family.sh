@@ -5,7 +5,8 @@
 #   experiments/train/family.sh train DIR [NAME...]    the models (all, or these) into DIR/NAME.gguf
 #   experiments/train/family.sh seeds DIR              GRPO and Dr. GRPO under two further seeds each
 #   experiments/train/family.sh cards DIR OUT RUN...   a card for each model of DIR: OUT/NAME.md,
-#                                                      with those runs that used the very file
+#                                                      with those runs that used the very file, and
+#                                                      reinforced ones beside each other
 #
 # What is there is skipped; what was interrupted goes on from its checkpoint: start it again after
 # whatever happened. RAMIFY names the program (default: build/ramify); NOTE, a file of Markdown to put
@@ -13,7 +14,7 @@
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 ramify=$(readlink -f "${RAMIFY:-$here/../../build/ramify}")
-[ $# -ge 2 ] || { sed -n '2,14p' "$0" | sed 's/^# \{0,1\}//' >&2; exit 2; }
+[ $# -ge 2 ] || { sed -n '2,15p' "$0" | sed 's/^# \{0,1\}//' >&2; exit 2; }
 [ -x "$ramify" ] || { echo "family.sh: $ramify is not a program (set RAMIFY)" >&2; exit 2; }
 what=$1 folder=$(readlink -m "$2")
 shift 2
@@ -36,6 +37,18 @@ train() {
     [ -z "$from" ] || set -- --from "$folder/$from.gguf" "$@"
     echo "family.sh: $name" >&2
     "$ramify" train "$kind" "$here/$recipe.json" --out "$folder/$name.gguf" "$@"
+}
+
+hash_of() { "$ramify" models "$1" --json | sed -n 's/.*"hash_xxh3_128": "\(.*\)".*/\1/p'; }
+
+# runs_of FILE RUN...: those in which that very file took part
+runs_of() {
+    local hash run
+    hash=$(hash_of "$1")
+    shift
+    for run in "$@"; do
+        ! grep -q "\"hash_xxh3_128\": \"$hash\"" "$run/manifest.json" || echo "$run"
+    done
 }
 
 case $what in
@@ -61,14 +74,18 @@ cards)
     mkdir -p "$out"
     cd "$here/../.." # so that a card names the recipe as this project does
     for model in "$folder"/*.gguf; do
-        name=$(basename "$model" .gguf) runs=()
+        name=$(basename "$model" .gguf)
         recipe=experiments/train/${name%-s[0-9]}.json
         [ -e "$recipe" ] || continue
-        hash=$("$ramify" models "$model" --json | sed -n 's/.*"hash_xxh3_128": "\(.*\)".*/\1/p')
-        for run in "$@"; do
-            grep -q "\"hash_xxh3_128\": \"$hash\"" "$run/manifest.json" && runs+=("$run")
+        mapfile -t runs < <(runs_of "$model" "$@")
+        beside=()
+        for other in "$folder"/*grpo*.gguf; do # of the reinforced ones, in runs that are not its own
+            [[ $name == *grpo* && $other != "$model" && -e $other ]] || continue
+            while read -r run; do
+                [[ " ${runs[*]-} ${beside[*]-} " == *" $run "* ]] || beside+=(--beside "$run")
+            done < <(runs_of "$other" "$@")
         done
-        "$ramify" card "$model" ${runs[@]+"${runs[@]}"} --recipe "$recipe" \
+        "$ramify" card "$model" ${runs[@]+"${runs[@]}"} ${beside[@]+"${beside[@]}"} --recipe "$recipe" \
             --log "$folder/$name.train.jsonl" ${NOTE:+--note "$NOTE"} >"$out/$name.md"
         echo "$out/$name.md" >&2
     done

@@ -1,6 +1,7 @@
 /* The same bits: every strategy's records are equal, times aside, at any concurrency, thread
  * count and batch limit, and whether or not cells share a pool of samples. */
 #include "run_support.h"
+#include "tests/judge.h"
 
 TestSuite(run_bits, .init = make_scratch, .fini = remove_scratch);
 
@@ -49,25 +50,30 @@ static const char config_text[] =
     "      \"evaluate\": [\"prefix\", \"mix\"], \"answer\": \"vote\", \"parallel\": 8,"
     "      \"noise_epsilon\": 0.25, \"label\": \"judged by prefixes\" } ] }";
 
-/* `kv_mib` above 0: a pool of this size. */
-static char *records_of(const char *dir, rm_runner_options options, int kv_mib)
+/* Runs a configuration in which nothing fails. */
+static char *records_of_text(const char *text, const char *dir, rm_runner_options options)
 {
-    char text_of_config[sizeof config_text + 64];
-    snprintf(text_of_config, sizeof text_of_config, "{ \"engine\": { \"kv_mib\": %d },%s",
-             kv_mib ? kv_mib : 1024, config_text + 1);
     rm_config *config;
     rm_store *store;
     rm_runner_summary summary;
-    CHECK(rm_config_parse(in_scratch("config.json"), text_of_config, strlen(text_of_config),
-                          &config, err));
+    CHECK(rm_config_parse(in_scratch("config.json"), text, strlen(text), &config, err));
     CHECK(rm_run_create(config, in_scratch(dir), &store, err));
     CHECK(rm_runner_run(config, store, &options, &summary, err));
     cr_assert(summary.failed == 0, "%s", summary.first_failure.text);
     cr_assert(summary.recorded == summary.planned && summary.planned > 0);
-    char *text = export_text(store);
+    char *records = export_text(store);
     rm_store_close(store);
     rm_config_free(config);
-    return text;
+    return records;
+}
+
+/* `kv_mib` above 0: a pool of this size. */
+static char *records_of(const char *dir, rm_runner_options options, int kv_mib)
+{
+    char text[sizeof config_text + 64];
+    snprintf(text, sizeof text, "{ \"engine\": { \"kv_mib\": %d },%s", kv_mib ? kv_mib : 1024,
+             config_text + 1);
+    return records_of_text(text, dir, options);
 }
 
 /* Every strategy there is must take part. */
@@ -112,21 +118,46 @@ Test(run_bits, records_do_not_depend_on_the_pool)
         char config_of_size[1024], dir[16];
         snprintf(config_of_size, sizeof config_of_size, text, i ? 512 : 21);
         snprintf(dir, sizeof dir, "pool%d", i);
-        rm_config *config;
-        rm_store *store;
-        rm_runner_summary summary;
-        rm_runner_options options = { .concurrency = 64, .threads = 2 };
-        CHECK(rm_config_parse(in_scratch("config.json"), config_of_size, strlen(config_of_size),
-                              &config, err));
-        CHECK(rm_run_create(config, in_scratch(dir), &store, err));
-        CHECK(rm_runner_run(config, store, &options, &summary, err));
-        cr_assert(summary.failed == 0 && summary.recorded == 12, "%s", summary.first_failure.text);
-        got[i] = export_text(store);
-        rm_store_close(store);
-        rm_config_free(config);
+        got[i] = records_of_text(config_of_size, dir,
+                                 (rm_runner_options){ .concurrency = 64, .threads = 2 });
     }
     assert_same_text(got[1], got[0], "a small pool");
     cr_assert(strstr(got[0], "\"kv_bytes\":") && strstr(got[0], "\"rounds\":"));
+    free(got[0]);
+    free(got[1]);
+}
+
+/* The same of strategies that a reward model judges for, each with its own cache beside the
+ * drawing model's. The largest quota is the search's: 44 paths of 79 positions and 16 readings of
+ * prompt and 80 tokens, of 4 KiB each. */
+Test(run_bits, judged_records_do_not_depend_on_the_pool)
+{
+    static const char text[] =
+        "{ \"models\": { \"s\": \"thimble-s\", \"judge\": \"judge.gguf\" },"
+        "  \"tasks\": [{ \"kind\": \"arithmetic\" }], \"problems\": 4,"
+        "  \"engine\": { \"kv_mib\": %d }, \"generation\": { \"max_new_tokens\": 80 },"
+        "  \"strategies\": ["
+        "    { \"strategy\": \"best-of-n\", \"models\": [[\"s\", \"judge\"]],"
+        "      \"score\": \"value\", \"num_return_sequences\": [8, 20] },"
+        "    { \"strategy\": \"self-consistency\", \"models\": [[\"s\", \"judge\"]],"
+        "      \"weight\": \"value\", \"num_return_sequences\": 20 },"
+        "    { \"strategy\": \"step-beam\", \"models\": [[\"s\", \"judge\"]],"
+        "      \"score\": \"value\", \"num_beams\": 16 },"
+        "    { \"strategy\": \"mcts\", \"models\": [[\"s\", \"judge\"]], \"score\": \"value\","
+        "      \"evaluate\": [\"prefix\", \"mix\"], \"simulations\": 10 } ] }";
+    rm_engine *engine;
+    CHECK(rm_engine_open(&(rm_engine_options){ .n_threads = 1 }, &engine, err));
+    write_judge(engine, RM_MODELS_DIR "/thimble-s.gguf", in_scratch("judge.gguf"));
+    rm_engine_close(engine);
+    char *got[2];
+    for (int i = 0; i < 2; i++) {
+        char config_of_size[1024], dir[16];
+        snprintf(config_of_size, sizeof config_of_size, text, i ? 512 : 21);
+        snprintf(dir, sizeof dir, "judged%d", i);
+        got[i] = records_of_text(config_of_size, dir,
+                                 (rm_runner_options){ .concurrency = 64, .threads = 2 });
+    }
+    assert_same_text(got[1], got[0], "a small pool");
     free(got[0]);
     free(got[1]);
 }

@@ -273,38 +273,53 @@ Test(train_recipes, seed_and_first_model_of_the_command_line)
              in_scratch("four.gguf"), "--from", one, 0, "");
 }
 
+/* Three problems, each with a greedy text and four samples, of up to 9 tokens. */
+static void run_for_card(const char *models, const char *analysis, const char *dir)
+{
+    char text[2 * PATH_MAX + 512], *message;
+    snprintf(text, sizeof text,
+             "{ \"models\": { %s }, \"problems\": 3, \"tasks\": ["
+             " { \"kind\": \"arithmetic\", \"max_new_tokens\": 9 } ], \"strategies\": ["
+             " { \"strategy\": \"greedy\" }, { \"strategy\": \"sampling\","
+             " \"num_return_sequences\": 4 } ], \"analysis\": { %s } }",
+             models, analysis);
+    const char *config = write_scratch("config.json", text);
+    cr_assert_eq(run_program(ARGS("run", config, "--out", dir, "-q"), NULL, &message), 0, "%s",
+                 message);
+    free(message);
+}
+
 Test(train_recipes, a_card_says_what_the_records_say)
 {
-    char model[PATH_MAX + 64], log[PATH_MAX + 64], run[PATH_MAX + 64], *card, *message;
+    char model[PATH_MAX + 64], log[PATH_MAX + 64], run[PATH_MAX + 64], other[PATH_MAX + 64];
+    char *card, *message;
     snprintf(model, sizeof model, "%s", in_scratch("one.gguf"));
     snprintf(log, sizeof log, "%s", in_scratch("one.train.jsonl"));
     snprintf(run, sizeof run, "%s", in_scratch("run"));
+    snprintf(other, sizeof other, "%s", in_scratch("other"));
     train_as(golden[0].text, model, "--threads", "1", 0, "");
-    char text[PATH_MAX + 512];
-    snprintf(text, sizeof text,
-             "{ \"models\": { \"m\": \"%s\" }, \"problems\": 3, \"tasks\": ["
-             " { \"kind\": \"arithmetic\", \"max_new_tokens\": 9 } ], \"strategies\": ["
-             " { \"strategy\": \"greedy\" }, { \"strategy\": \"sampling\","
-             " \"num_return_sequences\": 4 } ] }",
-             model);
-    const char *config = write_scratch("config.json", text);
-    cr_assert_eq(run_program(ARGS("run", config, "--out", run, "-q"), NULL, &message), 0, "%s",
-                 message);
-    free(message);
+    char models[2 * PATH_MAX];
+    snprintf(models, sizeof models, "\"m\": \"%s\", \"n\": \"thimble-s\"", model);
+    run_for_card(models, "\"comparisons\": [[\"m: greedy\", \"n: greedy\"]]", run);
+    run_for_card("\"o\": \"thimble-s\"", "\"margin\": 0", other);
     const char *recipe = write_scratch("recipe.json", golden[0].text);
     cr_assert_eq(
-        run_program(ARGS("card", model, run, "--recipe", recipe, "--log", log), &card, &message), 0,
-        "%s", message);
+        run_program(ARGS("card", model, run, "--beside", other, "--recipe", recipe, "--log", log),
+                    &card, &message), 0, "%s", message);
     static const char *const says[] = {
         "# short\n",    "2 layers, width 32",    "| sft, from new weights |",
-        "| seed | 1 |", "| steps, tokens | 6, ", "| arithmetic | 3 | 0.0 [0.0, 56.1] |"
+        "| seed | 1 |", "| steps, tokens | 6, ", "| arithmetic | 3 | 0.0 [0.0, 56.1] |",
+        /* nothing is right: samples add nothing, and no text is a right one */
+        "| 0.0 [0.0, 56.1] | +0.0 [+0.0, +0.0] | +0.0 [+0.0, +0.0] |", "] | – | ",
+        "| arithmetic | 3 | n | +0.0 [", "| arithmetic | 3 | o | +0.0 [", "about this pair of files",
+        "- arithmetic: `m: greedy` is not shown to differ from `n: greedy`: +0.0 points [",
     };
     for (size_t i = 0; i < sizeof says / sizeof *says; i++)
         cr_expect(strstr(card, says[i]), "no \"%s\" in\n%s", says[i], card);
     free(card);
     free(message);
     /* numbers of another file of that name are refused */
-    cr_expect_eq(run_program(ARGS("card", "thimble-s", run), NULL, &message), 1);
+    cr_expect_eq(run_program(ARGS("card", "thimble", run), NULL, &message), 1);
     cr_expect(strstr(message, "has no such hash"), "%s", message);
     free(message);
 }

@@ -2,7 +2,7 @@
 # test_notebooks.sh PROGRAM - makes a small run and executes every notebook on it from top to
 # bottom; a cell that fails fails the test. Where Jupyter or a module is missing, exits 77.
 set -eu
-program=$1
+program=$(readlink -f "$1")
 source=$(cd "$(dirname "$0")/../.." && pwd)
 jupyter=/usr/bin/jupyter python=/usr/bin/python3 # Debian's, whatever comes first in PATH
 

@@ -1,33 +1,25 @@
 /* test_value.c - a reward model as scorer: its values follow from the two log-probabilities of its
  * verdicts, and best-of-n, the weighted vote and the search choose by them. */
+#include "tests/judge.h"
 #include "tests/strategies/fixture.h"
 
-#include "engine/train.h"
 #include "strategies/value.h"
 
-enum { GOOD = 31, BAD = 30 };
+enum { GOOD = JUDGE_GOOD, BAD = JUDGE_BAD };
 
-/* thimble-s draws; thimble-s again, told to judge by two tokens it never uses, is the scorer: any
- * numbers will do. Weights of those rows are drawn, so that values differ. */
+/* thimble-s draws, a judge made of it is the scorer. */
 static void open_judge(fixture *f)
 {
     static const char *const names[] = { "thimble-s" };
     rm_error err;
-    rm_trainer *t;
     fixture_open(f, names, 1);
     char *file = f->file[1];
     snprintf(file, sizeof f->file[0], "/tmp/ramify-test-XXXXXX");
     int handle = mkstemp(file);
     cr_assert(handle >= 0);
     close(handle);
-    must(rm_trainer_open(f->engine, RM_MODELS_DIR "/thimble-s.gguf", &t, &err), &err);
-    size_t width = (size_t)rm_trainer_shape(t)->n_embd;
-    for (size_t i = BAD * width; i < (GOOD + 1) * width; i++) /* the embedding stands first */
-        rm_trainer_values(t)[i] = (float)(0.1 * (rm_unit(rm_random(3, 1, (uint32_t)i, 0)) - 0.5));
-    must(rm_trainer_judge(t, GOOD, BAD, &err), &err);
-    must(rm_trainer_write(t, file, "judge", "f32", &err), &err);
+    write_judge(f->engine, RM_MODELS_DIR "/thimble-s.gguf", file);
     must(rm_model_open(f->engine, file, NULL, &f->model[f->n_models++], &err), &err);
-    rm_trainer_free(t);
     cr_assert_eq(rm_model_describe(f->model[1])->value_good, GOOD);
     cr_assert_eq(rm_model_describe(f->model[1])->value_bad, BAD);
     cr_assert_eq(rm_model_describe(f->model[0])->value_good, -1);
@@ -135,28 +127,16 @@ Test(value, the_search_is_led_by_it)
     fixture_close(&f);
 }
 
-/* Every prefix has its value, and what is finished the one of its whole text; within the quota that
- * the parameters promise, with a reward model that reads long prompts for short texts. */
+/* Every prefix has its value, and what is finished the one of its whole text. */
 Test(value, the_step_beam_is_led_by_it)
 {
     fixture f;
     open_judge(&f);
-    rm_error err;
     rm_problem problem = arithmetic_problem(prompt, "74");
-    const char *words = "score=value num_beams=8 beam_width=4 max_new_tokens=60";
-    rm_params *params = params_of("step-beam", words);
-    int32_t *tokens;
-    int length[2];
-    for (int m = 0; m < 2; m++) {
-        must(rm_problem_tokenize(&problem, f.model[m], &tokens, &length[m], &err), &err);
-        free(tokens);
-    }
-    rm_run_options options = { .seed = 1, .problem = 7 };
-    options.kv_quota_bytes = (size_t)rm_params_kv_bytes(params, f.model, 2, length);
-    rm_params_free(params);
-    rm_trial trial = trial_open(&f, &problem, 2, &options);
-    rm_outcome out = outcome_of(&trial, "step-beam", words);
-    cr_assert(out.n_candidates > 0 && !out.cut_short);
+    rm_trial trial = trial_open(&f, &problem, 2, NULL);
+    rm_outcome out = outcome_of(&trial, "step-beam",
+                                "score=value num_beams=8 beam_width=4 max_new_tokens=60");
+    cr_assert(out.n_candidates > 0);
     for (int i = 0; i < out.n_candidates; i++) {
         double v = expected_value(&f, prompt, &out.candidates[i]);
         cr_expect(fabs(out.candidates[i].score - v) < 1e-9, "%d: %g, expected %g", i,
@@ -168,6 +148,89 @@ Test(value, the_step_beam_is_led_by_it)
     rm_run_close(trial.run);
     fixture_close(&f);
 }
+
+/* ---- quotas -------------------------------------------------------------------------------- */
+
+/* A judge reads what was drawn together with the prompt, so that long prompts and short texts are
+ * where its cache is the larger one. */
+static const struct valued {
+    const char *strategy, *words;
+    bool samples; /* given back before they are judged: the judge's cache alone is the bound */
+} valued[] = {
+    { "best-of-n", "score=value num_return_sequences=1 max_new_tokens=60", true },
+    { "best-of-n", "score=value num_return_sequences=12 max_new_tokens=2 temperature=3", true },
+    { "best-of-n", "score=value num_return_sequences=40 max_new_tokens=20 temperature=3", false },
+    { "self-consistency", "weight=value num_return_sequences=9 max_new_tokens=20", true },
+    { "step-beam", "score=value num_beams=8 beam_width=4 max_new_tokens=60", false },
+    { "step-beam", "score=value num_beams=24 beam_width=2 max_new_tokens=5 temperature=3", false },
+    { "mcts", "score=value simulations=6 max_new_tokens=60", false },
+    { "mcts", "score=value evaluate=prefix simulations=9 max_new_tokens=4 temperature=3", false },
+    { "mcts", "score=value evaluate=mix simulations=8 parallel=8 max_new_tokens=3", false },
+};
+
+static size_t promised(fixture *f, const rm_problem *problem, const struct valued *row)
+{
+    rm_error err;
+    rm_params *params = params_of(row->strategy, row->words);
+    int32_t *tokens;
+    int length[2];
+    for (int m = 0; m < 2; m++) {
+        must(rm_problem_tokenize(problem, f->model[m], &tokens, &length[m], &err), &err);
+        free(tokens);
+    }
+    size_t bytes = (size_t)rm_params_kv_bytes(params, f->model, 2, length);
+    rm_params_free(params);
+    return bytes;
+}
+
+typedef struct seen {
+    rm_cost cost;
+    int n_candidates, chosen;
+    bool cut_short;
+    double score;
+} seen;
+
+static seen look(fixture *f, const rm_problem *problem, const struct valued *row, size_t quota)
+{
+    rm_run_options options = { .seed = 1, .problem = 7, .kv_quota_bytes = quota };
+    rm_trial trial = trial_open(f, problem, 2, &options);
+    rm_outcome out = outcome_of(&trial, row->strategy, row->words);
+    seen s = { rm_run_cost(trial.run), out.n_candidates, out.chosen, out.cut_short, 0 };
+    for (int i = 0; i < out.n_candidates; i++)
+        s.score += out.candidates[i].score;
+    rm_run_close(trial.run);
+    return s;
+}
+
+Test(value, the_quota_holds_what_the_judge_reads)
+{
+    fixture f;
+    open_judge(&f);
+    rm_problem problem = arithmetic_problem(prompt, "74");
+    size_t held = rm_model_describe(f.model[0])->kv_held_bytes;
+    cr_assert_eq(held, rm_model_describe(f.model[1])->kv_held_bytes);
+    for (size_t i = 0; i < sizeof valued / sizeof *valued; i++) {
+        size_t bytes = promised(&f, &problem, &valued[i]);
+        seen whole = look(&f, &problem, &valued[i], 0), within = look(&f, &problem, &valued[i], bytes);
+        cr_expect_leq(whole.cost.kv_peak_positions * held, bytes, "row %zu", i);
+        cr_expect(!within.cut_short && within.n_candidates == whole.n_candidates &&
+                      within.chosen == whole.chosen && within.score == whole.score,
+                  "row %zu: another outcome", i);
+        cr_expect(within.cost.rounds == whole.cost.rounds &&
+                      within.cost.evaluated_tokens == whole.cost.evaluated_tokens &&
+                      within.cost.kv_peak_positions == whole.cost.kv_peak_positions,
+                  "row %zu: another account", i);
+        if (!valued[i].samples || whole.n_candidates == 1)
+            continue;
+        /* the bound is what they ask for: a byte less, and they are judged in two groups */
+        seen less = look(&f, &problem, &valued[i], bytes - 1);
+        cr_expect(less.score == whole.score && less.chosen == whole.chosen, "row %zu: less room", i);
+        cr_expect_gt(less.cost.rounds, whole.cost.rounds, "row %zu", i);
+    }
+    fixture_close(&f);
+}
+
+/* ---- what is refused ------------------------------------------------------------------------- */
 
 static const struct {
     const char *strategy, *words, *says;
