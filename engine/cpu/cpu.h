@@ -2,6 +2,7 @@
  *
  *   cpu.c         the table rm_cpu_ops: tensors, enqueueing
  *   executor.c    worker threads that run an enqueued program
+ *   pace.c        what they do beside other programs' threads
  *   memory.c      memory for weights and pages
  *   weight.c      weights: which layout, packed on all threads
  *   panel.c       matrices laid into panels of f32, f16 and bf16
@@ -247,6 +248,20 @@ struct op {
     float *partial;
     const void *args; /* of an operation from outside this folder; lives until flush returns */
 };
+
+/* pace.c: what a thread of ours does beside other programs' threads. */
+typedef struct pace {
+    _Alignas(64) atomic_int cpu; /* where it was seen last, from 1; 0: asleep or not yet seen */
+    int steps;                   /* operations since it looked at the clock */
+    double since;                /* when it last offered its processor */
+} pace;
+
+/* Between two operations, holding no tile: gives the processor away now and then, and leaves one
+ * that another of our n threads is on. */
+void cpu_pace_step(pace *all, int n, int self);
+void cpu_pace_rest(pace *); /* the thread goes to sleep */
+/* Whether no other of ours was seen on the processor where `self` was. */
+bool cpu_pace_apart(const pace *all, int n, int self);
 
 typedef struct executor executor;
 typedef struct arena_block arena_block;

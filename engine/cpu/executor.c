@@ -8,9 +8,10 @@
  *
  * Nobody waits for a thread, only for tiles: a worker that the operating system holds back
  * delays the one tile in its hands, and a claim that comes too late finds the program number in
- * the claim word changed and does nothing. Waiting spins for a few microseconds, then keeps
- * offering its processor to others (the system likes to put a worker beside the one that woke it,
- * and spinning there would keep the awaited tile waiting), then sleeps on a futex.
+ * the claim word changed and does nothing. Waiting spins for some microseconds, then keeps
+ * offering its processor to others, then sleeps on a futex. It spins briefly where another worker
+ * was seen on the same processor (spinning would keep the awaited tile waiting) and longer where
+ * none was: what is offered to a foreign program comes back only after that program's turn.
  *
  *     stage   epoch (32, counts every step) | operation (16, NONE when idle) | program (16)
  *     claim   end (24) | next (24) | program (16)     one per operation and worker */
@@ -25,7 +26,7 @@
 
 #include "engine/cpu/cpu.h"
 
-enum { NONE = 0xffff, SPINS = 200, YIELDS = 1000 };
+enum { NONE = 0xffff, SPINS = 200, SPINS_APART = 2000, YIELDS = 1000 };
 
 typedef struct claim {
     _Alignas(64) _Atomic uint64_t word;
@@ -45,6 +46,7 @@ struct executor {
     size_t n_ops;
     claim *claims;      /* [capacity][n_threads] */
     progress *progress; /* [capacity] */
+    pace *paces;        /* [n_threads] */
     size_t capacity;
     int n_threads;
     pthread_t *threads; /* [n_threads - 1] */
@@ -83,9 +85,10 @@ static void wake(executor *e)
 }
 
 /* Returns once `stage` is no longer `seen`. */
-static void wait_step(executor *e, uint64_t seen)
+static void wait_step(executor *e, int self, uint64_t seen)
 {
-    for (int i = 0; i < SPINS; i++) {
+    int spins = cpu_pace_apart(e->paces, e->n_threads, self) ? SPINS_APART : SPINS;
+    for (int i = 0; i < spins; i++) {
         if (atomic_load_explicit(&e->stage, memory_order_acquire) != seen)
             return;
         relax();
@@ -95,6 +98,7 @@ static void wait_step(executor *e, uint64_t seen)
             return;
         sched_yield();
     }
+    cpu_pace_rest(&e->paces[self]);
     atomic_fetch_add(&e->sleepers, 1);
     while (atomic_load(&e->stage) == seen && !atomic_load(&e->quit))
         /* the epoch is the low half of the word: little-endian */
@@ -148,6 +152,7 @@ static void help(executor *e, worker *w, uint64_t seen)
     if (atomic_fetch_add_explicit(&e->progress[at].done, n_done, memory_order_acq_rel) + n_done ==
         total)
         advance(e, w, seen, at);
+    cpu_pace_step(e->paces, e->n_threads, w->index);
 }
 
 static void *work(void *arg)
@@ -165,7 +170,7 @@ static void *work(void *arg)
                 help(e, w, seen);
             atomic_fetch_sub(&e->inside, 1);
         }
-        wait_step(e, seen);
+        wait_step(e, w->index, seen);
     }
 }
 
@@ -222,7 +227,7 @@ static void run_piece(executor *e, const op *ops, size_t n_ops)
         if (stage_op(seen) == NONE)
             return;
         help(e, self, seen);
-        wait_step(e, seen);
+        wait_step(e, 0, seen);
     }
 }
 
@@ -245,10 +250,11 @@ rm_status cpu_executor_new(rm_backend *backend, rm_error *err)
         return rm_fail(err, RM_E_MEMORY, "no memory for the worker threads' state");
     e->backend = backend;
     e->n_threads = backend->options.n_threads;
+    e->paces = cpu_aligned_zeroed((size_t)e->n_threads * sizeof *e->paces);
     e->threads = calloc((size_t)e->n_threads, sizeof *e->threads);
     atomic_store(&e->stage, stage_word(0, NONE, 0));
     backend->executor = e;
-    if (!e->threads || !cpu_executor_reserve(e, 1)) {
+    if (!e->threads || !e->paces || !cpu_executor_reserve(e, 1)) {
         cpu_executor_free(e);
         return rm_fail(err, RM_E_MEMORY, "no memory for %d worker threads", e->n_threads);
     }
@@ -277,6 +283,7 @@ void cpu_executor_free(executor *e)
     for (int i = 0; i < e->n_started; i++)
         pthread_join(e->threads[i], NULL);
     free(e->threads);
+    free(e->paces);
     free(e->claims);
     free(e->progress);
     e->backend->executor = NULL;
