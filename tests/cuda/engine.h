@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "engine/ahead.h"
 #include "engine/core.h"
 #include "engine/cuda/cuda.h"
 #include "tests/cuda/runtime.h"

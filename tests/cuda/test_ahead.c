@@ -4,6 +4,7 @@
  * that may be seen has to be equal: tokens, log-probabilities, why a span ended, what was counted,
  * what failed and how, journals, suspensions, pages. The device in software carries everything out as
  * late as it may (runtime.c), so what the host takes too early is not there. */
+#include "engine/ahead.h"
 #include "tests/cuda/engine.h"
 
 enum { N = 3 };

@@ -102,7 +102,7 @@ static float *on_cpu(const ground *g)
         memcpy(qkv->data + (size_t)r * qkv->stride, g->qkv + (size_t)r * W, W * 4);
     int32_t token[512] = { 0 };
     const int32_t *pages[3] = { g->table, g->table + TABLE, g->table + 2 * TABLE };
-    rm_batch batch = { g->R, c->n_seqs, token, g->position, g->seq, pages };
+    rm_batch batch = { g->R, c->n_seqs, token, g->position, g->seq, pages, NULL };
     ops->batch(b, kv, &batch);
     ops->rope_store(b, qkv, kv, 1, c->H);
     ops->attention(b, y, qkv, kv, 1, c->H);

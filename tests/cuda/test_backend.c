@@ -1,4 +1,5 @@
 /* test_backend.c - the host side of the CUDA backend: what a step costs it, and what fails. */
+#include "engine/ahead.h"
 #include "tests/cuda/engine.h"
 
 /* One path drawing n tokens. */

@@ -151,7 +151,7 @@ static void attend_all(const attention_case *c, const way *w, float *out)
         }
         if (!R)
             break;
-        rm_batch batch = { R, n_seqs, token, position, seq, used };
+        rm_batch batch = { R, n_seqs, token, position, seq, used, NULL };
         ops->batch(b, kv, &batch);
         ops->rope_store(b, qkv, kv, 1, c->H);
         ops->attention(b, y, qkv, kv, 1, c->H);
