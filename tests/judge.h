@@ -16,7 +16,8 @@ static inline void write_judge(rm_engine *engine, const char *model, const char 
     rm_trainer *t;
     cr_assert_eq(rm_trainer_open(engine, model, &t, &err), RM_OK, "%s", err.text);
     size_t width = (size_t)rm_trainer_shape(t)->n_embd;
-    for (size_t i = JUDGE_BAD * width; i < (JUDGE_GOOD + 1) * width; i++) /* the embedding is first */
+    for (size_t i = JUDGE_BAD * width; i < (JUDGE_GOOD + 1) * width;
+         i++) /* the embedding is first */
         rm_trainer_values(t)[i] = (float)(0.1 * (rm_unit(rm_random(3, 1, (uint32_t)i, 0)) - 0.5));
     cr_assert_eq(rm_trainer_judge(t, JUDGE_GOOD, JUDGE_BAD, &err), RM_OK, "%s", err.text);
     cr_assert_eq(rm_trainer_write(t, file, "judge", "f32", &err), RM_OK, "%s", err.text);

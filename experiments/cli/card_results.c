@@ -45,19 +45,31 @@ static rm_status name_in_run(rm_store *store, const char *hash, char **name, rm_
     return status;
 }
 
-/* ---- what is to be measured ------------------------------------------------------------------- */
+/* ---- what is to be measured -------------------------------------------------------------------
+ */
 
 /* Columns of the tables of differences. */
 typedef enum column {
-    GREEDY, ONE, MAJORITY, ANY, LENGTH, LENGTH_RIGHT, LENGTH_WRONG, BESIDE,
-    GAIN_MAJORITY = BESIDE, GAIN_ANY, OWN_RIGHT, OWN_WRONG, N_COLUMNS
+    GREEDY,
+    ONE,
+    MAJORITY,
+    ANY,
+    LENGTH,
+    LENGTH_RIGHT,
+    LENGTH_WRONG,
+    BESIDE,
+    GAIN_MAJORITY = BESIDE,
+    GAIN_ANY,
+    OWN_RIGHT,
+    OWN_WRONG,
+    N_COLUMNS
 } column;
 
 static const struct {
     rm_measure measure;
     rm_against against;
-    size_t k;      /* 0: all samples */
-    bool greedy;   /* of greedy cells, else of pools of samples */
+    size_t k;    /* 0: all samples */
+    bool greedy; /* of greedy cells, else of pools of samples */
 } measured[N_COLUMNS] = {
     [GREEDY] = { RM_MEASURE_ACCURACY, RM_AGAINST_MEASURE, 0, true },
     [ONE] = { RM_MEASURE_PASS_AT_K, RM_AGAINST_MEASURE, 1, false },
@@ -74,8 +86,8 @@ static const struct {
 
 /* Which column of which table a claim fills. */
 typedef struct wanted {
-    const char *name;   /* of the model */
-    size_t first_cell;  /* of the others: those before it are of the model's own run */
+    const char *name;  /* of the model */
+    size_t first_cell; /* of the others: those before it are of the model's own run */
     column of[MOST_CLAIMS];
     const rm_cell *against[MOST_CLAIMS];
     size_t n;
@@ -89,9 +101,13 @@ static rm_status want(wanted *w, column of, const rm_cell *a, const rm_cell *b, 
                        MOST_CLAIMS);
     const char **side = calloc(1, sizeof *side);
     rm_claim *c = &out->claim[out->n++];
-    *c = (rm_claim){ .kind = RM_CLAIM_DIFFERENCE, .measure = measured[of].measure,
-                     .against = measured[of].against, .k = measured[of].k,
-                     .direction = RM_DIRECTION_HIGHER, .text = strdup(""), .a = strdup(a->label) };
+    *c = (rm_claim){ .kind = RM_CLAIM_DIFFERENCE,
+                     .measure = measured[of].measure,
+                     .against = measured[of].against,
+                     .k = measured[of].k,
+                     .direction = RM_DIRECTION_HIGHER,
+                     .text = strdup(""),
+                     .a = strdup(a->label) };
     c->b = side;
     if (side && (side[0] = strdup(b->label)))
         c->n_b = 1;
@@ -121,13 +137,15 @@ static const rm_cell *own_of(const rm_records *records, const char *name, bool g
     for (size_t i = 0; i < records->n_cells; i++) {
         const rm_cell *c = &records->cells[i];
         if (strcmp(c->model, name) == 0 &&
-            (greedy ? is_greedy(c) : c->exchangeable && c->size > 1 && (!best || c->size > best->size)))
+            (greedy ? is_greedy(c)
+                    : c->exchangeable && c->size > 1 && (!best || c->size > best->size)))
             best = c;
     }
     return best;
 }
 
-static rm_status make_claims(const rm_records *records, void *context, rm_claims *out, rm_error *err)
+static rm_status make_claims(const rm_records *records, void *context, rm_claims *out,
+                             rm_error *err)
 {
     wanted *w = context;
     const rm_cell *greedy = own_of(records, w->name, true);
@@ -151,8 +169,8 @@ static rm_status make_claims(const rm_records *records, void *context, rm_claims
 }
 
 /* What became of it in a task; NaN where it has none. */
-static rm_estimate found(const cli_analysis *a, const rm_task_report *task, const wanted *w, column of,
-                         const char *model)
+static rm_estimate found(const cli_analysis *a, const rm_task_report *task, const wanted *w,
+                         column of, const char *model)
 {
     for (size_t i = 0; i < task->n_claims; i++) {
         size_t at = (size_t)(task->claims[i].claim - a->claims.claim);
@@ -162,7 +180,8 @@ static rm_estimate found(const cli_analysis *a, const rm_task_report *task, cons
     return (rm_estimate){ .value = NAN, .low = NAN, .high = NAN };
 }
 
-/* ---- tables ------------------------------------------------------------------------------------- */
+/* ---- tables -------------------------------------------------------------------------------------
+ */
 
 static void put_share(rm_text *out, const rm_estimate *e)
 {
@@ -183,7 +202,8 @@ static void put_length(rm_text *out, rm_estimate e)
 static void put_difference(rm_text *out, rm_estimate e, double scale)
 {
     if (isfinite(e.value))
-        rm_text_printf(out, " %+.1f [%+.1f, %+.1f] |", scale * e.value, scale * e.low, scale * e.high);
+        rm_text_printf(out, " %+.1f [%+.1f, %+.1f] |", scale * e.value, scale * e.low,
+                       scale * e.high);
     else
         rm_text_puts(out, " – |");
 }
@@ -230,10 +250,11 @@ static void put_alone(const cli_analysis *all, const wanted *w, rm_text *out)
         if (!greedy && !pool)
             continue;
         if (!any)
-            rm_text_puts(out, "| task | problems | greedy % | one sample % | samples | majority % | "
-                              "any right % | majority less one | any less one | tokens of a text | "
-                              "of right ones | of wrong ones |\n"
-                              "|---|---|---|---|---|---|---|---|---|---|---|---|\n");
+            rm_text_puts(out,
+                         "| task | problems | greedy % | one sample % | samples | majority % | "
+                         "any right % | majority less one | any less one | tokens of a text | "
+                         "of right ones | of wrong ones |\n"
+                         "|---|---|---|---|---|---|---|---|---|---|---|---|\n");
         any = true;
         size_t n = pool ? pool->curves[0].k[pool->curves[0].n_points - 1] : 0;
         rm_text_printf(out, "| %s | %zu |", task->task, (greedy ? greedy : pool)->n_problems);
@@ -246,16 +267,18 @@ static void put_alone(const cli_analysis *all, const wanted *w, rm_text *out)
         put_difference(out, found(all, task, w, GAIN_ANY, w->name), 100);
         const rm_estimate *e = &(pool ? pool : greedy)->quantities[RM_Q_GENERATED_TOKENS];
         double texts = pool ? (double)n : 1;
-        put_length(out, (rm_estimate){ .value = e->value / texts, .low = e->low / texts,
+        put_length(out, (rm_estimate){ .value = e->value / texts,
+                                       .low = e->low / texts,
                                        .high = e->high / texts });
         put_length(out, found(all, task, w, OWN_RIGHT, w->name));
         put_length(out, found(all, task, w, OWN_WRONG, w->name));
         rm_text_puts(out, "\n");
     }
     if (any)
-        rm_text_puts(out, "\nA text is thought and answer, of the samples (without samples: greedy). "
-                          "`less one`: than one sample, in points. The last five columns' "
-                          "intervals hold for all that is measured in a task together.\n\n");
+        rm_text_puts(out,
+                     "\nA text is thought and answer, of the samples (without samples: greedy). "
+                     "`less one`: than one sample, in points. The last five columns' "
+                     "intervals hold for all that is measured in a task together.\n\n");
 }
 
 /* This model less another one that did the same, a line a task and model. */
@@ -274,9 +297,10 @@ static void put_beside(const cli_analysis *all, const wanted *w, rm_text *out)
             if (met)
                 continue;
             if (!any)
-                rm_text_puts(out, "| task | problems | less | greedy | one sample | majority | any right | "
-                                  "tokens of a text | of right ones | of wrong ones |\n"
-                                  "|---|---|---|---|---|---|---|---|---|---|\n");
+                rm_text_puts(
+                    out, "| task | problems | less | greedy | one sample | majority | any right | "
+                         "tokens of a text | of right ones | of wrong ones |\n"
+                         "|---|---|---|---|---|---|---|---|---|---|\n");
             any = true;
             rm_text_printf(out, "| %s | %zu | %s |", task->task, r->theta.n, other->model);
             for (int of = 0; of < BESIDE; of++)
@@ -286,10 +310,13 @@ static void put_beside(const cli_analysis *all, const wanted *w, rm_text *out)
         }
     }
     if (any)
-        rm_text_printf(out, "\n%s less the model named, on the same problems: points, and tokens of a "
-                            "text. Right and wrong ones: of the problems for which both have some. "
-                            "The intervals hold for all differences of a task together. What they say is about this pair of files; of two ways to train it says nothing, for "
-                            "that several trainings of each would be needed.\n\n", w->name);
+        rm_text_printf(out,
+                       "\n%s less the model named, on the same problems: points, and tokens of a "
+                       "text. Right and wrong ones: of the problems for which both have some. "
+                       "The intervals hold for all differences of a task together. What they "
+                       "say is about this pair of files; of two ways to train it says nothing, for "
+                       "that several trainings of each would be needed.\n\n",
+                       w->name);
 }
 
 /* Is `name` one of the names that `joined` joins by " + "? */
@@ -303,8 +330,8 @@ static bool takes_part(const char *joined, const char *name)
 }
 
 /* By how much it is better, or is not. */
-static void put_pair_sentence(const rm_analysis *a, const rm_task_report *task, const rm_comparison *c,
-                              const char *name, rm_text *out)
+static void put_pair_sentence(const rm_analysis *a, const rm_task_report *task,
+                              const rm_comparison *c, const char *name, rm_text *out)
 {
     const rm_cell *one = &a->records->cells[c->a], *two = &a->records->cells[c->b];
     if (!takes_part(one->model, name) && !takes_part(two->model, name))
@@ -312,8 +339,8 @@ static void put_pair_sentence(const rm_analysis *a, const rm_task_report *task, 
     const char *what = c->corrected.low > 0    ? "is better than"
                        : c->corrected.high < 0 ? "is worse than"
                                                : "is not shown to differ from";
-    rm_text_printf(out, "- %s: `%s` %s `%s`: %+.1f points [%+.1f, %+.1f].\n", task->task, one->label,
-                   what, two->label, 100 * c->difference.value, 100 * c->corrected.low,
+    rm_text_printf(out, "- %s: `%s` %s `%s`: %+.1f points [%+.1f, %+.1f].\n", task->task,
+                   one->label, what, two->label, 100 * c->difference.value, 100 * c->corrected.low,
                    100 * c->corrected.high);
 }
 
@@ -377,9 +404,10 @@ static rm_status put_coverage(const rm_analysis *a, const char *name, rm_text *o
         const rm_subset_curve *pass = own ? coverage_of(own) : NULL;
         if (!pass || pass->k[pass->n_points - 1] < MANY_SAMPLES)
             continue;
-        rm_text_printf(out, "Coverage of %s, %zu problems: share of the problems of which one of k "
-                            "samples is right, expected over all choices of k.\n\n| k |", task->task,
-                       own->n_problems);
+        rm_text_printf(out,
+                       "Coverage of %s, %zu problems: share of the problems of which one of k "
+                       "samples is right, expected over all choices of k.\n\n| k |",
+                       task->task, own->n_problems);
         for (size_t i = 0; i < task->n_cells; i++)
             if (coverage_of(&task->cells[i]))
                 rm_text_printf(out, " %s |", a->records->cells[task->cells[i].cell].label);
@@ -403,9 +431,8 @@ static rm_status put_coverage(const rm_analysis *a, const char *name, rm_text *o
     return status;
 }
 
-
-
-/* ---- runs --------------------------------------------------------------------------------------- */
+/* ---- runs ---------------------------------------------------------------------------------------
+ */
 
 static void put_caveat(const rm_records *records, rm_text *out)
 {
@@ -442,8 +469,9 @@ static rm_status put_other_run(const cli_args *args, const char *dir, const char
     return RM_OK;
 }
 
-rm_status cli_card_results(const cli_args *args, const char *dir, const char *const *beside, int n_beside,
-                           const char *model, const char *hash, rm_text *out, rm_error *err)
+rm_status cli_card_results(const cli_args *args, const char *dir, const char *const *beside,
+                           int n_beside, const char *model, const char *hash, rm_text *out,
+                           rm_error *err)
 {
     cli_analysis a;
     rm_store *store = NULL;
@@ -453,8 +481,10 @@ rm_status cli_card_results(const cli_args *args, const char *dir, const char *co
     if (!status)
         status = name_in_run(store, hash, &name, err);
     if (!status && !name)
-        status = rm_fail(err, RM_E_ARGUMENT, "%s is no run of this file of %s (%s): its manifest "
-                         "has no such hash", dir, model, hash);
+        status = rm_fail(err, RM_E_ARGUMENT,
+                         "%s is no run of this file of %s (%s): its manifest "
+                         "has no such hash",
+                         dir, model, hash);
     if (!status)
         rm_store_get_meta(store, "name", &called);
     rm_store_close(store);

@@ -162,3 +162,54 @@ Test(claims, sides_chosen_elsewhere_and_families)
     cr_expect(fabs(one.theta.level - 0.95) < 1e-12 && fabs(of_two.theta.level - 0.975) < 1e-12);
     rm_records_free(&records);
 }
+
+/* Of three samples two are right in 8 of 10 problems and one in the others: one sample is right in
+ * 0.8 * 2/3 + 0.2 * 1/3 = 0.6, the majority in 0.8, and one of the three always. Right ones have 10
+ * tokens, wrong ones 30. */
+Test(claims, against_one_sample_and_against_nothing)
+{
+    static const struct {
+        rm_measure measure;
+        rm_against against;
+        double theta;
+    } table[] = {
+        { RM_MEASURE_MAJ_AT_K, RM_AGAINST_ONE_SAMPLE, 0.2 },
+        { RM_MEASURE_PASS_AT_K, RM_AGAINST_ONE_SAMPLE, 0.4 },
+        { RM_MEASURE_MAJ_AT_K, RM_AGAINST_NOTHING, 0.8 },
+        { RM_MEASURE_LENGTH_RIGHT, RM_AGAINST_NOTHING, 10 },
+        { RM_MEASURE_LENGTH_WRONG, RM_AGAINST_NOTHING, 30 },
+        { RM_MEASURE_MAJ_AT_K, RM_AGAINST_MEASURE, 0 },
+    };
+    rm_records records = { 0 };
+    rm_error err;
+    char text[] = "pool", task[] = "task", id[16];
+    int cell, problem;
+    rm_cell made = { .model = text, .task = task, .strategy = text, .label = text, .family = text,
+                     .size = 3, .exchangeable = true };
+    cr_assert_eq(rm_records_add_cell(&records, &made, &cell, &err), RM_OK, "%s", err.text);
+    for (int p = 0; p < 50; p++) {
+        snprintf(id, sizeof id, "p%d", p);
+        rm_problem_key key = { .task = task, .id = id };
+        cr_assert_eq(rm_records_add_problem(&records, &key, &problem, &err), RM_OK, "%s", err.text);
+        rm_sample samples[3];
+        for (int s = 0; s < 3; s++) {
+            bool right = s < (p % 10 < 8 ? 2 : 1);
+            samples[s] = (rm_sample){ .answer = right ? "yes" : "no", .correct = right,
+                                      .n_tokens = right ? 10 : 30, .lp = -1,
+                                      .lp_sampling = (double)NAN, .score = (double)NAN };
+        }
+        rm_result result = { .cell = cell, .problem = problem, .timing = RM_TIMING_THROUGHPUT,
+                             .correct = p % 10 < 8, .samples = samples, .n_samples = 3 };
+        cr_assert_eq(rm_records_add_result(&records, &result, NULL, &err), RM_OK, "%s", err.text);
+    }
+    static const char *const pool[] = { "pool" };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        rm_claim claim = DIFFERENCE("pool", pool, table[i].measure, HIGHER, 0);
+        claim.against = table[i].against;
+        rm_claim_report got = verdict(&records, &claim, 1, NULL);
+        cr_expect(fabs(got.theta.value - table[i].theta) < 1e-12, "row %zu: %g", i, got.theta.value);
+        cr_expect(got.theta.low <= table[i].theta + 1e-12 && got.theta.high >= table[i].theta - 1e-12,
+                  "row %zu: [%g, %g]", i, got.theta.low, got.theta.high);
+    }
+    rm_records_free(&records);
+}

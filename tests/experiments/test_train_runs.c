@@ -448,6 +448,11 @@ Test(train_runs, a_loss_that_is_no_number_is_one_sentence)
     snprintf(text, sizeof text,
              "{ \"model\": \"%s\"," TASKS " \"steps\": 3, \"tokens_per_step\": 256 }", model);
     fails("sft", text, "step 1: the gradient of step 1 is not finite");
+    /* weights that grow ninefold a step: the last good checkpoint is kept, and named */
+    fails("sft", "{ \"model\": { \"layers\": 1, \"width\": 32, \"heads\": 2, \"ffn\": 48 }," TASKS
+                 " \"steps\": 4000, \"tokens_per_step\": 128, \"checkpoint_every\": 5, \"optimizer\":"
+                 " { \"rate\": 1, \"clip\": 0, \"warmup\": 0, \"decay\": 10 } }",
+          "is kept): the gradient of step");
 }
 
 Test(train_runs, a_finished_model_is_not_trained_over)
