@@ -400,6 +400,7 @@ void rm_store_close(rm_store *store)
 {
     if (!store)
         return;
+    store_drop_queue(store);
     for (int i = 0; i < N_STATEMENTS; i++)
         sqlite3_finalize(store->statements[i]);
     if (store->db) {
@@ -421,9 +422,10 @@ void rm_store_close(rm_store *store)
 
 rm_status rm_store_commit(rm_store *store, rm_error *err)
 {
-    if (!store->writing)
-        return RM_OK;
-    rm_status status = store_execute(store, "COMMIT", "commit the records", err);
+    rm_status status = store_write_queue(store, err);
+    if (status || !store->writing)
+        return status;
+    status = store_execute(store, "COMMIT", "commit the records", err);
     if (!status)
         store->writing = false;
     return status;

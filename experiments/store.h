@@ -92,6 +92,8 @@ typedef struct rm_outcome_row {
 
 /* A token count (rm_cost, n_tokens < 0) that is not known becomes NULL. */
 rm_status rm_store_put_outcome(rm_store *, const rm_outcome_row *, rm_error *);
+/* The same for many: keeps a copy, which is written with others at the latest by the next commit. */
+rm_status rm_store_queue_outcome(rm_store *, const rm_outcome_row *, rm_error *);
 
 /* What an unfinished job has drawn, chunk after chunk from 0, which replaces what was there. */
 rm_status rm_store_put_journal(rm_store *, const char *job, int chunk, const char *data, size_t n,

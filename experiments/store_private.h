@@ -1,4 +1,4 @@
-/* store_private.h - what store.c and store_write.c share. */
+/* store_private.h - what the files of the store share. */
 #ifndef RM_EXPERIMENTS_STORE_PRIVATE_H
 #define RM_EXPERIMENTS_STORE_PRIVATE_H
 
@@ -20,6 +20,8 @@ enum store_statement {
     N_STATEMENTS
 };
 
+typedef struct store_queued store_queued;
+
 struct rm_store {
     char *dir;
     int lock;                 /* descriptor of the held lock file; -1 when reading */
@@ -27,6 +29,8 @@ struct rm_store {
     bool writing;             /* a transaction is open */
     bool has_journals;        /* the table is known to be there */
     sqlite3_stmt *statements[N_STATEMENTS];
+    store_queued *queue, *queue_end; /* outcomes not yet written (store_queue.c) */
+    size_t queue_bytes;
 };
 
 enum { STORE_TIME_SIZE = 24 };
@@ -40,6 +44,10 @@ rm_status store_begin(rm_store *, rm_error *);
 /* The kept statement, ready to bind, within an open transaction if it writes. */
 rm_status store_statement_ready(rm_store *, enum store_statement, bool write, sqlite3_stmt **,
                                 rm_error *);
+
+/* Writes what is queued; if that fails, what was not committed is undone. */
+rm_status store_write_queue(rm_store *, rm_error *);
+void store_drop_queue(rm_store *);
 
 rm_status store_execute(rm_store *, const char *sql, const char *doing, rm_error *);
 

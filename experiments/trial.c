@@ -1,7 +1,7 @@
 /* trial.c - one job: strategy, grading, records.
  *
- * The records are written from within the coroutine, because all that an outcome consists of
- * lives in the run's memory, which ends with it. Nothing is committed here.
+ * The records are handed over from within the coroutine, because all that an outcome consists of
+ * lives in the run's memory, which ends with it: the store copies them. Nothing is committed here.
  *
  * A pool of samples serves several cells: the samples are drawn once, each cell chooses among the
  * first n of its own and is charged what these alone would have cost (rm_cost_of_samples). That
@@ -40,7 +40,7 @@ static void record(trial_job *t, const rm_outcome_row *row)
 {
     runner *r = t->owner;
     rm_error err = { "" };
-    rm_status status = r->broken ? r->broken : rm_store_put_outcome(r->store, row, &err);
+    rm_status status = r->broken ? r->broken : rm_store_queue_outcome(r->store, row, &err);
     if (status) {
         runner_break(r, status, &err);
         return;
