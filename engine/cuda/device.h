@@ -65,7 +65,6 @@
 #define SHUFFLE_U64(x, lane)     ((uint64_t)__shfl_sync(ALL_LANES, (unsigned long long)(x), (lane)))
 #define BALLOT(p)                __ballot_sync(ALL_LANES, (p))
 #define ADD_U32(at, x)           atomicAdd((at), (uint32_t)(x))
-#define ADD_I32(at, x)           atomicAdd((at), (int32_t)(x))
 #define ADD_U64(at, x)           atomicAdd((unsigned long long *)(at), (unsigned long long)(x))
 
 DEVICE float square_root(float x) { return __fsqrt_rn(x); }

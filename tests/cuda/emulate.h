@@ -102,19 +102,11 @@ void emulate_load_matrix(int transposed, uint32_t *r, const void *row, const cha
 
 /* Threads change at barriers only, so a plain addition is atomic. */
 #define ADD_U32(at, x) emulate_add_u32((at), (uint32_t)(x))
-#define ADD_I32(at, x) emulate_add_i32((at), (int32_t)(x))
 #define ADD_U64(at, x) emulate_add_u64((at), (uint64_t)(x))
 
 static inline uint32_t emulate_add_u32(uint32_t *at, uint32_t x)
 {
     uint32_t old = *at;
-    *at += x;
-    return old;
-}
-
-static inline int32_t emulate_add_i32(int32_t *at, int32_t x)
-{
-    int32_t old = *at;
     *at += x;
     return old;
 }
