@@ -283,10 +283,22 @@ static void plan_run(rm_run *run)
 /* After a pass: tasks that are served, rounds that are complete, runs that failed. */
 static void settle(rm_engine *engine, rm_status status, const rm_error *error)
 {
+    enum { AHEAD = 4 };
     rm_pass *pass = engine->pass;
-    for (int i = 0; i < pass->n_served && !status; i++)
+    for (int i = 0; i < pass->n_served && !status; i++) {
+        /* The pass has pushed all of this out of the caches. */
+        if (i + 2 * AHEAD < pass->n_served) {
+            __builtin_prefetch(pass->served[i + 2 * AHEAD].task);
+            __builtin_prefetch(&pass->served[i + 2 * AHEAD].task->round_done, 1);
+            __builtin_prefetch(&pass->served[i + 2 * AHEAD].run->n_round, 1);
+        }
+        if (i + AHEAD < pass->n_served) {
+            __builtin_prefetch(pass->served[i + AHEAD].task->request);
+            __builtin_prefetch(pass->served[i + AHEAD].task->member[0], 1);
+        }
         if (!pass->served[i].run->doomed)
             rm_eval_task_served(pass->served[i].run, pass->served[i].task);
+    }
     for (rm_run *run = engine->first_run; run; run = run->next) {
         if (!run->active)
             continue;

@@ -100,6 +100,8 @@ rm_status rm_store_prepare(rm_store *store, const char *sql, sqlite3_stmt **stat
 static rm_status make_directories(const char *dir, rm_error *err)
 {
     rm_status status = RM_OK;
+    if (!*dir)
+        return rm_fail(err, RM_E_ARGUMENT, "the name of the run directory is empty");
     char *path = strdup(dir);
     if (!path)
         return rm_fail(err, RM_E_MEMORY, "no memory for the name %s", dir);

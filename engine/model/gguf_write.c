@@ -200,7 +200,7 @@ static void write_bytes(rm_gguf_writer *w, const char *bytes, size_t n)
         if (done < 0 && errno == EINTR)
             continue;
         if (done <= 0) {
-            w->status = rm_fail(&w->error, RM_E_IO, "%s: cannot write: %s", w->temporary,
+            w->status = rm_fail(&w->error, RM_E_IO, "%s: cannot write: %s", w->file,
                                 strerror(done < 0 ? errno : ENOSPC));
             return;
         }

@@ -5,6 +5,7 @@
 
 #include <sqlite3.h>
 #include <math.h>
+#include <sys/resource.h>
 
 TestSuite(cli, .init = make_scratch, .fini = remove_scratch);
 
@@ -270,6 +271,18 @@ static const struct unwritable {
     { { "run", "@tree.json", "--out", "@tree.json", "-q" }, "cannot use" },
     { { "import", "@one.jsonl", "--out", "@tree.json/x" }, "Not a directory" },
     { { "models", "@tree.json/x.gguf", "--random", "--layers", "1" }, "cannot create" },
+    { { "run", "@tree.json", "--out", "", "-q" }, "name of the run directory is empty" },
+};
+
+/* With a limit on the size of files, in bytes: the signal that comes with it ends nothing. */
+static const struct limited {
+    const char *args[8], *sentence;
+    rlim_t bytes;
+} limited[] = {
+    { { "export", "@run", "--out", "@x.jsonl" }, "cannot write the export: File too large", 100 },
+    { { "models", "@x.gguf", "--random" }, "x.gguf: cannot write: File too large", 10000 },
+    { { "report", "@run", "--out", "@limited" }, "File too large", 5000 },
+    { { "run", "@tree.json", "--out", "@limited", "-q" }, "records.sqlite", 20000 },
 };
 
 /* Commands whose standard output is full. */
@@ -314,6 +327,29 @@ Test(cli, output_that_cannot_be_written)
                   status, message);
         free(message);
     }
+}
+
+Test(cli, files_that_may_not_grow)
+{
+    const char *args[12];
+    make_tree_run();
+    struct rlimit old, limit;
+    getrlimit(RLIMIT_FSIZE, &old);
+    limit = old;
+    for (size_t i = 0; i < sizeof limited / sizeof *limited; i++) {
+        scratch_arguments(limited[i].args, 8, args);
+        limit.rlim_cur = limited[i].bytes;
+        setrlimit(RLIMIT_FSIZE, &limit);
+        pid_t pid = start_program(args, "/dev/null", in_scratch("stderr"));
+        setrlimit(RLIMIT_FSIZE, &old);
+        int status = wait_program(pid);
+        char *message = read_scratch("stderr");
+        cr_expect(status == 1 && strstr(message, limited[i].sentence) && count_lines(message) == 1,
+                  "%s: %d, %s", args[0], status, message);
+        free(message);
+    }
+    cr_assert(run_program(ARGS("run", in_scratch("tree.json"), "--out", in_scratch("limited"), "-q"),
+                          NULL, NULL) == 0, "the same command does not go on");
 }
 
 /* What a run would refuse before it spends anything, check refuses too. A vote needs no common

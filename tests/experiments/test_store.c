@@ -73,6 +73,56 @@ Test(store, committed_outcomes_stay_and_others_are_undone)
               "a closed run should be one file");
 }
 
+/* What is queued is a copy, and is written whole: reading it back is the same test as below. */
+Test(store, a_queued_outcome_comes_with_the_commit)
+{
+    rm_store *store = create("one");
+    put(store, 0, 1, "a");
+    char text[] = "late", name[] = "prm";
+    int32_t tokens[2] = { 7, 8 };
+    rm_score score = { name, 0.5 };
+    rm_candidate candidates[2] = {
+        { .text = text, .tokens = tokens, .n_tokens = 2, .answer = text, .scores = &score, .n_scores = 1 },
+        { .text = "", .n_tokens = -1 } };
+    rm_node node = { .parent = -1, .text = text, .candidate = 1 };
+    rm_outcome outcome = { .candidates = candidates, .n_candidates = 2, .chosen = 1, .nodes = &node,
+                           .n_nodes = 1 };
+    bool correct[2] = { false, true };
+    rm_outcome_row row = { .problem = 1, .seed = 2, .timing = RM_TIMING_THROUGHPUT,
+                           .outcome = &outcome, .correct = correct, .pooled = 1 };
+    CHECK(rm_store_queue_outcome(store, &row, err));
+    row = (rm_outcome_row){ .problem = 1, .seed = 3, .timing = RM_TIMING_THROUGHPUT, .error = text };
+    CHECK(rm_store_queue_outcome(store, &row, err));
+    cr_assert(n_finished(store) == 1, "queued, not written");
+    memset(text, 'x', 4), memset(name, 'x', 3), memset(tokens, 0, sizeof tokens);
+    CHECK(rm_store_commit(store, err));
+    cr_assert(n_finished(store) == 3);
+    static const char sql[] =
+        "SELECT group_concat(c.text || '/' || ifnull(c.answer, '-') || '/' || c.correct || '/' ||"
+        " hex(c.tokens), ' ') || ' ' || (SELECT name || value FROM scores s WHERE s.outcome = o.outcome)"
+        " || ' ' || (SELECT text FROM nodes n WHERE n.outcome = o.outcome) || ' ' || (SELECT error FROM"
+        " outcomes WHERE seed = 3) FROM outcomes o JOIN candidates c USING (outcome) WHERE seed = 2";
+    sqlite3_stmt *select;
+    CHECK(rm_store_prepare(store, sql, &select, err));
+    cr_assert(sqlite3_step(select) == SQLITE_ROW);
+    cr_expect_str_eq((const char *)sqlite3_column_text(select, 0),
+                     "late/late/0/0700000008000000 /-/1/ prm0.5 late late");
+    sqlite3_finalize(select);
+    /* One that cannot be written takes those with it that were not committed, and no more. */
+    row.seed = 4, row.error = NULL;
+    CHECK(rm_store_queue_outcome(store, &row, err));
+    CHECK(rm_store_queue_outcome(store, &row, err));
+    rm_error why;
+    cr_expect(rm_store_commit(store, &why) != RM_OK, "recorded twice");
+    CHECK(rm_store_commit(store, err));
+    cr_assert(n_finished(store) == 3);
+    CHECK(rm_store_queue_outcome(store, &row, err));
+    rm_store_close(store); /* without a commit */
+    store = create("one");
+    cr_assert(n_finished(store) == 3);
+    rm_store_close(store);
+}
+
 Test(store, the_largest_seed_and_all_values_come_back)
 {
     rm_store *store = create("one");
