@@ -130,14 +130,15 @@ static bool first_of_label(const rm_records *records, size_t i)
     return true;
 }
 
-/* The model's own greedy cell, or its largest pool of samples. */
+/* The model's own greedy cell, or its largest pool of samples: of the first task that has it, as
+ * first_of_label takes the others'. */
 static const rm_cell *own_of(const rm_records *records, const char *name, bool greedy)
 {
     const rm_cell *best = NULL;
     for (size_t i = 0; i < records->n_cells; i++) {
         const rm_cell *c = &records->cells[i];
         if (strcmp(c->model, name) == 0 &&
-            (greedy ? is_greedy(c)
+            (greedy ? !best && is_greedy(c)
                     : c->exchangeable && c->size > 1 && (!best || c->size > best->size)))
             best = c;
     }

@@ -273,13 +273,14 @@ Test(train_recipes, seed_and_first_model_of_the_command_line)
              in_scratch("four.gguf"), "--from", one, 0, "");
 }
 
-/* Three problems, each with a greedy text and four samples, of up to 9 tokens. */
+/* Three problems of two tasks, each with a greedy text and four samples, of up to 9 tokens. */
 static void run_for_card(const char *models, const char *analysis, const char *dir)
 {
     char text[2 * PATH_MAX + 512], *message;
     snprintf(text, sizeof text,
              "{ \"models\": { %s }, \"problems\": 3, \"tasks\": ["
-             " { \"kind\": \"arithmetic\", \"max_new_tokens\": 9 } ], \"strategies\": ["
+             " { \"kind\": \"arithmetic\", \"max_new_tokens\": 9 },"
+             " { \"kind\": \"countdown\", \"max_new_tokens\": 7 } ], \"strategies\": ["
              " { \"strategy\": \"greedy\" }, { \"strategy\": \"sampling\","
              " \"num_return_sequences\": 4 } ], \"analysis\": { %s } }",
              models, analysis);
@@ -311,7 +312,8 @@ Test(train_recipes, a_card_says_what_the_records_say)
         "| seed | 1 |", "| steps, tokens | 6, ", "| arithmetic | 3 | 0.0 [0.0, 56.1] |",
         /* nothing is right: samples add nothing, and no text is a right one */
         "| 0.0 [0.0, 56.1] | +0.0 [+0.0, +0.0] | +0.0 [+0.0, +0.0] |", "] | – | ",
-        "| arithmetic | 3 | n | +0.0 [", "| arithmetic | 3 | o | +0.0 [", "about this pair of files",
+        "| arithmetic | 3 | n | +0.0 [", "| countdown | 3 | n | +0.0 [",
+        "| arithmetic | 3 | o | +0.0 [", "about this pair of files",
         "- arithmetic: `m: greedy` is not shown to differ from `n: greedy`: +0.0 points [",
     };
     for (size_t i = 0; i < sizeof says / sizeof *says; i++)
